@@ -1,0 +1,52 @@
+"""One spelling for every JSON value, and digests over it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_CHUNK_BYTES = 1 << 20
+
+
+def canonical_json(value: Any) -> str:
+    """Write ``value`` as JSON with sorted keys and no spaces, so that equal values are equal strings.
+
+    Raises:
+        ValueError: if ``value`` holds a NaN or an infinity, which JSON cannot express.
+        TypeError: if ``value`` holds an object that JSON does not know (numpy scalars among them).
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest_bytes(data: bytes | memoryview) -> str:
+    """Return the SHA-256 of ``data`` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of ``value`` as 64 hexadecimal digits."""
+    return digest_bytes(canonical_json(value).encode("ascii"))
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of the content of ``path`` as 64 hexadecimal digits, in constant memory."""
+    sha = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def work_key(stage: str, inputs: Mapping[str, str], config: Mapping[str, Any], code: str) -> str:
+    """Return the digest under which the result of an expensive piece of work is stored and found again.
+
+    Args:
+        stage: name of the rule, so that two stages never share a key.
+        inputs: name of each input to the digest of its *content*.
+        config: the part of the configuration that the work depends on.
+        code: fingerprint of the code that does the work.
+    """
+    return digest_json({"stage": stage, "inputs": dict(inputs), "config": dict(config), "code": code})

@@ -1,0 +1,44 @@
+"""The declared output of a data rule: which studies a shard holds, and the digests of what was made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from spine_models.provenance.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One shard of one data rule.
+
+    Attributes:
+        studies: StudyInstanceUID to the digest of the study's record.
+        refused: StudyInstanceUID to ``{"code": ..., "reason": ...}`` for studies put in quarantine here.
+        path: the manifest's own file ``<stage>/<shard>.json``; arrays and records lie in ``<stage>/<shard>/``.
+    """
+
+    studies: dict[str, str]
+    refused: dict[str, dict[str, str]]
+    path: Path
+
+    def record_path(self, study: str) -> Path:
+        """Return where the record of ``study`` lies."""
+        return self.path.with_suffix("") / f"{study}.json"
+
+
+def write_manifest(path: Path, studies: Mapping[str, str], refused: Mapping[str, Mapping[str, str]]) -> None:
+    """Write a shard's manifest; call it after every record is written."""
+    write_json(path, {"studies": dict(studies), "refused": {uid: dict(why) for uid, why in refused.items()}})
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a shard's manifest."""
+    raw = read_json(path)
+    return Manifest(raw["studies"], raw["refused"], path)
+
+
+def read_manifests(paths: Iterable[Path]) -> list[Manifest]:
+    """Read the manifests of several shards, in the order of their file names."""
+    return [read_manifest(path) for path in sorted(paths)]
