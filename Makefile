@@ -10,7 +10,7 @@ help:
 
 # torch brings what its build needs (the CUDA build its nvidia packages); everything else comes from the
 # complete lock without a resolver, since mmcv, mmengine and mmaction2 ask for two other OpenCV wheels.
-.venv: requirements.lock pyproject.toml
+.venv: requirements.lock
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint requirements.lock "$$(grep '^torch==' requirements.lock)"

@@ -1,0 +1,17 @@
+from spine_models.provenance.manifest import read_manifest, read_manifests, write_manifest
+
+
+def test_a_manifest_comes_back_and_knows_where_records_lie(tmp_path):
+    path = tmp_path / "volumes" / "3.json"
+    write_manifest(path, {"1.2": "digest"}, {"1.3": {"code": "no_pixels", "reason": "It has no pixels."}})
+    manifest = read_manifest(path)
+    assert manifest.studies == {"1.2": "digest"}
+    assert manifest.refused["1.3"]["code"] == "no_pixels"
+    assert manifest.record_path("1.2") == tmp_path / "volumes" / "3" / "1.2.json"
+
+
+def test_manifests_come_in_one_order(tmp_path):
+    for shard in ("1", "0", "2"):
+        write_manifest(tmp_path / f"{shard}.json", {shard: shard}, {})
+    paths = [tmp_path / f"{shard}.json" for shard in ("2", "0", "1")]
+    assert [list(manifest.studies) for manifest in read_manifests(paths)] == [["0"], ["1"], ["2"]]

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from spine_models.errors import UserError
+from spine_models.provenance.records import (
+    ArrayReader,
+    file_facts,
+    find_record,
+    read_record,
+    write_array,
+    write_record,
+)
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    array = np.arange(5 * 4 * 3, dtype=np.int16).reshape(5, 4, 3)
+    shard = tmp_path / "volumes" / "3"
+    shard.mkdir(parents=True)
+    facts = write_array(shard / "1.2.npy", array)
+    write_record(shard / "1.2.json", "key", {"1.2.npy": facts}, {"mean": 1.5})
+    return shard / "1.2.json", array
+
+
+def test_a_record_is_found_only_under_its_own_key(recorded):
+    path, _ = recorded
+    assert find_record(path, "key").facts == {"mean": 1.5}
+    assert find_record(path, "another key") is None
+
+
+def test_array_comes_back_as_a_read_only_memory_map(recorded):
+    path, array = recorded
+    opened = ArrayReader().open(path, "1.2.npy")
+    assert isinstance(opened, np.memmap)
+    np.testing.assert_array_equal(opened, array)
+    with pytest.raises(ValueError, match="read-only"):
+        opened[0] = 0
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "delete"])
+def test_damage_is_never_reused_and_reading_it_names_the_repair(recorded, damage):
+    path, _ = recorded
+    array_file = path.with_suffix(".npy")
+    data = bytearray(array_file.read_bytes())
+    if damage == "delete":
+        array_file.unlink()
+    elif damage == "truncate":
+        array_file.write_bytes(data[:-1])
+    else:
+        data[-1] ^= 1
+        array_file.write_bytes(data)
+    assert find_record(path, "key") is None
+    with pytest.raises(UserError, match=r"snakemake --force \S*volumes/3.json"):
+        ArrayReader().open(path, "1.2.npy")
+
+
+def test_a_damaged_record_is_not_found_and_reading_it_is_a_sentence(recorded):
+    path, _ = recorded
+    path.write_text(path.read_text()[:-20])
+    assert find_record(path, "key") is None
+    with pytest.raises(UserError, match="missing or damaged"):
+        read_record(path)
+
+
+def test_the_digest_speaks_of_content_and_not_of_the_key(tmp_path):
+    (tmp_path / "a.txt").write_text("content")
+    files = {"a.txt": file_facts(tmp_path / "a.txt")}
+    first = write_record(tmp_path / "1.json", "key one", files, {"n": 1})
+    second = write_record(tmp_path / "2.json", "key two", files, {"n": 1})
+    other = write_record(tmp_path / "3.json", "key one", files, {"n": 2})
+    assert first.digest == second.digest != other.digest

@@ -1,0 +1,29 @@
+from dataclasses import dataclass
+
+import pytest
+
+from spine_models.provenance.settings import settings_from
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    sizes: tuple[int, ...]
+    name: str = "x"
+
+
+def test_nested_values_get_their_types():
+    settings = settings_from(Outer, {"inner": {"rate": 1}, "sizes": [1, 2]})
+    assert settings == Outer(Inner(1.0), (1, 2))
+    assert isinstance(settings.inner.rate, float)
+
+
+@pytest.mark.parametrize("config", [{"inner": {"rate": 1.0}}, {"inner": {"rat": 1.0}, "sizes": []}])
+def test_missing_and_unknown_keys_are_loud(config):
+    with pytest.raises(TypeError):
+        settings_from(Outer, config)
