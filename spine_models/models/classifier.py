@@ -1,0 +1,69 @@
+"""The fracture classifier: a channel-separated residual network, global maximum, one linear layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from spine_models.levels import TARGETS
+from spine_models.models.csn import CsnBackbone, CsnSettings
+from spine_models.models.unet import single_precision
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """Architecture of a classifier: a variant and the configuration's ``classification.network``.
+
+    Attributes:
+        variant: "ir" or "ip".
+        depth: 50, 101 or 152.
+        base_channels: channels of the stem.
+        dropout: probability of dropping a feature before the linear layer.
+    """
+
+    variant: str
+    depth: int = 152
+    base_channels: int = 64
+    dropout: float = 0.5
+
+
+class CsnClassifier(nn.Module):
+    """CSN, global max pooling, dropout, linear layer to the eight targets (method, classification).
+
+    Attributes:
+        kind: the name under which ``models.weights`` stores such a network.
+        settings: the architecture.
+    """
+
+    kind: ClassVar[str] = "csn_classifier"
+
+    def __init__(
+        self, settings: ClassifierSettings, *, freeze_bn: bool = False, activation_checkpointing: bool = False
+    ) -> None:
+        """Build the network with random weights; for the options see ``CsnBackbone``."""
+        super().__init__()
+        self.settings = settings
+        self.backbone = CsnBackbone(
+            CsnSettings(settings.variant, settings.depth, settings.base_channels),
+            freeze_bn=freeze_bn,
+            activation_checkpointing=activation_checkpointing,
+        )
+        # Not `amax`: it splits the gradient among equal maxima, and after a ReLU ties at zero are common.
+        self.pool = nn.AdaptiveMaxPool3d(1)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.head = nn.Linear(self.backbone.channels[-1], len(TARGETS))
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the eight targets (``levels.TARGETS``).
+
+        Args:
+            crops: (N, 3, D, S, S): image twice, standardised, and the integer mask.
+
+        Returns:
+            (N, 8), float32 where the network computes in half precision.
+        """
+        features = self.pool(self.backbone(crops)[-1]).flatten(1)
+        return single_precision(self.head(self.dropout(features)))

@@ -1,0 +1,174 @@
+"""The channel-separated residual networks (CSN) of mmaction2, reached through this one adapter module.
+
+The released mmaction2 package cannot be imported as a whole (a subpackage is missing from its wheel), and only two
+of its modules are needed. They are imported under bare stand-ins for their parent packages, after which
+``sys.modules`` and mmaction2's registry are as they were before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from spine_models.models.batch_norm import batch_norms, freeze_parameters
+from spine_models.models.checkpointing import run_checkpointed
+
+VARIANTS = ("ir", "ip")
+"""Interaction-reduced (depthwise 3x3x3 alone) and interaction-preserving (a 1x1x1 before it); Tran et al. 2019."""
+DEPTHS = (50, 101, 152)
+BATCH_NORM_EPS = 1e-3
+"""What the published weights were trained with (method, segmentation and mmaction2's own default)."""
+_EXPANSION = 4
+
+
+@dataclass(frozen=True)
+class CsnSettings:
+    """Which network.
+
+    Attributes:
+        variant: "ir" or "ip".
+        depth: 50, 101 or 152.
+        base_channels: channels of the stem; everything else scales with it (64 in the published networks).
+        batch_norm_eps: added to the variance in every batch norm.
+    """
+
+    variant: str = "ir"
+    depth: int = 50
+    base_channels: int = 64
+    batch_norm_eps: float = BATCH_NORM_EPS
+
+    def __post_init__(self) -> None:
+        """Refuse what mmaction2 would refuse with a trace of its own."""
+        if self.variant not in VARIANTS or self.depth not in DEPTHS:
+            raise ValueError(f"a CSN is of variant {VARIANTS} and depth {DEPTHS}, not {self.variant!r}, {self.depth}")
+
+
+class CsnBackbone(nn.Module):
+    """``ResNet3dCSN`` that returns the stem's output and those of its four layers.
+
+    The names of its parameters are mmaction2's own (``conv1.conv.weight``, ``layer1.0.conv2.0.bn.bias`` ...), as
+    in the published checkpoints behind the prefix ``backbone.``.
+
+    Attributes:
+        channels: channels of the five feature maps.
+    """
+
+    def __init__(
+        self, settings: CsnSettings, *, freeze_bn: bool = False, activation_checkpointing: bool = False
+    ) -> None:
+        """Build the network with random weights (Kaiming's for convolutions, as mmaction2 does).
+
+        Args:
+            settings: which network.
+            freeze_bn: keep statistics and affine parameters of every batch norm as they are, in training too.
+            activation_checkpointing: recompute the activations of each block in the backward pass.
+        """
+        super().__init__()
+        network = _build(settings)
+        self.conv1: nn.Module = network.conv1
+        self.maxpool: nn.Module = network.maxpool
+        self.layer1: nn.Sequential = network.layer1
+        self.layer2: nn.Sequential = network.layer2
+        self.layer3: nn.Sequential = network.layer3
+        self.layer4: nn.Sequential = network.layer4
+        base = settings.base_channels
+        self.channels = (base, *(base * _EXPANSION * 2**layer for layer in range(4)))
+        self.freeze_bn = freeze_bn
+        self.activation_checkpointing = activation_checkpointing
+        if freeze_bn:
+            freeze_parameters(self)
+        self.train()
+
+    def train(self, mode: bool = True) -> CsnBackbone:
+        """Switch to training or evaluation and return the network; frozen batch norm stays in evaluation."""
+        super().train(mode)
+        if self.freeze_bn:
+            for norm in batch_norms(self):
+                norm.eval()
+        return self
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the five feature maps of ``image``.
+
+        Args:
+            image: (N, 3, Z, Y, X).
+
+        Returns:
+            The stem (in-plane 1/2, z 1) and the layers 1 to 4 (in-plane 1/4, 1/8, 1/16, 1/32; z 1, 1/2, 1/4, 1/8),
+            each (N, ``channels[i]``, z, y, x); sizes that do not divide are rounded up.
+        """
+        features = [self._run(self.conv1, image)]
+        value: torch.Tensor = self.maxpool(features[0])
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for block in layer:
+                value = self._run(block, value)
+            features.append(value)
+        return tuple(features)
+
+    def _run(self, block: nn.Module, value: torch.Tensor) -> torch.Tensor:
+        if self.activation_checkpointing and self.training:
+            return run_checkpointed(block, value)
+        result: torch.Tensor = block(value)
+        return result
+
+
+def _build(settings: CsnSettings) -> Any:
+    network = csn_class()(
+        depth=settings.depth,
+        pretrained=None,
+        pretrained2d=False,
+        base_channels=settings.base_channels,
+        bottleneck_mode=settings.variant,
+        norm_cfg={"type": "BN3d", "requires_grad": True, "eps": settings.batch_norm_eps},
+        with_pool2=False,
+        norm_eval=False,
+        zero_init_residual=False,
+        out_indices=(0, 1, 2, 3),
+    )
+    network.init_weights()
+    return network
+
+
+@cache
+def csn_class() -> Any:
+    """Return mmaction2's ``ResNet3dCSN``, imported without the rest of ``mmaction.models``."""
+    with _bare_packages("mmaction.models", "mmaction.models.backbones"):
+        return importlib.import_module("mmaction.models.backbones.resnet3d_csn").ResNet3dCSN
+
+
+@contextmanager
+def _bare_packages(*names: str) -> Iterator[None]:
+    """Let submodules of ``names`` be imported without the code of the packages themselves, then forget them."""
+    registry = importlib.import_module("mmaction.registry").MODELS.module_dict
+    known_modules = {name: module for name, module in sys.modules.items() if name.startswith(names)}
+    known_registry = dict(registry)
+    _forget(names)
+    root = importlib.util.find_spec("mmaction")
+    assert root is not None and root.submodule_search_locations is not None
+    for name in names:
+        package = types.ModuleType(name)
+        package.__path__ = [str(Path(root.submodule_search_locations[0], *name.split(".")[1:]))]
+        sys.modules[name] = package
+    try:
+        yield
+    finally:
+        _forget(names)
+        sys.modules.update(known_modules)
+        registry.clear()
+        registry.update(known_registry)
+
+
+def _forget(names: tuple[str, ...]) -> None:
+    for name in [name for name in sys.modules if name.startswith(names)]:
+        del sys.modules[name]

@@ -1,0 +1,170 @@
+"""The segmentation network: a UNet on a channel-separated residual encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from spine_models.levels import LEVELS
+from spine_models.models.checkpointing import run_checkpointed
+from spine_models.models.csn import BATCH_NORM_EPS, CsnBackbone, CsnSettings
+
+CLASSES = len(LEVELS) + 1
+"""Background and C1 to C7."""
+Z_MULTIPLE = 8
+"""The encoder halves z three times."""
+PLANE_MULTIPLE = 32
+"""The encoder halves y and x five times."""
+_UPSAMPLING = ((2, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2))
+
+
+@dataclass(frozen=True)
+class UNetSettings:
+    """Architecture of the segmentation network; the configuration's ``segmentation.network``.
+
+    Attributes:
+        depth: of the encoder, 50, 101 or 152.
+        base_channels: channels of the encoder's stem.
+        decoder_channels: filters of the four stages with a skip, from deep to shallow, and of the last block.
+        batch_norm_eps: of the encoder's batch norm; the decoder has none.
+    """
+
+    depth: int = 50
+    base_channels: int = 64
+    decoder_channels: tuple[int, ...] = (256, 128, 64, 40, 32)
+    batch_norm_eps: float = BATCH_NORM_EPS
+
+    def __post_init__(self) -> None:
+        """Refuse a decoder that does not fit the encoder."""
+        if len(self.decoder_channels) != len(_UPSAMPLING) + 1:
+            raise ValueError(f"decoder_channels needs {len(_UPSAMPLING) + 1} numbers, not {self.decoder_channels}")
+
+
+class CsnUNet(nn.Module):
+    """UNet with an ir-CSN encoder and a (2+1)D decoder without normalisation (method, segmentation).
+
+    Attributes:
+        kind: the name under which ``models.weights`` stores such a network.
+        settings: the architecture.
+    """
+
+    kind: ClassVar[str] = "csn_unet"
+
+    def __init__(
+        self, settings: UNetSettings, *, freeze_bn: bool = False, activation_checkpointing: bool = False
+    ) -> None:
+        """Build the network with random weights; for the options see ``CsnBackbone``."""
+        super().__init__()
+        self.settings = settings
+        self.activation_checkpointing = activation_checkpointing
+        encoder = CsnSettings("ir", settings.depth, settings.base_channels, settings.batch_norm_eps)
+        self.backbone = CsnBackbone(encoder, freeze_bn=freeze_bn, activation_checkpointing=activation_checkpointing)
+        stem, *inner, bottom = self.backbone.channels
+        *filters, last = settings.decoder_channels
+        widths = [bottom, *filters]
+        skips = [*reversed(inner), stem]
+        self.decoder = nn.ModuleList(
+            DecoderStage(width, skip, out, scale)
+            for width, skip, out, scale in zip(widths, skips, filters, _UPSAMPLING, strict=False)
+        )
+        self.last = LastStage(filters[-1], last)
+        self.head = nn.Conv3d(last, CLASSES, kernel_size=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the logits of background and C1 to C7.
+
+        Args:
+            image: (N, 1, Z, Y, X), standardised; Z a multiple of 8, Y and X of 32.
+
+        Returns:
+            (N, 8, Z, Y, X), float32 where the network computes in half precision.
+
+        Raises:
+            ValueError: if the image has another shape.
+        """
+        _check_shape(image)
+        *skips, value = self.backbone(image.expand(-1, 3, -1, -1, -1))
+        for stage, skip in zip(self.decoder, reversed(skips), strict=True):
+            value = self._run(stage, value, skip)
+        value = self._run(self.last, value)
+        return single_precision(self.head(value))
+
+    def _run(self, stage: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+        if self.activation_checkpointing and self.training:
+            return run_checkpointed(stage, *inputs)
+        result: torch.Tensor = stage(*inputs)
+        return result
+
+
+class FactorisedBlock(nn.Module):
+    """A (2+1)D block: 1x3x3, ReLU, 3x1x1, ReLU; sizes stay, no normalisation."""
+
+    def __init__(self, channels: int, filters: int) -> None:
+        """Build a block from ``channels`` to ``filters`` channels with Kaiming's weights and no bias at first."""
+        super().__init__()
+        self.plane = nn.Conv3d(channels, filters, (1, 3, 3), padding=(0, 1, 1))
+        self.axial = nn.Conv3d(filters, filters, (3, 1, 1), padding=(1, 0, 0))
+        for convolution in (self.plane, self.axial):
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            if convolution.bias is not None:
+                nn.init.zeros_(convolution.bias)
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Map (N, channels, Z, Y, X) to (N, filters, Z, Y, X)."""
+        value = functional.relu(self.plane(value), inplace=True)
+        return functional.relu(self.axial(value), inplace=True)
+
+
+class DecoderStage(nn.Module):
+    """Upsampling, a block, concatenation with the skip, a second block."""
+
+    def __init__(self, channels: int, skip_channels: int, filters: int, scale: tuple[int, int, int]) -> None:
+        """Build a stage that enlarges (z, y, x) by ``scale``."""
+        super().__init__()
+        self.scale = scale
+        self.before = FactorisedBlock(channels, filters)
+        self.after = FactorisedBlock(filters + skip_channels, filters)
+
+    def forward(self, value: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """Map (N, channels, z, y, x) and the skip (N, skip_channels, Z, Y, X) to (N, filters, Z, Y, X)."""
+        value = self.before(enlarge(value, self.scale))
+        result: torch.Tensor = self.after(torch.cat([value, skip], dim=1))
+        return result
+
+
+class LastStage(nn.Module):
+    """In-plane upsampling to the image's size and one block."""
+
+    def __init__(self, channels: int, filters: int) -> None:
+        """Build the stage from ``channels`` to ``filters`` channels."""
+        super().__init__()
+        self.block = FactorisedBlock(channels, filters)
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Map (N, channels, Z, Y / 2, X / 2) to (N, filters, Z, Y, X)."""
+        result: torch.Tensor = self.block(enlarge(value, (1, 2, 2)))
+        return result
+
+
+def enlarge(value: torch.Tensor, scale: tuple[int, int, int]) -> torch.Tensor:
+    """Repeat the voxels of (N, C, z, y, x) ``scale`` times along z, y and x (nearest neighbour)."""
+    return functional.interpolate(value, scale_factor=tuple(float(factor) for factor in scale), mode="nearest")
+
+
+def single_precision(logits: torch.Tensor) -> torch.Tensor:
+    """Return half-precision logits as float32 and wider ones as they are."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def _check_shape(image: torch.Tensor) -> None:
+    fits = image.ndim == 5 and image.shape[1] == 1
+    fits = fits and all(size % PLANE_MULTIPLE == 0 for size in image.shape[3:]) and image.shape[2] % Z_MULTIPLE == 0
+    if not fits or 0 in image.shape:
+        raise ValueError(
+            f"the segmentation network takes images (N, 1, Z, Y, X) with Z a multiple of {Z_MULTIPLE} and Y, X "
+            f"multiples of {PLANE_MULTIPLE}, not {tuple(image.shape)}: pad the image or change its window or size"
+        )

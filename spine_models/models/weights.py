@@ -1,0 +1,103 @@
+"""Networks in safetensors files that can be rebuilt from the file alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from spine_models.errors import UserError
+from spine_models.models.classifier import ClassifierSettings, CsnClassifier
+from spine_models.models.unet import CsnUNet, UNetSettings
+from spine_models.provenance.canonical import canonical_json
+from spine_models.provenance.files import replacing
+from spine_models.provenance.settings import settings_from
+
+Network = CsnUNet | CsnClassifier
+_METADATA_KEY = "spine_models"
+
+
+def save_model(path: Path, model: Network, provenance: Mapping[str, Any]) -> None:
+    """Write a network's weights, architecture and provenance, atomically; equal content gives equal bytes.
+
+    Args:
+        path: the ``.safetensors`` file.
+        model: a network that has not been folded; its device, mode and memory format do not matter.
+        provenance: JSON values: what the weights were made from.
+
+    Raises:
+        TypeError: if ``provenance`` holds what JSON cannot express.
+    """
+    save_state(path, model.state_dict(), describe(model, provenance))
+
+
+def describe(model: Network, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description that ``save_state`` stores beside the weights of ``model``."""
+    return {"kind": model.kind, "settings": asdict(model.settings), "provenance": dict(provenance)}
+
+
+def save_state(path: Path, state: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
+    """Write a state dict with its description (``describe``, ``load_state``), atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # One metadata key alone: safetensors writes several in random order.
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={_METADATA_KEY: canonical_json(description)})
+
+
+def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read the tensors of a file that ``save_model`` or ``save_state`` wrote, and its description.
+
+    Raises:
+        UserError: if the file is missing, damaged or was not written by this pipeline.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: a model file is needed there")
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            state = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        stored = json.loads(metadata[_METADATA_KEY])
+        description = {name: stored[name] for name in ("kind", "settings", "provenance")}
+    except (SafetensorError, OSError):
+        raise UserError(f"{path} is damaged or no safetensors file: make or copy it anew") from None
+    except (KeyError, ValueError, TypeError):
+        raise UserError(f"{path} does not say which network it holds: it was not written by this pipeline") from None
+    return state, description
+
+
+def load_model(path: Path) -> tuple[Network, dict[str, Any]]:
+    """Rebuild a network from its file alone, on the CPU and in evaluation mode.
+
+    Returns:
+        The network and the provenance that it was saved with.
+
+    Raises:
+        UserError: if the file is missing, damaged or foreign, or its tensors do not fit its own architecture.
+    """
+    state, description = load_state(path)
+    try:
+        # Without memory at first: no time for random weights, and the random state stays as it is.
+        with torch.device("meta"):
+            model = _build(description["kind"], description["settings"])
+        model.load_state_dict(state, strict=True, assign=True)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} does not fit the network that it describes ({reason}): "
+            "make it anew, or use the version of spine_models that wrote it"
+        ) from None
+    return model.eval(), description["provenance"]
+
+
+def _build(kind: str, settings: Mapping[str, Any]) -> Network:
+    if kind == CsnUNet.kind:
+        return CsnUNet(settings_from(UNetSettings, settings))
+    if kind == CsnClassifier.kind:
+        return CsnClassifier(settings_from(ClassifierSettings, settings))
+    raise ValueError(f"no such kind of network: {kind!r}")
