@@ -1,0 +1,165 @@
+"""One file with every figure of a run: ``evaluation/metrics.json``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spine_models.errors import UserError
+from spine_models.evaluation.dice import mean_dice, mean_dice_per_level
+from spine_models.evaluation.grades import grade_scores, read_grades
+from spine_models.evaluation.scores import calibration, classification_scores, permuted_label_control, rounded
+from spine_models.evaluation.tables import (
+    FROM_PRIOR,
+    STUDY,
+    ensemble_of,
+    read_csv,
+    read_predictions,
+    read_truth,
+)
+from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.canonical import digest_file
+from spine_models.provenance.files import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Settings of the evaluation.
+
+    Attributes:
+        seed: of the bootstrap and of the drawn permutations.
+    """
+
+    seed: int
+
+
+@dataclass(frozen=True)
+class EvaluationInputs:
+    """The files that an evaluation reads.
+
+    Attributes:
+        train_csv: true targets.
+        folds: ``folds/classification.csv``.
+        oof: out-of-fold predictions, one file a variant and fold.
+        segmentation: ``metrics.json`` of each segmentation training; empty where a bundle's networks were used.
+        averaging: ``classification/<variant>/fold<fold>/averaging.json`` of each classifier.
+        quarantine: studies that were not used.
+        grades: fractures of a phantom data set with their grade, or None for real studies.
+    """
+
+    train_csv: Path
+    folds: Path
+    oof: Sequence[Path]
+    segmentation: Sequence[Path]
+    averaging: Sequence[Path]
+    quarantine: Path
+    grades: Path | None = None
+
+
+def evaluate(inputs: EvaluationInputs, settings: EvaluationSettings, code: str) -> dict[str, Any]:
+    """Compute every figure of a run.
+
+    Args:
+        inputs: the files.
+        settings: the configuration.
+        code: fingerprint of the code that evaluates.
+
+    Returns:
+        A JSON object with the keys ``segmentation``, ``classification``, ``averaging``, ``quarantine``,
+        ``per_grade``, ``phantom``, ``notes`` and ``provenance``.
+
+    Raises:
+        UserError: if a file is missing or predictions and truth do not belong together.
+    """
+    truth = read_truth(inputs.train_csv)
+    predictions = read_predictions(inputs.oof)
+    unknown = sorted(set(predictions[STUDY]) - set(truth.index))
+    if unknown:
+        raise UserError(
+            f"{inputs.train_csv} has no row for the predicted study {unknown[0]}: evaluate with the train.csv that the"
+            " classifiers were trained with"
+        )
+    ensemble = ensemble_of(predictions)
+    quarantine = read_csv(inputs.quarantine, (STUDY, "code"), "the rule collect_quarantine")
+    folds = read_csv(inputs.folds, (STUDY, "fold"), "the rule make_folds")
+    grades = read_grades(inputs.grades) if inputs.grades else {}
+    return {
+        "phantom": inputs.grades is not None,
+        "segmentation": segmentation_scores(inputs.segmentation),
+        "classification": _classification(ensemble, predictions, truth, settings.seed),
+        "averaging": _averaging(inputs.averaging),
+        "quarantine": {"n": len(quarantine), "by_code": dict(sorted(Counter(quarantine["code"]).items()))},
+        "per_grade": grade_scores(ensemble, truth, grades) if grades else {},
+        "notes": _notes(folds, ensemble),
+        "provenance": {"inputs": _digests(inputs), "config": {"seed": settings.seed}, "code": code},
+    }
+
+
+def segmentation_scores(paths: Sequence[Path]) -> dict[str, Any]:
+    """Pool the validation studies of all segmentation folds; every study is validated by one fold.
+
+    Args:
+        paths: ``metrics.json`` of each fold, with ``per_study``: study to level to Dice.
+    """
+    per_study = {study: levels for path in sorted(paths) for study, levels in read_json(path)["per_study"].items()}
+    studies = [{level: dice[level] for level in LEVELS if dice.get(level) is not None} for dice in per_study.values()]
+    mean = mean_dice(studies)
+    return {
+        "dice_mean": None if mean is None else rounded(mean),
+        "dice_per_class": {k: None if v is None else rounded(v) for k, v in mean_dice_per_level(studies).items()},
+        "n_studies": len(studies),
+    }
+
+
+def _classification(
+    ensemble: pd.DataFrame, predictions: pd.DataFrame, truth: pd.DataFrame, seed: int
+) -> dict[str, Any]:
+    targets = list(TARGETS)
+    predicted = ensemble[targets].to_numpy(dtype=float)
+    present = truth.loc[ensemble.index, targets].to_numpy(dtype=float)
+    variants = {}
+    for variant, rows in predictions.groupby("variant", sort=True):
+        own = rows.sort_values(STUDY)
+        known = truth.loc[own[STUDY], targets].to_numpy(dtype=float)
+        variants[str(variant)] = classification_scores(own[targets].to_numpy(dtype=float), known, seed)
+    return classification_scores(predicted, present, seed) | {
+        "per_variant": variants,
+        "permuted_label_control": permuted_label_control(predicted, present, seed),
+        "calibration": {
+            "patient_overall": calibration(predicted[:, 0], present[:, 0]),
+            "vertebrae": calibration(predicted[:, 1:], present[:, 1:]),
+        },
+    }
+
+
+def _averaging(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(paths):
+        facts = read_json(path)
+        kept = {key: facts[key] for key in ("best_single", "averaged", "epochs", "greedy") if key in facts}
+        found.setdefault(path.parent.parent.name, {})[path.parent.name] = kept
+    return found
+
+
+def _notes(folds: pd.DataFrame, ensemble: pd.DataFrame) -> dict[str, int]:
+    return {
+        "studies_in_folds": len(folds),
+        "studies_without_out_of_fold_prediction": len(set(folds[STUDY]) - set(ensemble.index)),
+        "studies_with_prior_only": int((ensemble["source"] == FROM_PRIOR).sum()),
+    }
+
+
+def _digests(inputs: EvaluationInputs) -> dict[str, str]:
+    single = [inputs.train_csv, inputs.folds, inputs.quarantine, *([inputs.grades] if inputs.grades else [])]
+    named = {path.name: path for path in single}
+    for path in inputs.segmentation:
+        named[f"segmentation/{path.parent.name}/{path.name}"] = path
+    for path in [*inputs.oof, *inputs.averaging]:
+        named[f"classification/{path.parent.parent.name}/{path.parent.name}/{path.name}"] = path
+    return {name: digest_file(path) for name, path in sorted(named.items())}

@@ -1,0 +1,62 @@
+"""Results by the grade of a phantom's fractures: how visible they were made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spine_models.evaluation.competition import Floats
+from spine_models.evaluation.scores import area_under_curve, rounded
+from spine_models.evaluation.tables import read_csv
+from spine_models.levels import LEVELS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPECIFICITY = 0.9
+"""Sensitivity is stated at the threshold that this share of the unfractured vertebrae stays below."""
+
+
+def read_grades(path: Path) -> dict[tuple[str, str], str]:
+    """Read a phantom's table of fractures: (study, level) to grade; levels without a fracture are left out."""
+    frame = read_csv(path, ("study", "level", "grade"), "the rule generate_phantom")
+    rows = frame.dropna(subset=["grade"]).itertuples(index=False)
+    found = {(str(row.study), str(row.level)): str(row.grade) for row in rows}
+    return {key: grade for key, grade in found.items() if grade not in ("", "none")}
+
+
+def grade_scores(
+    predictions: pd.DataFrame, truth: pd.DataFrame, grades: dict[tuple[str, str], str]
+) -> dict[str, dict[str, Any]]:
+    """Compare the fractured vertebrae of each grade with all vertebrae that have no fracture.
+
+    Args:
+        predictions: index study, a column of probabilities for each level.
+        truth: the same index, columns of 0 and 1.
+        grades: (study, level) to grade.
+
+    Returns:
+        For each grade: ``n_vertebrae``, ``mean_probability``, ``auc`` and ``sensitivity_at_90_specificity`` against
+        the unfractured vertebrae of the same studies' table; None where there is nothing to compare with.
+    """
+    probabilities = predictions[list(LEVELS)].to_numpy(dtype=np.float64)
+    fractured = truth.loc[predictions.index, list(LEVELS)].to_numpy() == 1
+    grade_of = np.array([[grades.get((study, level), "") for level in LEVELS] for study in predictions.index])
+    intact = probabilities[~fractured]
+    names = sorted(set(grades.values()))
+    return {name: _against(probabilities[fractured & (grade_of == name)], intact) for name in names}
+
+
+def _against(graded: Floats, intact: Floats) -> dict[str, Any]:
+    result: dict[str, Any] = {"n_vertebrae": len(graded)}
+    comparable = bool(len(graded) and len(intact))
+    threshold = np.quantile(intact, SPECIFICITY) if comparable else np.nan
+    scores = np.concatenate([graded, intact])
+    present = np.repeat([1, 0], [len(graded), len(intact)])
+    return result | {
+        "mean_probability": rounded(graded.mean()) if len(graded) else None,
+        "auc": area_under_curve(scores, present) if comparable else None,
+        "sensitivity_at_90_specificity": rounded((graded > threshold).mean()) if comparable else None,
+    }
