@@ -1,0 +1,138 @@
+"""Keys of the configuration that cannot both hold, found before any job starts.
+
+The schema judges each key by itself; what is here judges keys by each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for every pair of keys that cannot both hold."""
+    yield from _not_finite("", config)
+    yield from _training_contradictions("segmentation", config["segmentation"])
+    yield from _training_contradictions("classification", config["classification"])
+    yield from _window_contradictions(config["segmentation"])
+    yield from _fold_contradictions(config)
+    yield from _weight_contradictions(config)
+    if config["phantom"]["enabled"]:
+        yield from _phantom_contradictions(config)
+
+
+def _not_finite(path: str, value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _not_finite(join(path, key), item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{path} is {value}, but must be a finite number"
+
+
+def _training_contradictions(name: str, part: Mapping[str, Any]) -> Iterator[str]:
+    at_once = part["micro_batch"] * max(part["gpus"], 1)
+    if part["global_batch"] % at_once:
+        yield (
+            f"{name}.global_batch is {part['global_batch']}, but must be a multiple of micro_batch x gpus = "
+            f"{part['micro_batch']} x {max(part['gpus'], 1)} = {at_once}"
+        )
+    if part["final_learning_rate"] > part["learning_rate"]:
+        yield (
+            f"{name}.final_learning_rate is {part['final_learning_rate']}, but must be at most "
+            f"{name}.learning_rate, which is {part['learning_rate']}"
+        )
+
+
+def _window_contradictions(segmentation: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("validation", "inference"):
+        part = segmentation[name]
+        if part["overlap"] >= part["window"]:
+            yield (
+                f"segmentation.{name}.overlap is {part['overlap']}, but must be below "
+                f"segmentation.{name}.window, which is {part['window']}"
+            )
+    inference = segmentation["inference"]
+    if inference["window"] % inference["z_multiple"]:
+        yield (
+            f"segmentation.inference.window is {inference['window']}, but must be a multiple of "
+            f"segmentation.inference.z_multiple, which is {inference['z_multiple']}"
+        )
+
+
+def _fold_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    classification = config["classification"]
+    parts = classification["fold_parts"]
+    if classification["folds"] > parts:
+        yield (
+            f"classification.folds is {classification['folds']}, but must be at most classification.fold_parts, "
+            f"which is {parts}"
+        )
+    for name, variant in classification["variants"].items():
+        path = f"classification.variants.{name}"
+        if (variant["folds"] or 0) > parts:
+            yield (
+                f"{path}.folds is {variant['folds']}, but must be at most classification.fold_parts, which is {parts}"
+            )
+        for limit, most in (
+            ("keep_best", config["keep_best"]),
+            ("classification.epochs", classification["epochs"]),
+        ):
+            if variant["average"] > most:
+                yield f"{path}.average is {variant['average']}, but must be at most {limit}, which is {most}"
+    if not any(folds_of(config, name) for name in classification["variants"]):
+        yield "classification.variants.*.folds is 0 for every variant, but at least one variant must be trained"
+
+
+def _weight_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    if config["pretrained"] == "none":
+        return
+    for name, depth in (("segmentation", 50), ("classification", 152)):
+        network = config[name]["network"]
+        for key, fits in (("depth", depth), ("base_channels", 64)):
+            if network[key] != fits:
+                yield (
+                    f"{name}.network.{key} is {network[key]}, but the published weights need {fits}: set it, or set "
+                    "pretrained to none"
+                )
+
+
+def _phantom_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    phantom = config["phantom"]
+    if config["dataset_dir"]:
+        yield (
+            f"dataset_dir is {shown(config['dataset_dir'])}, but must be empty while phantom.enabled is true: "
+            "the data set is generated in output_dir/phantom"
+        )
+    if phantom["segmented"] > phantom["studies"]:
+        yield (
+            f"phantom.segmented is {phantom['segmented']}, but must be at most phantom.studies, which is "
+            f"{phantom['studies']}"
+        )
+    if not config["segmentation_bundle"] and phantom["segmented"] < config["segmentation"]["folds"]:
+        yield (
+            f"phantom.segmented is {phantom['segmented']}, but must be at least segmentation.folds, which is "
+            f"{config['segmentation']['folds']}"
+        )
+    shares = sum(grade["share"] for grade in phantom["grades"].values())
+    if abs(shares - 1.0) > 1e-6:
+        yield f"phantom.grades.*.share add up to {shares:g}, but must add up to 1"
+
+
+def folds_of(config: Mapping[str, Any], variant: str) -> int:
+    """Return how many folds of a classifier's ``variant`` are trained."""
+    classification = config["classification"]
+    own: int | None = classification["variants"][variant]["folds"]
+    return int(classification["folds"]) if own is None else own
+
+
+def join(path: str, key: Any) -> str:
+    """Return the dotted name of ``key`` inside ``path``."""
+    return f"{path}.{key}" if path else str(key)
+
+
+def shown(value: Any) -> str:
+    """Return ``value`` as a person wrote it in YAML, cut to 60 characters."""
+    words = {"None": "null", "True": "true", "False": "false"}
+    text = words.get(repr(value), repr(value))
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,143 @@
+"""One digest over all the code that a script can run, so that a rule reruns when its code changes and only then.
+
+Snakemake looks neither into the modules that a script imports nor into a script called from ``shell:``. The digest
+is taken over syntax trees: comments, docstrings, formatting and imports for type checkers do not count.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = "spine_models"
+
+PRESENTATIONAL = frozenset({"spine_models.errors"})
+"""Modules that only say something to a person: a change in them changes no result, so it must not retrain a model."""
+
+READ_FILES: dict[str, tuple[str, ...]] = {}
+"""Files that are no Python, by the module that reads them, as patterns relative to the package's folder."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One parsed file: the digest of its tree and the dotted names that it may import from the package."""
+
+    digest: str
+    imports: tuple[str, ...]
+
+
+class Fingerprints:
+    """Digests of scripts; each file is read once for all of them.
+
+    Args:
+        root: folder that holds the package and, at any depth, the scripts.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._sources: dict[Path, _Source] = {}
+
+    def __call__(self, script: str) -> str:
+        """Return the digest of ``script`` (path relative to the root) and of its closure, as 16 hexadecimal digits.
+
+        Raises:
+            FileNotFoundError: if there is no such script.
+            SyntaxError: if it or a module that it imports is not Python.
+        """
+        path = self._root / script
+        sha = hashlib.sha256(self._source(path).digest.encode("ascii"))
+        for name in sorted(self.closure(script)):
+            sha.update(f"{name} {self._module_digest(name)}\n".encode())
+        return sha.hexdigest()[:16]
+
+    def closure(self, script: str) -> set[str]:
+        """Return the dotted names of all modules of the package that ``script`` reaches by imports of any depth."""
+        found: set[str] = set()
+        waiting = [self._root / script]
+        while waiting:
+            for name in self._source(waiting.pop()).imports:
+                path = self._module_path(name)
+                if path is not None and name not in found and name not in PRESENTATIONAL:
+                    found.add(name)
+                    waiting.append(path)
+        return found
+
+    def _module_digest(self, name: str) -> str:
+        path = self._module_path(name)
+        assert path is not None
+        sha = hashlib.sha256(self._source(path).digest.encode("ascii"))
+        for pattern in READ_FILES.get(name, ()):
+            for file in sorted((self._root / PACKAGE).glob(pattern)):
+                sha.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        return sha.hexdigest()
+
+    def _module_path(self, name: str) -> Path | None:
+        """Return the file of the module ``name``, or None where the name is something inside a module."""
+        stem = self._root.joinpath(*name.split("."))
+        candidates = (stem.with_suffix(".py"), stem / "__init__.py")
+        return next((path for path in candidates if path.is_file()), None)
+
+    def _source(self, path: Path) -> _Source:
+        if path not in self._sources:
+            tree = ast.parse(path.read_bytes(), filename=str(path))
+            _drop_what_does_not_run(tree)
+            here = path.relative_to(self._root).with_suffix("").parts
+            parent = here[:-1]
+            digest = hashlib.sha256(_spelling(tree).encode("utf-8", "surrogatepass")).hexdigest()
+            self._sources[path] = _Source(digest, tuple(sorted(set(_imported_names(tree, parent)))))
+        return self._sources[path]
+
+
+def _drop_what_does_not_run(tree: ast.Module) -> None:
+    """Remove docstrings and the bodies of ``if TYPE_CHECKING:`` from ``tree``, in place."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [child for child in node.body if not _is_bare_text(child)]
+        elif isinstance(node, ast.If) and isinstance(body, list) and _is_type_checking(node.test):
+            node.body = []
+
+
+def _is_bare_text(node: ast.stmt) -> bool:
+    """Say whether ``node`` is a docstring, also one that follows an attribute."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", None)
+    return name == "TYPE_CHECKING"
+
+
+def _spelling(node: object) -> str:
+    """Write a syntax tree without positions; empty fields are left out, since newer Pythons add some."""
+    if isinstance(node, ast.AST):
+        fields = ((name, getattr(node, name, None)) for name in node._fields)
+        inner = ",".join(f"{name}={_spelling(value)}" for name, value in fields if value not in (None, []))
+        return f"{type(node).__name__}({inner})"
+    if isinstance(node, list):
+        return "[" + ",".join(map(_spelling, node)) + "]"
+    return repr(node)
+
+
+def _imported_names(tree: ast.Module, parent: tuple[str, ...]) -> Iterator[str]:
+    """Yield every dotted name that an import may reach, with the packages on the way."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _with_packages(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = list(parent[: len(parent) - node.level + 1]) if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from _with_packages(module)
+            for alias in node.names:
+                yield from _with_packages(f"{module}.{alias.name}")
+
+
+def _with_packages(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    if parts[0] == PACKAGE:
+        for length in range(1, len(parts) + 1):
+            yield ".".join(parts[:length])
