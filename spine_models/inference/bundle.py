@@ -1,0 +1,245 @@
+"""A bundle: one plain folder with all that a prediction needs, checked down to the last byte before it is used.
+
+``bundle.json`` names the networks' files with size and SHA-256, the settings that they were trained under, the
+names of levels and targets, the training prior and the provenance, and carries a digest over itself. Nothing in a
+bundle is pickled, and nothing outside it is read.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from spine_models.errors import UserError
+from spine_models.evaluation.competition import prior_probabilities
+from spine_models.evaluation.scores import rounded
+from spine_models.evaluation.tables import read_truth
+from spine_models.levels import LEVELS, TARGETS
+from spine_models.models.classifier import CsnClassifier
+from spine_models.models.unet import CsnUNet
+from spine_models.models.weights import load_model, load_state
+from spine_models.provenance.canonical import digest_file, digest_json
+from spine_models.provenance.files import read_json, replacing, write_json
+
+N = TypeVar("N", CsnUNet, CsnClassifier)
+
+SCHEMA = 1
+DESCRIPTION = "bundle.json"
+_VERSIONED = ("torch", "numpy", "mmaction2", "mmcv-lite", "mmengine", "safetensors", "pydicom")
+_KINDS = {"segmentation": CsnUNet.kind, "classification": CsnClassifier.kind}
+_ADVICE = "copy the bundle again, or export it anew with `snakemake bundle`"
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """One network of a bundle.
+
+    Attributes:
+        file: name inside the bundle's folder.
+        bytes: size.
+        sha256: of the content.
+        name: what reports call the network, for example ``ir-0``.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle.
+
+    Attributes:
+        folder: where it lies.
+        digest: of the whole content; what predictions depend on.
+        settings: configuration that the networks were trained under (``z_step``, ``half_size``, ``crops`` ...).
+        prior: target to the best constant prediction on the training studies.
+        phantom: True if the networks learnt from phantoms, not from patients.
+        segmentation: the segmentation networks.
+        classification: the classifiers.
+        provenance: what the bundle was made from.
+    """
+
+    folder: Path
+    digest: str
+    settings: dict[str, Any]
+    prior: dict[str, float]
+    phantom: bool
+    segmentation: tuple[BundleFile, ...]
+    classification: tuple[BundleFile, ...]
+    provenance: dict[str, Any]
+
+    def load_segmentation(self) -> list[CsnUNet]:
+        """Load the segmentation networks, on the CPU and in evaluation mode."""
+        return [_load(self.folder / entry.file, CsnUNet) for entry in self.segmentation]
+
+    def load_classifiers(self) -> list[CsnClassifier]:
+        """Load the classifiers, on the CPU and in evaluation mode."""
+        return [_load(self.folder / entry.file, CsnClassifier) for entry in self.classification]
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What of the configuration goes into a bundle.
+
+    Attributes:
+        z_step: every so many slices are used.
+        half_size: side of the half grid.
+        crops: section ``crops``.
+        identity: section ``identity``.
+        inference: section ``segmentation.inference``.
+        phantom: True if the data set is a phantom.
+    """
+
+    z_step: int
+    half_size: int
+    crops: dict[str, Any]
+    identity: dict[str, Any]
+    inference: dict[str, Any]
+    phantom: bool
+
+
+def export_bundle(
+    out: Path,
+    segmentation: Sequence[Path],
+    classification: Sequence[Path],
+    train_csv: Path,
+    settings: ExportSettings,
+    *,
+    code: str,
+) -> None:
+    """Write a bundle; ``bundle.json`` comes last.
+
+    Args:
+        out: the ``bundle.json`` to write; the networks are copied beside it.
+        segmentation: files of segmentation networks.
+        classification: files of classifiers.
+        train_csv: the training studies' targets, for the prior.
+        settings: the configuration.
+        code: fingerprint of the code that exports.
+
+    Raises:
+        UserError: if a file is missing, damaged or holds another kind of network.
+    """
+    if not segmentation or not classification:
+        raise UserError("a bundle needs at least one segmentation network and one classifier: train them first")
+    groups = {
+        "segmentation": _copy_networks(segmentation, out.parent, "segmentation"),
+        "classification": _copy_networks(classification, out.parent, "classification"),
+    }
+    wanted = {entry["file"] for entries in groups.values() for entry in entries}
+    for stale in out.parent.glob("*.safetensors"):
+        if stale.name not in wanted:
+            stale.unlink()
+    truth = read_truth(train_csv)[list(TARGETS)].to_numpy(dtype=float)
+    prior = zip(TARGETS, prior_probabilities(truth), strict=True)
+    config = {name: getattr(settings, name) for name in ("z_step", "half_size", "crops", "identity", "inference")}
+    content = {
+        "schema": SCHEMA,
+        "levels": list(LEVELS),
+        "targets": list(TARGETS),
+        "settings": config,
+        "prior": {target: rounded(value) for target, value in prior},
+        "phantom": settings.phantom,
+        **groups,
+        "provenance": {
+            "code": code,
+            "train_csv": digest_file(train_csv),
+            "training_studies": len(truth),
+            "versions": {name: importlib.metadata.version(name) for name in _VERSIONED},
+        },
+    }
+    write_json(out, content | {"digest": digest_json(content)})
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle and check everything in it.
+
+    Args:
+        folder: the bundle's folder, or its ``bundle.json``.
+
+    Raises:
+        UserError: if it is no bundle, of an unknown version, incomplete, or differs from its checksums anywhere.
+    """
+    folder = folder.parent if folder.name == DESCRIPTION else folder
+    content = _description(folder)
+    try:
+        files = {group: tuple(BundleFile(**entry) for entry in content[group]) for group in _KINDS}
+        bundle = Bundle(
+            folder,
+            content["digest"],
+            content["settings"],
+            {target: float(content["prior"][target]) for target in TARGETS},
+            content["phantom"],
+            files["segmentation"],
+            files["classification"],
+            content["provenance"],
+        )
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{folder / DESCRIPTION} is incomplete: {_ADVICE}") from None
+    for entry in (*bundle.segmentation, *bundle.classification):
+        _check(folder, entry)
+    return bundle
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise UserError(f"{folder} is no bundle: it has no {DESCRIPTION}; `snakemake bundle` makes one")
+    try:
+        content = read_json(path)
+        schema = content["schema"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is damaged: {_ADVICE}") from None
+    if schema != SCHEMA:
+        raise UserError(
+            f"{path} has the version {schema!r}, and this spine_models reads version {SCHEMA}:"
+            " install the release that exported it, or export it anew"
+        )
+    if content.get("digest") != digest_json({key: value for key, value in content.items() if key != "digest"}):
+        raise UserError(f"{path} differs from its own checksum: {_ADVICE}")
+    if content.get("targets") != list(TARGETS) or content.get("levels") != list(LEVELS):
+        raise UserError(f"{path} has other targets or levels than this release: {_ADVICE}")
+    return dict(content)
+
+
+def _check(folder: Path, entry: BundleFile) -> None:
+    if Path(entry.file).name != entry.file:
+        raise UserError(f"{folder / DESCRIPTION} names a file outside the bundle ({entry.file}): {_ADVICE}")
+    path = folder / entry.file
+    if not path.is_file():
+        raise UserError(f"{path} is missing: {_ADVICE}")
+    if path.stat().st_size != entry.bytes or digest_file(path) != entry.sha256:
+        raise UserError(f"{path} differs from its checksum: {_ADVICE}")
+
+
+def _copy_networks(sources: Sequence[Path], folder: Path, group: str) -> list[dict[str, Any]]:
+    entries = []
+    seen: Counter[str] = Counter()
+    for source in sources:
+        description = load_state(source)[1]
+        if description["kind"] != _KINDS[group]:
+            raise UserError(f"{source} holds a network of the kind {description['kind']}, not {_KINDS[group]}")
+        variant = str(description["settings"].get("variant", "unet"))
+        name = f"{variant}-{seen[variant]}"
+        seen[variant] += 1
+        target = folder / f"{group}-{name}.safetensors"
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
+        size, digest = target.stat().st_size, digest_file(target)
+        entries.append({"file": target.name, "bytes": size, "sha256": digest, "name": name})
+    return entries
+
+
+def _load(path: Path, kind: type[N]) -> N:
+    model, _ = load_model(path)
+    if not isinstance(model, kind):
+        raise UserError(f"{path} holds another kind of network than its bundle says: {_ADVICE}")
+    return model
