@@ -10,7 +10,7 @@ from torch import nn
 
 from spine_models.levels import TARGETS
 from spine_models.models.csn import CsnBackbone, CsnSettings
-from spine_models.models.unet import single_precision
+from spine_models.models.precision import single_precision
 
 
 @dataclass(frozen=True)

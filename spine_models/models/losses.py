@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from spine_models.levels import IGNORE_LABEL
+from spine_models.models.precision import single_precision
 
 JACCARD_EPS = 1e-4
 """Added to the intersection and to the union (method, segmentation)."""
@@ -19,7 +21,7 @@ class LossSettings:
     """The configuration's ``segmentation.loss``.
 
     Attributes:
-        focal_gamma: exponent of the focal loss; 0 (plain cross entropy) or at least 1.
+        focal_gamma: exponent of the focal loss; 0 is plain cross entropy.
         jaccard_weight: weight of the soft Jaccard beside the focal loss.
         min_voxels: a class with no more labelled voxels than this in an image is not counted in the Jaccard.
     """
@@ -52,44 +54,95 @@ def segmentation_loss(logits: torch.Tensor, labels: torch.Tensor, settings: Loss
     has a Jaccard of 0, an image without voxels in V a focal loss of 0, and both count in the batch's mean, so that
     accumulating images one by one equals one large batch.
 
-    Probabilities are computed in float32 whatever the precision of ``logits``, sums over voxels in float64.
+    Probabilities are computed in float32 at least, whatever the precision of ``logits``.
 
     Args:
         logits: (N, C, Z, Y, X), class 0 is background.
         labels: (N, Z, Y, X), integers; 0 to C - 1, or 255 for voxels that are not part of the loss.
         settings: weights and thresholds.
     """
+    flat = labels.flatten(1).long()
     with torch.autocast(logits.device.type, enabled=False):
-        classes = logits.shape[1]
-        log_p = functional.log_softmax(logits.float().flatten(2), dim=1)
-        flat = labels.flatten(1).long()
-        valid = flat != IGNORE_LABEL
-        target = flat.masked_fill(~valid, 0)
-        log_p_target = log_p.gather(1, target[:, None])[:, 0].masked_fill(~valid, 0.0)
-        focal = _focal(log_p_target, valid, settings.focal_gamma)
-        # Ignored voxels go into a bin of their own behind the classes.
-        bins = flat.masked_fill(~valid, classes)
-        jaccard = _jaccard(log_p, log_p_target, bins, valid, settings.min_voxels)
-        total = focal + settings.jaccard_weight * jaccard
-        return SegmentationLoss(total.mean().float(), focal.mean().float(), jaccard.mean().float())
+        losses: tuple[torch.Tensor, torch.Tensor] = _ImageLosses.apply(  # type: ignore[no-untyped-call]
+            single_precision(logits).flatten(2), flat, settings.focal_gamma, settings.min_voxels
+        )
+    focal, jaccard = (loss.mean() for loss in losses)
+    return SegmentationLoss(focal + settings.jaccard_weight * jaccard, focal, jaccard)
 
 
-def _focal(log_p_target: torch.Tensor, valid: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Return the focal loss of each image, (N,) float64; ``log_p_target`` (N, V) is 0 where not ``valid``."""
-    losses = -((-torch.expm1(log_p_target)) ** gamma) * log_p_target
-    return losses.sum(1, dtype=torch.float64) / valid.sum(1).clamp(min=1)
+class _ImageLosses(torch.autograd.Function):
+    """Focal loss and soft Jaccard of each image, by gather and scatter-add with the gradient written out.
+
+    One-hot targets and the products that autograd would keep cost most of the time and memory: this keeps the
+    probabilities alone. With q = p_t, the gradient by the logits z of the same voxel is, k being a class::
+
+        d focal / d z_k   = (delta_kt - p_k) * a / |V|
+        a                 = gamma * q * (1 - q) ** (gamma - 1) * log q - (1 - q) ** gamma
+        d jaccard / d z_k = p_k * (A_k - sum over c of A_c p_c) + (delta_kt - p_k) * q * B_t
+
+    where A_c = (I_c + eps) / (U_c + eps) ** 2 and B_c = -A_c - 1 / (U_c + eps), both over the number of counted
+    classes and 0 for the others, are the derivatives of the Jaccard by sum p_c and, beside that, by I_c.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: torch.Tensor, labels: torch.Tensor, gamma: float, min_voxels: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the (N,) losses of logits (N, C, V) and labels (N, V)."""
+        valid = labels != IGNORE_LABEL
+        target = labels.masked_fill(~valid, 0)
+        log_p = functional.log_softmax(logits, dim=1)
+        log_q = _of_target(log_p, target)
+        p = log_p.exp_().mul_(valid[:, None])
+        voxels = valid.sum(1).clamp(min=1)
+        losses = -((-torch.expm1(log_q)) ** gamma) * log_q * valid
+        ratios, by_sum, by_intersection, counted = _jaccard_terms(p, target, valid, min_voxels)
+        ctx.save_for_backward(p, log_q, target, valid, voxels, by_sum, by_intersection)
+        ctx.gamma = gamma
+        focal = losses.sum(1) / voxels
+        jaccard = ((1.0 - ratios) * counted).sum(1) / counted.sum(1).clamp(min=1)
+        return focal, jaccard.to(focal.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, focal: torch.Tensor, jaccard: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradient (N, C, V) by the logits for the (N,) gradients by the two losses."""
+        p, log_q, target, valid, voxels, by_sum, by_intersection = ctx.saved_tensors
+        q, rest = log_q.exp(), -torch.expm1(log_q)
+        # The clamp matters where q = 1 and gamma < 1, where the product's limit is 0.
+        slope = ctx.gamma * q * rest.clamp(min=1e-30) ** (ctx.gamma - 1.0) * log_q - rest**ctx.gamma
+        weight_sum = (by_sum * jaccard[:, None]).to(p.dtype)
+        weight_target = (by_intersection * jaccard[:, None]).to(p.dtype).gather(1, target)
+        at_target = (slope * (focal / voxels)[:, None] + q * weight_target) * valid
+        inner = torch.bmm(weight_sum[:, None], p)[:, 0] + at_target
+        gradient = (weight_sum[:, :, None] - inner[:, None]).mul_(p)
+        return gradient.scatter_add_(1, target[:, None], at_target[:, None]), None, None, None
 
 
-def _jaccard(
-    log_p: torch.Tensor, log_p_target: torch.Tensor, bins: torch.Tensor, valid: torch.Tensor, min_voxels: int
-) -> torch.Tensor:
-    """Return the soft Jaccard loss of each image, (N,) float64, from (N, C, V), (N, V), (N, V) and (N, V)."""
-    images, classes, _ = log_p.shape
-    empty = log_p.new_zeros(images, classes + 1, dtype=torch.float64)
-    intersections = empty.scatter_add(1, bins, log_p_target.exp().double())[:, 1:classes]
-    voxels = empty.scatter_add(1, bins, torch.ones_like(bins, dtype=torch.float64))[:, 1:classes]
-    predicted = (log_p[:, 1:].exp() * valid[:, None]).sum(2, dtype=torch.float64)
-    unions = predicted + voxels - intersections
-    losses = 1.0 - (intersections + JACCARD_EPS) / (unions + JACCARD_EPS)
+def _of_target(values: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Pick from (N, C, V) the values of the classes (N, V)."""
+    return values.gather(1, target[:, None])[:, 0]
+
+
+def _jaccard_terms(
+    p: torch.Tensor, target: torch.Tensor, valid: torch.Tensor, min_voxels: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return, each (N, C), the Jaccard ratios, A, B (see ``_ImageLosses``) and which classes are counted.
+
+    Args:
+        p: (N, C, V), 0 where not valid.
+        target: (N, V), 0 where not valid.
+        valid: (N, V).
+        min_voxels: see ``LossSettings``.
+    """
+    # float64: adding a million values one after the other costs float32 four digits.
+    empty = torch.zeros(p.shape[:2], dtype=torch.float64, device=p.device)
+    intersections = empty.scatter_add(1, target, _of_target(p, target).double())
+    voxels = empty.scatter_add(1, target, valid.double())
+    unions = p.sum(2).double() + voxels - intersections + JACCARD_EPS
+    ratios = (intersections + JACCARD_EPS) / unions
     counted = voxels > min_voxels
-    return (losses * counted).sum(1) / counted.sum(1).clamp(min=1)
+    counted[:, 0] = False
+    share = counted.double() / counted.sum(1, keepdim=True).clamp(min=1)
+    by_sum = share * ratios / unions
+    return ratios, by_sum, -by_sum - share / unions, counted

@@ -12,6 +12,7 @@ from torch.nn import functional
 from spine_models.levels import LEVELS
 from spine_models.models.checkpointing import run_checkpointed
 from spine_models.models.csn import BATCH_NORM_EPS, CsnBackbone, CsnSettings
+from spine_models.models.precision import single_precision
 
 CLASSES = len(LEVELS) + 1
 """Background and C1 to C7."""
@@ -153,11 +154,6 @@ class LastStage(nn.Module):
 def enlarge(value: torch.Tensor, scale: tuple[int, int, int]) -> torch.Tensor:
     """Repeat the voxels of (N, C, z, y, x) ``scale`` times along z, y and x (nearest neighbour)."""
     return functional.interpolate(value, scale_factor=tuple(float(factor) for factor in scale), mode="nearest")
-
-
-def single_precision(logits: torch.Tensor) -> torch.Tensor:
-    """Return half-precision logits as float32 and wider ones as they are."""
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def _check_shape(image: torch.Tensor) -> None:
