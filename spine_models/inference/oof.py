@@ -1,0 +1,150 @@
+"""Out-of-fold predictions: each study by the one model of a variant that did not see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spine_models.data.crop_files import open_crop
+from spine_models.data.crops import CropSettings, validation_windows
+from spine_models.data.shelf import Shelf
+from spine_models.errors import UserError
+from spine_models.evaluation.aggregate import study_probabilities
+from spine_models.evaluation.competition import prior_probabilities
+from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv, read_truth
+from spine_models.inference.classify import ClassifySettings, CropClassifier
+from spine_models.levels import TARGETS
+from spine_models.models.classifier import CsnClassifier
+from spine_models.models.weights import load_model
+from spine_models.provenance.canonical import digest_file, work_key
+from spine_models.provenance.files import write_text
+from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.records import find_record, write_record
+from spine_models.training.devices import use_device
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class OofSettings:
+    """Settings of out-of-fold prediction.
+
+    Attributes:
+        crops: section ``crops`` of the configuration.
+        classify: batch and precision.
+        device: "auto", "cuda" or "cpu".
+        math_threads: threads inside torch.
+    """
+
+    crops: CropSettings
+    classify: ClassifySettings
+    device: str
+    math_threads: int
+
+
+@dataclass(frozen=True)
+class OofInputs:
+    """The files that out-of-fold prediction reads.
+
+    Attributes:
+        model: the fold's averaged classifier.
+        folds: ``folds/classification.csv``.
+        train_csv: true targets, for the prior of the training studies.
+        crops: manifests of the crops of all shards.
+    """
+
+    model: Path
+    folds: Path
+    train_csv: Path
+    crops: Sequence[Path] = field(default_factory=list)
+
+
+def predict_oof(
+    inputs: OofInputs, variant: str, fold: int, settings: OofSettings, *, gpus: int, code: str, out: Path
+) -> None:
+    """Predict the studies of ``fold`` and write ``oof.csv`` with the columns ``evaluation.tables.OOF_COLUMNS``.
+
+    A study without a usable vertebra gets the best constant of the studies outside its fold, and ``prior`` as its
+    source. Finished studies lie in ``oof/`` beside the table, so that a job that was stopped goes on with the rest.
+
+    Args:
+        inputs: the files.
+        variant: of the model.
+        fold: whose studies are predicted; the model must not have seen them.
+        settings: the configuration.
+        gpus: GPUs of this job.
+        code: fingerprint of the code.
+        out: the table to write.
+
+    Raises:
+        UserError: if a file is missing or damaged, or the model is none of this variant.
+    """
+    folds = read_csv(inputs.folds, (STUDY, "fold"), "the rule make_folds")
+    truth = read_truth(inputs.train_csv)
+    held_out = sorted(folds.loc[folds["fold"] == fold, STUDY])
+    seen = truth[truth.index.isin(folds.loc[folds["fold"] != fold, STUDY])]
+    prior = [float(value) for value in prior_probabilities(seen[list(TARGETS)].to_numpy(dtype=float))]
+    crops = Shelf(inputs.crops)
+    fixed = {"model": digest_file(inputs.model)}
+    config = {"batch": settings.classify.batch, "precision": settings.classify.precision, "crops": vars(settings.crops)}
+    predictor = _Lazy(inputs.model, variant, settings, gpus)
+    rows = []
+    with folder_lock(out.with_suffix("")):
+        for study in held_out:
+            key = work_key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
+            path = out.with_suffix("") / f"{study}.json"
+            record = find_record(path, key) or write_record(path, key, {}, predictor.study(crops, study))
+            rows.append(_row(study, variant, fold, record.facts, prior))
+    write_table(out, rows)
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write predictions with ``OOF_COLUMNS``; probabilities with six decimals, so that equal ones are equal bytes."""
+    import pandas as pd
+
+    table: pd.DataFrame = pd.DataFrame(rows, columns=list(OOF_COLUMNS))
+    write_text(path, table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
+
+
+class _Lazy:
+    """Loads the classifier when the first study asks for it: a job that finds everything done needs none."""
+
+    def __init__(self, model: Path, variant: str, settings: OofSettings, gpus: int) -> None:
+        self._model, self._variant, self._settings, self._gpus = model, variant, settings, gpus
+        self._classifier: CropClassifier | None = None
+
+    def study(self, crops: Shelf, study: str) -> dict[str, Any]:
+        crop = open_crop(crops, study)
+        if crop is None:
+            return {"probabilities": None, "levels": []}
+        windows = list(validation_windows(crop, self._settings.crops))
+        probabilities = study_probabilities(list(self._loaded().probabilities(image for _, image in windows)))
+        seen = list(dict.fromkeys(level for level, _ in windows))
+        return {"probabilities": [float(value) for value in probabilities], "levels": seen}
+
+    def _loaded(self) -> CropClassifier:
+        if self._classifier is None:
+            compute = use_device(self._settings.device, self._gpus, self._settings.math_threads)
+            model, _ = load_model(self._model)
+            if not isinstance(model, CsnClassifier) or model.settings.variant != self._variant:
+                raise UserError(f"{self._model} holds no classifier of the variant {self._variant}: train it anew")
+            self._classifier = CropClassifier(model, compute.device, self._settings.classify)
+        return self._classifier
+
+
+def _row(study: str, variant: str, fold: int, facts: Mapping[str, Any], prior: list[float]) -> dict[str, Any]:
+    probabilities = facts["probabilities"]
+    values = np.asarray(prior if probabilities is None else probabilities)
+    return {
+        STUDY: study,
+        "variant": variant,
+        "fold": fold,
+        **dict(zip(TARGETS, values, strict=True)),
+        "levels_visible": len(facts["levels"]),
+        "source": FROM_PRIOR if probabilities is None else FROM_CROPS,
+    }

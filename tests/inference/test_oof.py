@@ -1,0 +1,121 @@
+"""Out-of-fold predictions of stored crops."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from spine_models.data.crop_files import open_crop
+from spine_models.data.crops import CropSettings, SpineCrop, validation_windows
+from spine_models.data.shelf import Shelf
+from spine_models.errors import UserError
+from spine_models.evaluation.tables import OOF_COLUMNS, STUDY
+from spine_models.inference.classify import ClassifySettings
+from spine_models.inference.oof import OofInputs, OofSettings, predict_oof
+from spine_models.levels import LEVELS, TARGETS
+from spine_models.models.weights import load_model
+from spine_models.provenance.manifest import write_manifest
+from spine_models.provenance.records import write_array, write_record
+from tests.inference.conftest import SETTINGS as BUNDLE
+
+STUDIES = ["1.2.1", "1.2.2", "1.2.3"]
+CROPS = CropSettings(**BUNDLE.crops)
+SETTINGS = OofSettings(CROPS, ClassifySettings(batch=2), device="cpu", math_threads=1)
+
+
+def _crop(seed: int) -> SpineCrop:
+    random = np.random.default_rng(seed)
+    mask = np.zeros((24, 24, 24), np.uint8)
+    mask[2:8, 8:16, 8:16] = 1
+    # Taller than a window of 8 slices: two windows.
+    mask[10:22, 8:16, 8:16] = 2
+    return SpineCrop(
+        image=random.integers(-200, 800, (24, 48, 48)).astype(np.int16),
+        mask=mask,
+        origin=(0, 0, 0),
+        mask_origin=(0, 0, 0),
+        half_factor=0.5,
+        mean=100.0,
+        std=300.0,
+        boxes={"C1": (2, 8, 8, 16, 8, 16), "C2": (10, 22, 8, 16, 8, 16)},
+        voxels={"C1": 384, "C2": 768},
+        levels={level: "visible" if level in ("C1", "C2") else "missing" for level in LEVELS},
+        spacing_mm=(1.0, 0.5, 0.5),
+        depth_total=24,
+    )
+
+
+@pytest.fixture
+def inputs(tmp_path, networks, train_csv) -> OofInputs:
+    """Three studies; 1.2.3 shows no vertebra. Folds: 0 holds 1.2.1 and 1.2.3, 1 holds 1.2.2."""
+    folder = tmp_path / "crops" / "0"
+    digests = {}
+    for seed, study in enumerate(STUDIES):
+        crop = _crop(seed)
+        names = ("boxes", "voxels", "levels")
+        facts = {name: value for name, value in vars(crop).items() if name not in ("image", "mask")}
+        files = {}
+        if study == "1.2.3":
+            facts = {"boxes": {}, "voxels": {}, "levels": dict.fromkeys(LEVELS, "missing")}
+        else:
+            files[f"{study}.npy"] = write_array(folder / f"{study}.npy", crop.image)
+            files[f"{study}_mask.npy"] = write_array(folder / f"{study}_mask.npy", crop.mask)
+        assert set(names) <= set(facts)
+        facts = json.loads(json.dumps(facts))
+        digests[study] = write_record(folder / f"{study}.json", "key", files, facts).digest
+    write_manifest(tmp_path / "crops" / "0.json", digests, {})
+    folds = pd.DataFrame({STUDY: STUDIES, "group": STUDIES, "fold": [0, 1, 0]})
+    folds.to_csv(tmp_path / "folds.csv", index=False)
+    return OofInputs(networks["classification"][0], tmp_path / "folds.csv", train_csv, [tmp_path / "crops" / "0.json"])
+
+
+def _predict(inputs, out, fold=0, variant="ir", code="code"):
+    predict_oof(inputs, variant, fold, SETTINGS, gpus=0, code=code, out=out)
+    return pd.read_csv(out, dtype={STUDY: str}).set_index(STUDY)
+
+
+def test_only_the_fold_is_predicted_and_by_the_maximum_over_all_windows(inputs, tmp_path):
+    table = _predict(inputs, tmp_path / "oof.csv")
+    assert list(table.index) == ["1.2.1", "1.2.3"]
+    assert list(table.reset_index().columns) == list(OOF_COLUMNS)
+    windows = [image for _, image in validation_windows(open_crop(Shelf(inputs.crops), "1.2.1"), CROPS)]
+    assert len(windows) == 3
+    model, _ = load_model(inputs.model)
+    with torch.inference_mode():
+        plain = torch.sigmoid(model(torch.from_numpy(np.stack(windows)))).numpy()
+    expected = np.clip(plain.max(axis=0), 0.01, 0.99)
+    np.testing.assert_allclose(table.loc["1.2.1", list(TARGETS)].astype(float), expected, atol=1e-5)
+    assert table.loc["1.2.1", "source"] == "crops"
+    assert table.loc["1.2.1", "levels_visible"] == 2
+
+
+def test_a_study_without_vertebra_gets_the_prior_of_the_other_folds(inputs, tmp_path):
+    table = _predict(inputs, tmp_path / "oof.csv")
+    # Outside fold 0 there is 1.2.2 alone, without a fracture: nothing but the clipped zero.
+    assert (table.loc["1.2.3", list(TARGETS)].astype(float) == 0.01).all()
+    assert table.loc["1.2.3", "source"] == "prior"
+    assert table.loc["1.2.3", "levels_visible"] == 0
+
+
+def test_same_bytes_and_finished_studies_are_found_again(inputs, tmp_path):
+    out = tmp_path / "oof.csv"
+    _predict(inputs, out)
+    first = out.read_bytes()
+    record = tmp_path / "oof" / "1.2.1.json"
+    content = json.loads(record.read_text())
+    out.unlink()
+    _predict(inputs, out)
+    assert out.read_bytes() == first
+    # The stored result is used: a mark in it shows up. Another code makes it anew.
+    content["facts"]["probabilities"][0] = 0.123
+    record.write_text(json.dumps(content))
+    assert _predict(inputs, out).loc["1.2.1", "patient_overall"] == 0.123
+    _predict(inputs, out, code="other")
+    assert out.read_bytes() == first
+
+
+def test_a_model_of_another_variant_is_refused(inputs, tmp_path):
+    with pytest.raises(UserError, match="no classifier of the variant ip"):
+        _predict(inputs, tmp_path / "oof.csv", variant="ip")

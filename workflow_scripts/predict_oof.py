@@ -1,0 +1,31 @@
+"""Rule predict_oof: the studies of a fold, by the model that did not see them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.errors import run_command
+from spine_models.inference.oof import OofInputs, OofSettings, predict_oof
+from spine_models.provenance.settings import settings_from
+
+
+def main() -> None:
+    """Parse the rule's arguments, predict and write the table."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--variant", required=True)
+    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--gpus", type=int, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--folds", type=Path, required=True)
+    parser.add_argument("--train-csv", type=Path, required=True)
+    parser.add_argument("--crops", type=Path, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    inputs = OofInputs(args.model, args.folds, args.train_csv, args.crops)
+    settings = settings_from(OofSettings, args.config)
+    predict_oof(inputs, args.variant, args.fold, settings, gpus=args.gpus, code=args.code, out=args.out)
+
+
+if __name__ == "__main__":
+    run_command(main)
