@@ -1,0 +1,53 @@
+"""Where the vertebrae of a mask lie, and how many voxels each has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spine_models.levels import LEVELS
+
+Box = tuple[int, int, int, int, int, int]
+"""``(z0, z1, y0, y1, x0, x1)`` in voxels of the half grid, half-open."""
+
+
+def level_boxes(mask: NDArray[np.uint8]) -> dict[str, Box]:
+    """Return the tight box of each level that the mask shows.
+
+    Args:
+        mask: (z, y, x), voxel label ``i + 1`` for ``LEVELS[i]``, 0 elsewhere.
+    """
+    from scipy import ndimage
+
+    found = ndimage.find_objects(mask, max_label=len(LEVELS))
+    return {level: _as_box(parts) for level, parts in zip(LEVELS, found, strict=True) if parts is not None}
+
+
+def level_voxels(mask: NDArray[np.uint8]) -> dict[str, int]:
+    """Return the voxel count of each level that the mask (any shape) shows."""
+    counts = np.bincount(mask.reshape(-1), minlength=len(LEVELS) + 1)
+    return {level: int(counts[i]) for i, level in enumerate(LEVELS, start=1) if counts[i]}
+
+
+def box_slices(box: Box) -> tuple[slice, slice, slice]:
+    """Return the index that cuts ``box`` out of an array on its grid."""
+    return slice(*box[0:2]), slice(*box[2:4]), slice(*box[4:6])
+
+
+def box_from_json(values: Sequence[Any]) -> Box:
+    """Read a box as a record stores it (a list of six integers)."""
+    z0, z1, y0, y1, x0, x1 = (int(value) for value in values)
+    return z0, z1, y0, y1, x0, x1
+
+
+def union_of(boxes: Sequence[Box]) -> Box:
+    """Return the smallest box that holds all of ``boxes`` (at least one)."""
+    low, high = np.min(boxes, axis=0), np.max(boxes, axis=0)
+    return box_from_json([low[0], high[1], low[2], high[3], low[4], high[5]])
+
+
+def _as_box(parts: tuple[slice, slice, slice]) -> Box:
+    return box_from_json([edge for part in parts for edge in (part.start, part.stop)])
