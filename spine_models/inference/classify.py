@@ -30,7 +30,7 @@ class ClassifySettings:
             the CPU.
     """
 
-    batch: int
+    batch: int = 4
     precision: Precision = "auto"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,15 +36,13 @@ class OofSettings:
 
     Attributes:
         crops: section ``crops`` of the configuration.
-        classify: batch and precision.
-        device: "auto", "cuda" or "cpu".
         math_threads: threads inside torch.
+        classify: batch and precision.
     """
 
     crops: CropSettings
-    classify: ClassifySettings
-    device: str
     math_threads: int
+    classify: ClassifySettings = ClassifySettings()
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,11 @@ class OofInputs:
     model: Path
     folds: Path
     train_csv: Path
-    crops: Sequence[Path] = field(default_factory=list)
+    crops: Sequence[Path]
 
 
 def predict_oof(
-    inputs: OofInputs, variant: str, fold: int, settings: OofSettings, *, gpus: int, code: str, out: Path
+    inputs: OofInputs, variant: str, fold: int, settings: OofSettings, *, device: str, gpus: int, code: str, out: Path
 ) -> None:
     """Predict the studies of ``fold`` and write ``oof.csv`` with the columns ``evaluation.tables.OOF_COLUMNS``.
 
@@ -77,6 +75,7 @@ def predict_oof(
         variant: of the model.
         fold: whose studies are predicted; the model must not have seen them.
         settings: the configuration.
+        device: "auto", "cuda" or "cpu".
         gpus: GPUs of this job.
         code: fingerprint of the code.
         out: the table to write.
@@ -91,12 +90,11 @@ def predict_oof(
     prior = [float(value) for value in prior_probabilities(seen[list(TARGETS)].to_numpy(dtype=float))]
     crops = Shelf(inputs.crops)
     fixed = {"model": digest_file(inputs.model)}
-    config = {"batch": settings.classify.batch, "precision": settings.classify.precision, "crops": vars(settings.crops)}
-    predictor = _Lazy(inputs.model, variant, settings, gpus)
+    predictor = _Lazy(inputs.model, variant, settings, device, gpus)
     rows = []
     with folder_lock(out.with_suffix("")):
         for study in held_out:
-            key = work_key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
+            key = work_key("predict_oof", fixed | {"crops": crops.digest(study)}, asdict(settings), code)
             path = out.with_suffix("") / f"{study}.json"
             record = find_record(path, key) or write_record(path, key, {}, predictor.study(crops, study))
             rows.append(_row(study, variant, fold, record.facts, prior))
@@ -114,8 +112,9 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 class _Lazy:
     """Loads the classifier when the first study asks for it: a job that finds everything done needs none."""
 
-    def __init__(self, model: Path, variant: str, settings: OofSettings, gpus: int) -> None:
-        self._model, self._variant, self._settings, self._gpus = model, variant, settings, gpus
+    def __init__(self, model: Path, variant: str, settings: OofSettings, device: str, gpus: int) -> None:
+        self._model, self._variant, self._settings = model, variant, settings
+        self._device, self._gpus = device, gpus
         self._classifier: CropClassifier | None = None
 
     def study(self, crops: Shelf, study: str) -> dict[str, Any]:
@@ -129,7 +128,7 @@ class _Lazy:
 
     def _loaded(self) -> CropClassifier:
         if self._classifier is None:
-            compute = use_device(self._settings.device, self._gpus, self._settings.math_threads)
+            compute = use_device(self._device, self._gpus, self._settings.math_threads)
             model, _ = load_model(self._model)
             if not isinstance(model, CsnClassifier) or model.settings.variant != self._variant:
                 raise UserError(f"{self._model} holds no classifier of the variant {self._variant}: train it anew")
