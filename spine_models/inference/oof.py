@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ class OofSettings:
 
     crops: CropSettings
     math_threads: int
-    classify: ClassifySettings = ClassifySettings()
+    classify: ClassifySettings = field(default_factory=ClassifySettings)
 
 
 @dataclass(frozen=True)
