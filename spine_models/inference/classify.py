@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from spine_models.evaluation.competition import Floats
-from spine_models.inference.folding import folded
 from spine_models.levels import TARGETS
+from spine_models.models.batch_norm import fold_batch_norm
 from spine_models.models.classifier import CsnClassifier
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -38,14 +38,14 @@ class CropClassifier:
     """One classifier, folded and laid out for inference."""
 
     def __init__(self, model: CsnClassifier, device: torch.device, settings: ClassifySettings) -> None:
-        """Take over ``model``, which is changed in place (batch norm folded, channels last).
+        """Make a folded copy of ``model`` in channels-last layout.
 
         Args:
-            model: in evaluation mode, as ``load_model`` returns it.
+            model: in evaluation mode, as ``load_model`` returns it; stays as it is.
             device: where it computes.
             settings: batch and precision.
         """
-        self._model = folded(model).to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._model = fold_batch_norm(model).to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._device = device
         self._batch = settings.batch
         self._half = _HALF.get(resolve_precision(settings.precision, device))

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from spine_models.inference.classify import ClassifySettings, CropClassifier, resolve_precision
-from spine_models.inference.folding import folded
 from spine_models.models.weights import load_model
 
 CPU = torch.device("cpu")
@@ -25,7 +24,6 @@ def test_folded_and_batched_equals_plain(networks, crops, variant):
     assert plain.std(axis=0).max() > 1e-3
     fast = CropClassifier(model, CPU, ClassifySettings(batch=2)).probabilities(iter(crops))
     np.testing.assert_allclose(fast, plain, atol=1e-5)
-    assert not any(isinstance(part, torch.nn.BatchNorm3d) for part in model.modules())
 
 
 def test_no_crop_gives_no_row(networks):
@@ -41,9 +39,3 @@ def test_half_precision_is_close(networks, crops):
     np.testing.assert_allclose(half, exact, atol=0.05)
     assert np.abs(half - exact).max() > 0
     assert resolve_precision("auto", CPU) == "fp32"
-
-
-def test_a_model_in_training_is_not_folded(networks):
-    model, _ = load_model(networks["classification"][0])
-    with pytest.raises(ValueError, match="evaluation mode"):
-        folded(model.train())
