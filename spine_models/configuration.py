@@ -142,4 +142,4 @@ def _allowed(schema: Mapping[str, Any]) -> str:
         return "text that is not empty"
     kinds = " or ".join(_TYPE_NAMES[name] for name in _types(schema))
     bounds = [form.format(schema[name]) for name, form in _BOUNDS.items() if name in schema]
-    return " ".join([kinds, " and ".join(bounds)]).strip()
+    return ", ".join([kinds, *([" and ".join(bounds)] if bounds else [])])

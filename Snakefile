@@ -1,0 +1,35 @@
+from snakemake.utils import min_version
+
+min_version("9.27.0")
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "rules/common.smk"
+
+
+wildcard_constraints:
+    shard=r"\d+",
+    fold=r"\d+",
+    variant="ir|ip",
+    weights=r"[\w-]+",
+
+
+include: "rules/phantom.smk"
+include: "rules/data.smk"
+include: "rules/pretrained.smk"
+include: "rules/segmentation.smk"
+include: "rules/masks.smk"
+include: "rules/crops.smk"
+include: "rules/classification.smk"
+include: "rules/evaluation.smk"
+include: "rules/prediction.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+        rules.predict.output if folders.wants_predictions else [],

@@ -1,0 +1,104 @@
+rule train_classifier:
+    input:
+        folds=out("folds/classification.csv"),
+        train=dataset_file("train.csv"),
+        crops=shards("crops/{shard}.json"),
+        pretrained=lambda wildcards: pretrained(wildcards.variant),
+    output:
+        epochs=directory(out("classification/{variant}/fold{fold}/epochs")),
+        history=out("classification/{variant}/fold{fold}/history.csv"),
+    log:
+        out("logs/train_classifier/{variant}-{fold}.log"),
+    benchmark:
+        out("benchmarks/train_classifier/{variant}-{fold}.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: training_threads("classification")
+    resources:
+        mem_mb=grows(64000),
+        runtime=grows(1440),
+        gpu=config["classification"]["gpus"],
+        device=config["device"],
+        workers=config["classification"]["workers"],
+        checkpoint_minutes=str(config["checkpoint_minutes"]),
+    params:
+        config=classifier_settings,
+        code=code_of("train_classifier"),
+        state=out("state/classification/{variant}/fold{fold}"),
+        pretrained=optional("--pretrained", "pretrained"),
+        folder=folder_of("history"),
+    shell:
+        "python -m workflow_scripts.train_classifier --config {params.config:q} --code {params.code}"
+        " --set device={resources.device} classification.workers={resources.workers}"
+        " classification.gpus={resources.gpu} checkpoint_minutes={resources.checkpoint_minutes}"
+        " --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu} --folds {input.folds:q}"
+        " --train-csv {input.train:q} --crops {input.crops:q} {params.pretrained} --state {params.state:q}"
+        " --out {params.folder:q} > {log:q} 2>&1"
+
+
+rule average_checkpoints:
+    input:
+        epochs=out("classification/{variant}/fold{fold}/epochs"),
+        folds=out("folds/classification.csv"),
+        train=dataset_file("train.csv"),
+        crops=shards("crops/{shard}.json"),
+    output:
+        model=out("classification/{variant}/fold{fold}/model.safetensors"),
+        averaging=out("classification/{variant}/fold{fold}/averaging.json"),
+    log:
+        out("logs/average_checkpoints/{variant}-{fold}.log"),
+    benchmark:
+        out("benchmarks/average_checkpoints/{variant}-{fold}.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: config["math_threads"]
+    resources:
+        mem_mb=grows(16000),
+        runtime=grows(120),
+        gpu=min(config["classification"]["gpus"], 1),
+        device=config["device"],
+    params:
+        config=averaging_settings,
+        code=code_of("average_checkpoints"),
+        folder=folder_of("model"),
+    shell:
+        "python -m workflow_scripts.average_checkpoints --config {params.config:q} --code {params.code}"
+        " --set device={resources.device} --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu}"
+        " --epochs {input.epochs:q} --folds {input.folds:q} --train-csv {input.train:q} --crops {input.crops:q}"
+        " --out {params.folder:q} > {log:q} 2>&1"
+
+
+rule predict_oof:
+    input:
+        model=out("classification/{variant}/fold{fold}/model.safetensors"),
+        folds=out("folds/classification.csv"),
+        train=dataset_file("train.csv"),
+        crops=shards("crops/{shard}.json"),
+    output:
+        out("classification/{variant}/fold{fold}/oof.csv"),
+    log:
+        out("logs/predict_oof/{variant}-{fold}.log"),
+    benchmark:
+        out("benchmarks/predict_oof/{variant}-{fold}.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: config["math_threads"]
+    resources:
+        mem_mb=grows(16000),
+        runtime=grows(120),
+        gpu=min(config["classification"]["gpus"], 1),
+        device=config["device"],
+    params:
+        config=settings("math_threads", "crops"),
+        code=code_of("predict_oof"),
+    shell:
+        "python -m workflow_scripts.predict_oof --config {params.config:q} --code {params.code}"
+        " --set device={resources.device} --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu}"
+        " --model {input.model:q} --folds {input.folds:q} --train-csv {input.train:q} --crops {input.crops:q}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule classification:
+    input:
+        classifiers("model.safetensors"),
+        classifiers("oof.csv"),

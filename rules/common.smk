@@ -1,0 +1,205 @@
+# Helpers of the rules: shell, paths, the part of the configuration that a rule uses, fingerprints, resources.
+import shlex
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT))
+
+from spine_models.configuration import checked
+from spine_models.configuration_checks import folds_of
+from spine_models.errors import UserError
+from spine_models.provenance.canonical import canonical_json
+from spine_models.provenance.fingerprint import Fingerprints
+from spine_models.user_folders import UserFolders
+
+
+def or_sentence(function, *arguments):
+    """Call `function`; a mistake of the user's ends Snakemake with its sentence and no trace."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def set_up_shell():
+    """Let scripts find the library from any working directory, in the Python that runs Snakemake or in conda's."""
+    exports = f'PYTHONPATH="{ROOT}:${{PYTHONPATH:-}}" NO_ALBUMENTATIONS_UPDATE=1'
+    deployment = workflow.deployment_settings
+    if deployment is None or not deployment.deployment_method:
+        exports += f' PATH="{Path(sys.executable).parent}:$PATH"'
+    shell.prefix(f"set -euo pipefail; export {exports}; ".replace("{", "{{").replace("}", "}}"))
+
+
+config.update(or_sentence(checked, config, ROOT / "rules/config.schema.yaml"))
+set_up_shell()
+folders = UserFolders(config)
+code_of_script = Fingerprints(ROOT)
+
+SHARDS = range(config["shards"])
+SEGMENTATION_FOLDS = range(0 if config["segmentation_bundle"] else config["segmentation"]["folds"])
+CLASSIFIERS = [(name, fold) for name in ("ir", "ip") for fold in range(folds_of(config, name))]
+PREDICTION_SHARDS = range(config["prediction"]["shards"])
+# Published weights, by the network that starts from them.
+WEIGHTS = {
+    "segmentation": "vmz_ircsn_ig65m_pretrained_r50_32x2x1_58e_kinetics400_rgb_20210617-86d33018",
+    "ir": "ircsn_ig65m_pretrained_r152_32x2x1_58e_kinetics400_rgb_20200803-fc66ce8d",
+    "ip": "vmz_ipcsn_ig65m_pretrained_r152_32x2x1_58e_kinetics400_rgb_20210617-c3be9793",
+}
+# Keys of a training that change nothing of what it makes. They reach it through `resources`, whose changes rerun nothing.
+HOW_IT_RUNS = ("gpus", "workers")
+
+
+# --- Paths ------------------------------------------------------------------------------------------------------------
+def out(path):
+    """Return a path below output_dir."""
+    return f"{config['output_dir'].rstrip('/')}/{path}"
+
+
+def shards(path):
+    """Return a path for every shard."""
+    return expand(out(path), shard=SHARDS)
+
+
+def segmentation_folds(name):
+    """Return the file `name` of every segmentation training; none where a bundle takes its place."""
+    return expand(out("segmentation/fold{fold}/{name}"), fold=SEGMENTATION_FOLDS, name=name)
+
+
+def classifiers(name):
+    """Return the file `name` of every classifier."""
+    return [out(f"classification/{variant}/fold{fold}/{name}") for variant, fold in CLASSIFIERS]
+
+
+# --- What the user gave -----------------------------------------------------------------------------------------------
+def dataset_dir(wildcards):
+    """Return the data set's folder; only the jobs that need one ask for it."""
+    return str(or_sentence(lambda: folders.dataset))
+
+
+def dataset_file(name):
+    """Return an input function for a file of the data set."""
+    return lambda wildcards: f"{dataset_dir(wildcards)}/{name}"
+
+
+def generated(wildcards):
+    """Return what says that the data set is generated; nothing for the user's own."""
+    return [out("phantom/phantom.json")] if folders.generated else []
+
+
+def images_digest(wildcards):
+    """Return the digest by which a new or changed study of the shard is noticed."""
+    return or_sentence(folders.images_digest, int(wildcards.shard))
+
+
+def labels_digest(wildcards):
+    """Return the digest by which a new or changed segmentation of the shard is noticed."""
+    return or_sentence(folders.labels_digest, int(wildcards.shard))
+
+
+def predict_dir(wildcards):
+    """Return the folder of the studies to predict."""
+    return str(or_sentence(lambda: folders.studies_to_predict))
+
+
+def predict_digest(wildcards):
+    """Return the digest by which new or changed studies to predict are noticed."""
+    return or_sentence(lambda: folders.predict_digest)
+
+
+def bundle_file(key):
+    """Return the description of the bundle that the configuration names under `key`."""
+    return str(or_sentence(folders.bundle_file, key))
+
+
+def prediction_bundle(wildcards):
+    """Return the bundle that predicts: the user's, or the one that this workflow exports."""
+    return bundle_file("bundle") if config["bundle"] else out("bundle/bundle.json")
+
+
+def pretrained(network):
+    """Return the published weights that a training starts from; none where it starts from scratch."""
+    return [] if config["pretrained"] == "none" else [out(f"pretrained/{WEIGHTS[network]}.pth")]
+
+
+# --- What a rule depends on -------------------------------------------------------------------------------------------
+def code_of(rule_name):
+    """Return the fingerprint of a rule's script and of all that it reaches in the library."""
+    return code_of_script(f"workflow_scripts/{rule_name}.py")
+
+
+def settings(*keys, **more):
+    """Return top-level keys of the configuration, and `more`, as canonical JSON."""
+    return canonical_json({**{key: config[key] for key in keys}, **more})
+
+
+def classifier_settings(wildcards):
+    """Return the settings of one variant's training."""
+    own = section(
+        "classification",
+        *HOW_IT_RUNS,
+        "folds",
+        "fold_parts",
+        "greedy_averaging",
+        "variants",
+    )
+    variant = config["classification"]["variants"][wildcards.variant]
+    own.update(draws_per_study=variant["draws_per_study"], freeze_bn=variant["freeze_bn"])
+    return settings("seed", "math_threads", "keep_best", "crops", classification=own)
+
+
+def averaging_settings(wildcards):
+    """Return the settings of the average of one variant's best epochs."""
+    average = config["classification"]["variants"][wildcards.variant]["average"]
+    greedy = config["classification"]["greedy_averaging"]
+    return settings("math_threads", "crops", average=average, greedy_averaging=greedy)
+
+
+def section(name, *without):
+    """Return a section of the configuration without the keys that change nothing of what a rule makes."""
+    return {key: value for key, value in config[name].items() if key not in without}
+
+
+def segmentation_models(wildcards):
+    """Return the networks that make masks: of this workflow's folds, or of the user's bundle."""
+    if config["segmentation_bundle"]:
+        return [bundle_file("segmentation_bundle")]
+    return segmentation_folds("model.safetensors")
+
+
+def segmentation_option(wildcards, input):
+    """Return how a script is told the networks that make masks."""
+    if config["segmentation_bundle"]:
+        return f"--bundle {shlex.quote(config['segmentation_bundle'])}"
+    return " ".join(["--models", *map(shlex.quote, input.models)])
+
+
+def test_table(wildcards):
+    """Return test.csv where the data set's test images are predicted and it is there."""
+    return or_sentence(lambda: [str(path) for path in folders.test_table])
+
+
+def optional(flag, name):
+    """Return a function of a rule's inputs: `flag` and the input `name` for the command line, nothing without it."""
+    return lambda wildcards, input: (" ".join([flag, *map(shlex.quote, input[name])]) if input[name] else "")
+
+
+def folder_of(name):
+    """Return a function of a rule's outputs: the folder of the output `name`."""
+    return lambda wildcards, output: str(Path(output[name]).parent)
+
+
+# --- Resources --------------------------------------------------------------------------------------------------------
+def grows(amount):
+    """Return a resource that a retried job gets more of."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def training_threads(stage):
+    """Return the CPU cores of a training: its arithmetic and the processes that load samples."""
+    return max(config["math_threads"], max(config[stage]["gpus"], 1) * config[stage]["workers"])
+
+
+def inference_gpus(stage):
+    """Return the GPUs of a job that only infers: one, where training has any."""
+    return min(config[stage]["gpus"], 1)

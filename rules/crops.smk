@@ -1,0 +1,28 @@
+rule make_crops:
+    input:
+        volumes=out("volumes/{shard}.json"),
+        half=out("volumes_half/{shard}.json"),
+        masks=out("masks/{shard}.json"),
+    output:
+        out("crops/{shard}.json"),
+    log:
+        out("logs/make_crops/{shard}.log"),
+    benchmark:
+        out("benchmarks/make_crops/{shard}.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(60),
+    params:
+        config=settings("crops"),
+        code=code_of("make_crops"),
+    shell:
+        "python -m workflow_scripts.make_crops --config {params.config:q} --code {params.code}"
+        " --volumes {input.volumes:q} --half {input.half:q} --masks {input.masks:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule crops:
+    input:
+        shards("crops/{shard}.json"),

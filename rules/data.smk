@@ -1,0 +1,144 @@
+rule index_studies:
+    input:
+        generated,
+    output:
+        out("index/{shard}.csv"),
+    log:
+        out("logs/index_studies/{shard}.log"),
+    benchmark:
+        out("benchmarks/index_studies/{shard}.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(1000),
+        runtime=grows(30),
+    params:
+        config=settings("shards", "allow_symlinks"),
+        code=code_of("index_studies"),
+        dataset=dataset_dir,
+        images=images_digest,
+    shell:
+        "python -m workflow_scripts.index_studies --config {params.config:q} --code {params.code}"
+        " --dataset {params.dataset:q} --shard {wildcards.shard} --out {output:q} > {log:q} 2>&1"
+
+
+rule convert_volumes:
+    input:
+        index=out("index/{shard}.csv"),
+    output:
+        volumes=out("volumes/{shard}.json"),
+        half=out("volumes_half/{shard}.json"),
+    log:
+        out("logs/convert_volumes/{shard}.log"),
+    benchmark:
+        out("benchmarks/convert_volumes/{shard}.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(120),
+    params:
+        config=settings("z_step", "half_size", "allow_symlinks"),
+        code=code_of("convert_volumes"),
+        dataset=dataset_dir,
+    shell:
+        "python -m workflow_scripts.convert_volumes --config {params.config:q} --code {params.code}"
+        " --dataset {params.dataset:q} --index {input.index:q}"
+        " --volumes {output.volumes:q} --half {output.half:q} > {log:q} 2>&1"
+
+
+rule convert_labels:
+    input:
+        half=out("volumes_half/{shard}.json"),
+    output:
+        out("labels_half/{shard}.json"),
+    log:
+        out("logs/convert_labels/{shard}.log"),
+    benchmark:
+        out("benchmarks/convert_labels/{shard}.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(3000),
+        runtime=grows(30),
+    params:
+        config=settings("label_geometry", "allow_symlinks"),
+        code=code_of("convert_labels"),
+        dataset=dataset_dir,
+        labels=labels_digest,
+    shell:
+        "python -m workflow_scripts.convert_labels --config {params.config:q} --code {params.code}"
+        " --dataset {params.dataset:q} --half {input.half:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule collect_quarantine:
+    input:
+        index=shards("index/{shard}.csv"),
+        half=shards("volumes_half/{shard}.json"),
+        labels=shards("labels_half/{shard}.json"),
+    output:
+        out("index/quarantine.csv"),
+    log:
+        out("logs/collect_quarantine.log"),
+    benchmark:
+        out("benchmarks/collect_quarantine.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(10),
+    params:
+        config=settings("strict"),
+        code=code_of("collect_quarantine"),
+        dataset=dataset_dir,
+    shell:
+        "python -m workflow_scripts.collect_quarantine --config {params.config:q} --code {params.code}"
+        " --dataset {params.dataset:q} --index {input.index:q} --half {input.half:q} --labels {input.labels:q}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule make_folds:
+    input:
+        quarantine=out("index/quarantine.csv"),
+        half=shards("volumes_half/{shard}.json"),
+        labels=shards("labels_half/{shard}.json"),
+        own=config["folds_csv"] or [],
+    output:
+        segmentation=out("folds/segmentation.csv"),
+        classification=out("folds/classification.csv"),
+    log:
+        out("logs/make_folds.log"),
+    benchmark:
+        out("benchmarks/make_folds.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(10),
+    params:
+        config=settings(
+            "seed",
+            "folds_csv",
+            segmentation_folds=len(SEGMENTATION_FOLDS),
+            classification_parts=config["classification"]["fold_parts"],
+        ),
+        code=code_of("make_folds"),
+        dataset=dataset_dir,
+        state=out("state/folds"),
+    shell:
+        "python -m workflow_scripts.make_folds --config {params.config:q} --code {params.code}"
+        " --dataset {params.dataset:q} --quarantine {input.quarantine:q} --half {input.half:q}"
+        " --labels {input.labels:q} --state {params.state:q} --segmentation {output.segmentation:q}"
+        " --classification {output.classification:q} > {log:q} 2>&1"
+
+
+rule convert:
+    input:
+        rules.collect_quarantine.output,
+        rules.make_folds.output,
+        shards("volumes/{shard}.json"),

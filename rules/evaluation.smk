@@ -1,0 +1,69 @@
+rule evaluate:
+    input:
+        train=dataset_file("train.csv"),
+        folds=out("folds/classification.csv"),
+        oof=classifiers("oof.csv"),
+        segmentation=segmentation_folds("metrics.json"),
+        averaging=classifiers("averaging.json"),
+        quarantine=out("index/quarantine.csv"),
+        grades=out("phantom/phantom.csv") if folders.generated else [],
+    output:
+        out("evaluation/metrics.json"),
+    log:
+        out("logs/evaluate.log"),
+    benchmark:
+        out("benchmarks/evaluate.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(30),
+    params:
+        config=settings("seed"),
+        code=code_of("evaluate"),
+        segmentation=optional("--segmentation", "segmentation"),
+        grades=optional("--grades", "grades"),
+    shell:
+        "python -m workflow_scripts.evaluate --config {params.config:q} --code {params.code}"
+        " --train-csv {input.train:q} --folds {input.folds:q} --oof {input.oof:q} {params.segmentation}"
+        " --averaging {input.averaging:q} --quarantine {input.quarantine:q} {params.grades}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule export_bundle:
+    input:
+        segmentation=segmentation_models,
+        classification=classifiers("model.safetensors"),
+        train=dataset_file("train.csv"),
+    output:
+        out("bundle/bundle.json"),
+    log:
+        out("logs/export_bundle.log"),
+    benchmark:
+        out("benchmarks/export_bundle.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(30),
+    params:
+        config=settings(
+            "z_step",
+            "half_size",
+            "crops",
+            "identity",
+            inference=config["segmentation"]["inference"],
+            phantom=folders.generated,
+        ),
+        code=code_of("export_bundle"),
+    shell:
+        "python -m workflow_scripts.export_bundle --config {params.config:q} --code {params.code}"
+        " --segmentation {input.segmentation:q} --classification {input.classification:q} --train-csv {input.train:q}"
+        " --out {output:q} > {log:q} 2>&1"
+
+
+rule bundle:
+    input:
+        rules.export_bundle.output,

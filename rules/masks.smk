@@ -1,0 +1,32 @@
+rule infer_masks:
+    input:
+        half=out("volumes_half/{shard}.json"),
+        folds=out("folds/segmentation.csv"),
+        models=segmentation_models,
+    output:
+        out("masks/{shard}.json"),
+    log:
+        out("logs/infer_masks/{shard}.log"),
+    benchmark:
+        out("benchmarks/infer_masks/{shard}.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: config["math_threads"]
+    resources:
+        mem_mb=grows(16000),
+        runtime=grows(120),
+        gpu=min(config["segmentation"]["gpus"], 1),
+        device=config["device"],
+    params:
+        config=settings("math_threads", "identity", inference=config["segmentation"]["inference"]),
+        code=code_of("infer_masks"),
+        models=segmentation_option,
+    shell:
+        "python -m workflow_scripts.infer_masks --config {params.config:q} --code {params.code}"
+        " --set device={resources.device} --gpus {resources.gpu} --half {input.half:q} --folds {input.folds:q}"
+        " {params.models} --out {output:q} > {log:q} 2>&1"
+
+
+rule masks:
+    input:
+        shards("masks/{shard}.json"),

@@ -1,0 +1,24 @@
+rule generate_phantom:
+    output:
+        done=out("phantom/phantom.json"),
+        grades=out("phantom/phantom.csv"),
+        train=out("phantom/train.csv"),
+        boxes=out("phantom/train_bounding_boxes.csv"),
+        test=out("phantom/test.csv"),
+    log:
+        out("logs/generate_phantom.log"),
+    benchmark:
+        out("benchmarks/generate_phantom.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(60),
+    params:
+        config=settings("seed", "phantom"),
+        code=code_of("generate_phantom"),
+        folder=lambda wildcards, output: str(Path(output.done).parent),
+    shell:
+        "python -m workflow_scripts.generate_phantom --config {params.config:q} --code {params.code}"
+        " --out {params.folder:q} > {log:q} 2>&1"

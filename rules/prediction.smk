@@ -1,0 +1,57 @@
+rule predict_studies:
+    input:
+        bundle=prediction_bundle,
+        generated=out("phantom/phantom.json") if folders.predicts_generated else [],
+    output:
+        out("predictions/{shard}.json"),
+    log:
+        out("logs/predict_studies/{shard}.log"),
+    benchmark:
+        out("benchmarks/predict_studies/{shard}.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: config["math_threads"]
+    resources:
+        mem_mb=grows(16000),
+        runtime=grows(240),
+        gpu=min(config["classification"]["gpus"], 1),
+        device=config["device"],
+    params:
+        config=settings("math_threads", "allow_symlinks", shards=config["prediction"]["shards"]),
+        code=code_of("predict_studies"),
+        studies=predict_dir,
+        images=predict_digest,
+        bundle=lambda wildcards, input: str(Path(input.bundle).parent),
+    shell:
+        "python -m workflow_scripts.predict_studies --config {params.config:q} --code {params.code}"
+        " --set device={resources.device} --shard {wildcards.shard} --gpus {resources.gpu}"
+        " --studies {params.studies:q} --bundle {params.bundle:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule predict:
+    input:
+        predictions=expand(out("predictions/{shard}.json"), shard=PREDICTION_SHARDS),
+        bundle=prediction_bundle,
+        test=test_table,
+    output:
+        predictions=out("predictions/predictions.csv"),
+        submission=out("predictions/submission.csv"),
+        page=out("predictions/index.html"),
+    log:
+        out("logs/predict.log"),
+    benchmark:
+        out("benchmarks/predict.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(30),
+    params:
+        code=code_of("predict"),
+        bundle=lambda wildcards, input: str(Path(input.bundle).parent),
+        test=optional("--test-csv", "test"),
+    shell:
+        "python -m workflow_scripts.predict --code {params.code} --predictions {input.predictions:q} {params.test}"
+        " --bundle {params.bundle:q} --out {output.predictions:q} --submission {output.submission:q}"
+        " --index {output.page:q} > {log:q} 2>&1"

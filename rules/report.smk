@@ -1,0 +1,27 @@
+rule report:
+    input:
+        metrics=out("evaluation/metrics.json"),
+        quarantine=out("index/quarantine.csv"),
+        histories=[*segmentation_folds("history.csv"), *classifiers("history.csv")],
+        averaging=classifiers("averaging.json"),
+        oof=classifiers("oof.csv"),
+        train=dataset_file("train.csv"),
+        bundle=out("bundle/bundle.json"),
+    output:
+        out("report/index.html"),
+    log:
+        out("logs/report.log"),
+    benchmark:
+        out("benchmarks/report.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(30),
+    params:
+        code=code_of("report"),
+    shell:
+        "python -m workflow_scripts.report --code {params.code} --metrics {input.metrics:q}"
+        " --quarantine {input.quarantine:q} --histories {input.histories:q} --averaging {input.averaging:q}"
+        " --oof {input.oof:q} --train-csv {input.train:q} --bundle {input.bundle:q} --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,45 @@
+rule train_segmentation:
+    input:
+        folds=out("folds/segmentation.csv"),
+        half=shards("volumes_half/{shard}.json"),
+        labels=shards("labels_half/{shard}.json"),
+        pretrained=pretrained("segmentation"),
+    output:
+        model=out("segmentation/fold{fold}/model.safetensors"),
+        history=out("segmentation/fold{fold}/history.csv"),
+        metrics=out("segmentation/fold{fold}/metrics.json"),
+    log:
+        out("logs/train_segmentation/{fold}.log"),
+    benchmark:
+        out("benchmarks/train_segmentation/{fold}.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: training_threads("segmentation")
+    resources:
+        mem_mb=grows(48000),
+        runtime=grows(720),
+        gpu=config["segmentation"]["gpus"],
+        device=config["device"],
+        workers=config["segmentation"]["workers"],
+        checkpoint_minutes=str(config["checkpoint_minutes"]),
+    params:
+        config=settings(
+            "seed",
+            "math_threads",
+            segmentation=section("segmentation", *HOW_IT_RUNS, "inference"),
+        ),
+        code=code_of("train_segmentation"),
+        state=out("state/segmentation/fold{fold}"),
+        pretrained=optional("--pretrained", "pretrained"),
+        folder=folder_of("model"),
+    shell:
+        "python -m workflow_scripts.train_segmentation --config {params.config:q} --code {params.code}"
+        " --set device={resources.device} segmentation.workers={resources.workers} segmentation.gpus={resources.gpu}"
+        " checkpoint_minutes={resources.checkpoint_minutes} --fold {wildcards.fold} --gpus {resources.gpu}"
+        " --folds {input.folds:q} --half {input.half:q} --labels {input.labels:q} {params.pretrained}"
+        " --state {params.state:q} --out {params.folder:q} > {log:q} 2>&1"
+
+
+rule segmentation:
+    input:
+        segmentation_folds("model.safetensors"),

@@ -1,0 +1,129 @@
+"""Folders that the user names in the configuration: asked for only by the jobs that need them, watched for changes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from spine_models.data.layout import (
+    SEGMENTATIONS,
+    TEST_IMAGES,
+    TEST_TABLE,
+    folders_digests,
+    require_dataset,
+    study_folders,
+    study_id,
+)
+from spine_models.data.shards import shard_of
+from spine_models.errors import UserError
+
+GENERATED = "generated"
+"""Digest of everything in a data set that the workflow generates: its rule's output says when it changed."""
+
+
+class UserFolders:
+    """The data set, the studies to predict and the bundle, as the configuration names them.
+
+    Args:
+        config: the checked configuration.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self.generated: bool = config["phantom"]["enabled"]
+
+    @cached_property
+    def dataset(self) -> Path:
+        """Folder of the data set.
+
+        Raises:
+            UserError: if it is not given or not in the challenge's layout.
+        """
+        if self.generated:
+            return Path(self._config["output_dir"]) / "phantom"
+        return require_dataset(self._config["dataset_dir"])
+
+    @cached_property
+    def _image_digests(self) -> dict[int, str]:
+        return folders_digests(self.dataset, self._config["shards"])
+
+    def images_digest(self, shard: int) -> str:
+        """Return a digest over names and times of the study folders of ``shard``."""
+        return GENERATED if self.generated else self._image_digests[shard]
+
+    @cached_property
+    def _label_digests(self) -> dict[int, str]:
+        digests = {shard: hashlib.sha256() for shard in range(self._config["shards"])}
+        folder = self.dataset / SEGMENTATIONS
+        files = sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else []
+        for file in files:
+            study = study_id(file.name.removesuffix(".gz").removesuffix(".nii"))
+            stat = file.stat()
+            line = f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+            digests[shard_of(study, self._config["shards"])].update(line)
+        return {shard: sha.hexdigest() for shard, sha in digests.items()}
+
+    def labels_digest(self, shard: int) -> str:
+        """Return a digest over names, sizes and times of the segmentations of ``shard``."""
+        return GENERATED if self.generated else self._label_digests[shard]
+
+    @property
+    def wants_predictions(self) -> bool:
+        """Say whether there are studies to predict: those of predict_dir, or the data set's test images."""
+        if self._config["predict_dir"]:
+            return True
+        if self.generated:
+            return bool(self._config["phantom"]["test_studies"])
+        return bool(self._config["dataset_dir"]) and (self.dataset / TEST_IMAGES).is_dir()
+
+    @property
+    def predicts_generated(self) -> bool:
+        """Say whether the studies to predict are phantoms."""
+        return self.generated and not self._config["predict_dir"]
+
+    @cached_property
+    def studies_to_predict(self) -> Path:
+        """Folder with one folder a study to predict.
+
+        Raises:
+            UserError: if there is none.
+        """
+        named = self._config["predict_dir"]
+        folder = Path(named) if named else self.dataset / TEST_IMAGES
+        if not self.predicts_generated and not folder.is_dir():
+            key = f"predict_dir {folder} is no folder" if named else f"there is no folder {folder}"
+            raise UserError(f"{key}: set predict_dir to a folder with one folder of DICOM files a study")
+        return folder
+
+    @cached_property
+    def predict_digest(self) -> str:
+        """Digest over names and times of the folders of the studies to predict."""
+        if self.predicts_generated:
+            return GENERATED
+        sha = hashlib.sha256()
+        for entry in study_folders(self.studies_to_predict):
+            sha.update(f"{entry.name}\0{entry.stat().st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        return sha.hexdigest()
+
+    @property
+    def test_table(self) -> list[Path]:
+        """``test.csv``, if the studies to predict are the data set's test images and it is there."""
+        if self._config["predict_dir"]:
+            return []
+        table = self.dataset / TEST_TABLE
+        return [table] if self.generated or table.is_file() else []
+
+    def bundle_file(self, key: str) -> Path:
+        """Return the description of the bundle that the configuration's ``key`` names.
+
+        Raises:
+            UserError: if there is no bundle.
+        """
+        path = Path(self._config[key]) / "bundle.json"
+        if not path.is_file():
+            raise UserError(f"{key} {self._config[key]} has no bundle.json: give the folder that export_bundle wrote")
+        return path
