@@ -1,0 +1,27 @@
+"""Write the phantom data set; its settings are the configuration's ``phantom`` section and ``seed``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.data.phantom.dataset import generate_dataset
+from spine_models.data.phantom.settings import PhantomSettings
+from spine_models.errors import run_command
+from spine_models.provenance.settings import settings_from
+
+
+def main() -> None:
+    """Parse the arguments and generate the data set."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--threads", type=int, default=1, help="processes that write studies")
+    arguments = parser.parse_args()
+    section = {key: value for key, value in arguments.config["phantom"].items() if key != "enabled"}
+    generate_dataset(
+        arguments.out, settings_from(PhantomSettings, section), arguments.config["seed"], arguments.threads
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)
