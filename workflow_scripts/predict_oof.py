@@ -16,7 +16,6 @@ def main() -> None:
     parser.add_argument("--variant", required=True)
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--gpus", type=int, required=True)
-    parser.add_argument("--device", default="auto")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--folds", type=Path, required=True)
     parser.add_argument("--train-csv", type=Path, required=True)
@@ -25,8 +24,7 @@ def main() -> None:
     args = parser.parse_args()
     inputs = OofInputs(args.model, args.folds, args.train_csv, args.crops)
     settings = settings_from(OofSettings, args.config)
-    where = {"device": args.device, "gpus": args.gpus}
-    predict_oof(inputs, args.variant, args.fold, settings, **where, code=args.code, out=args.out)
+    predict_oof(inputs, args.variant, args.fold, settings, gpus=args.gpus, code=args.code, out=args.out)
 
 
 if __name__ == "__main__":

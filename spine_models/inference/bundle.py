@@ -119,7 +119,7 @@ def export_bundle(
 
     Args:
         out: the ``bundle.json`` to write; the networks are copied beside it.
-        segmentation: files of segmentation networks.
+        segmentation: files of segmentation networks, or the ``bundle.json`` of a bundle whose networks were used.
         classification: files of classifiers.
         train_csv: the training studies' targets, for the prior.
         settings: the configuration.
@@ -131,7 +131,7 @@ def export_bundle(
     if not segmentation or not classification:
         raise UserError("a bundle needs at least one segmentation network and one classifier: train them first")
     groups = {
-        "segmentation": _copy_networks(segmentation, out.parent, "segmentation"),
+        "segmentation": _copy_networks(_expanded(segmentation), out.parent, "segmentation"),
         "classification": _copy_networks(classification, out.parent, "classification"),
     }
     wanted = {entry["file"] for entries in groups.values() for entry in entries}
@@ -218,6 +218,18 @@ def _check(folder: Path, entry: BundleFile) -> None:
         raise UserError(f"{path} is missing: {_ADVICE}")
     if path.stat().st_size != entry.bytes or digest_file(path) != entry.sha256:
         raise UserError(f"{path} differs from its checksum: {_ADVICE}")
+
+
+def _expanded(paths: Sequence[Path]) -> list[Path]:
+    """Replace a bundle by its segmentation networks."""
+    found: list[Path] = []
+    for path in paths:
+        if path.name == DESCRIPTION:
+            bundle = load_bundle(path)
+            found += [bundle.folder / entry.file for entry in bundle.segmentation]
+        else:
+            found.append(path)
+    return found
 
 
 def _copy_networks(sources: Sequence[Path], folder: Path, group: str) -> list[dict[str, Any]]:

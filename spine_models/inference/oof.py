@@ -37,11 +37,13 @@ class OofSettings:
     Attributes:
         crops: section ``crops`` of the configuration.
         math_threads: threads inside torch.
+        device: "auto", "cuda" or "cpu"; no part of the key of a result.
         classify: batch and precision.
     """
 
     crops: CropSettings
     math_threads: int
+    device: str = "auto"
     classify: ClassifySettings = field(default_factory=ClassifySettings)
 
 
@@ -63,7 +65,7 @@ class OofInputs:
 
 
 def predict_oof(
-    inputs: OofInputs, variant: str, fold: int, settings: OofSettings, *, device: str, gpus: int, code: str, out: Path
+    inputs: OofInputs, variant: str, fold: int, settings: OofSettings, *, gpus: int, code: str, out: Path
 ) -> None:
     """Predict the studies of ``fold`` and write ``oof.csv`` with the columns ``evaluation.tables.OOF_COLUMNS``.
 
@@ -75,7 +77,6 @@ def predict_oof(
         variant: of the model.
         fold: whose studies are predicted; the model must not have seen them.
         settings: the configuration.
-        device: "auto", "cuda" or "cpu".
         gpus: GPUs of this job.
         code: fingerprint of the code.
         out: the table to write.
@@ -90,11 +91,12 @@ def predict_oof(
     prior = [float(value) for value in prior_probabilities(seen[list(TARGETS)].to_numpy(dtype=float))]
     crops = Shelf(inputs.crops)
     fixed = {"model": digest_file(inputs.model)}
-    predictor = _Lazy(inputs.model, variant, settings, device, gpus)
+    config = {name: value for name, value in asdict(settings).items() if name != "device"}
+    predictor = _Lazy(inputs.model, variant, settings, gpus)
     rows = []
     with folder_lock(out.with_suffix("")):
         for study in held_out:
-            key = work_key("predict_oof", fixed | {"crops": crops.digest(study)}, asdict(settings), code)
+            key = work_key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
             path = out.with_suffix("") / f"{study}.json"
             record = find_record(path, key) or write_record(path, key, {}, predictor.study(crops, study))
             rows.append(_row(study, variant, fold, record.facts, prior))
@@ -112,9 +114,8 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 class _Lazy:
     """Loads the classifier when the first study asks for it: a job that finds everything done needs none."""
 
-    def __init__(self, model: Path, variant: str, settings: OofSettings, device: str, gpus: int) -> None:
-        self._model, self._variant, self._settings = model, variant, settings
-        self._device, self._gpus = device, gpus
+    def __init__(self, model: Path, variant: str, settings: OofSettings, gpus: int) -> None:
+        self._model, self._variant, self._settings, self._gpus = model, variant, settings, gpus
         self._classifier: CropClassifier | None = None
 
     def study(self, crops: Shelf, study: str) -> dict[str, Any]:
@@ -128,7 +129,7 @@ class _Lazy:
 
     def _loaded(self) -> CropClassifier:
         if self._classifier is None:
-            compute = use_device(self._device, self._gpus, self._settings.math_threads)
+            compute = use_device(self._settings.device, self._gpus, self._settings.math_threads)
             model, _ = load_model(self._model)
             if not isinstance(model, CsnClassifier) or model.settings.variant != self._variant:
                 raise UserError(f"{self._model} holds no classifier of the variant {self._variant}: train it anew")

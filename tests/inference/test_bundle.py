@@ -122,3 +122,9 @@ def test_swapped_kinds_are_refused(tmp_path, networks, train_csv):
         )
     with pytest.raises(UserError, match="at least one"):
         export_bundle(tmp_path / DESCRIPTION, [], networks["classification"], train_csv, SETTINGS, code="")
+
+
+def test_segmentation_networks_of_another_bundle(tmp_path, bundle_folder, networks, train_csv):
+    out = tmp_path / "second" / DESCRIPTION
+    export_bundle(out, [bundle_folder / DESCRIPTION], networks["classification"], train_csv, SETTINGS, code="")
+    assert load_bundle(out).segmentation == load_bundle(bundle_folder).segmentation

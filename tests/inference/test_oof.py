@@ -22,7 +22,7 @@ from tests.inference.conftest import SETTINGS as BUNDLE
 
 STUDIES = ["1.2.1", "1.2.2", "1.2.3"]
 CROPS = CropSettings(**BUNDLE.crops)
-SETTINGS = OofSettings(CROPS, math_threads=1, classify=ClassifySettings(batch=2))
+SETTINGS = OofSettings(CROPS, math_threads=1, device="cpu", classify=ClassifySettings(batch=2))
 
 
 def _crop(seed: int) -> SpineCrop:
@@ -72,7 +72,7 @@ def inputs(tmp_path, networks, train_csv) -> OofInputs:
 
 
 def _predict(inputs, out, fold=0, variant="ir", code="code"):
-    predict_oof(inputs, variant, fold, SETTINGS, device="cpu", gpus=0, code=code, out=out)
+    predict_oof(inputs, variant, fold, SETTINGS, gpus=0, code=code, out=out)
     return pd.read_csv(out, dtype={STUDY: str}).set_index(STUDY)
 
 
