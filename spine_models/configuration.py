@@ -42,7 +42,7 @@ def checked(config: Mapping[str, Any], schema_path: Path) -> dict[str, Any]:
     """Return ``config`` with values of the schema's types, after every check that needs no data.
 
     Text from ``--config key=value`` is converted where the schema wants another type (``"4"``, ``"true"``,
-    ``"null"``), and ``4.0`` becomes 4 where it wants an integer.
+    ``"null"``), ``4.0`` becomes 4 where it wants an integer, and nothing (``key=``) the empty text.
 
     Args:
         config: what Snakemake merged from config.yaml, overlays and the command line.
@@ -90,8 +90,8 @@ def _converted(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -
         return _from_text(value, types)
     if isinstance(value, float) and "integer" in types and value.is_integer():
         return int(value)
-    if type(value) is int and types == ["string"]:
-        return str(value)
+    if types == ["string"] and (value is None or type(value) is int):
+        return "" if value is None else str(value)
     return value
 
 

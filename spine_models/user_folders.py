@@ -78,7 +78,8 @@ class UserFolders:
             return True
         if self.generated:
             return bool(self._config["phantom"]["test_studies"])
-        return bool(self._config["dataset_dir"]) and (self.dataset / TEST_IMAGES).is_dir()
+        named = self._config["dataset_dir"]
+        return bool(named) and (Path(named) / TEST_IMAGES).is_dir()
 
     @property
     def predicts_generated(self) -> bool:

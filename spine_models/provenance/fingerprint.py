@@ -82,26 +82,55 @@ class Fingerprints:
 
     def _source(self, path: Path) -> _Source:
         if path not in self._sources:
-            tree = ast.parse(path.read_bytes(), filename=str(path))
-            _drop_what_does_not_run(tree)
-            here = path.relative_to(self._root).with_suffix("").parts
-            parent = here[:-1]
-            digest = hashlib.sha256(_spelling(tree).encode("utf-8", "surrogatepass")).hexdigest()
-            self._sources[path] = _Source(digest, tuple(sorted(set(_imported_names(tree, parent)))))
+            parent = path.relative_to(self._root).parts[:-1]
+            reader = _TreeReader(parent)
+            reader.read(ast.parse(path.read_bytes(), filename=str(path)))
+            digest = hashlib.sha256("".join(reader.spelling).encode("utf-8", "surrogatepass")).hexdigest()
+            self._sources[path] = _Source(digest, tuple(sorted(reader.imports)))
         return self._sources[path]
 
 
-def _drop_what_does_not_run(tree: ast.Module) -> None:
-    """Remove docstrings and the bodies of ``if TYPE_CHECKING:`` from ``tree``, in place."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [child for child in node.body if not _is_bare_text(child)]
-        elif isinstance(node, ast.If) and isinstance(body, list) and _is_type_checking(node.test):
-            node.body = []
+class _TreeReader:
+    """Spells a syntax tree out in one pass, without positions and docstrings, and collects what it imports.
+
+    Empty fields are left out, since newer Pythons add some.
+
+    Args:
+        parent: names of the packages that hold the file, for relative imports.
+    """
+
+    def __init__(self, parent: tuple[str, ...]) -> None:
+        self._parent = parent
+        self.spelling: list[str] = []
+        self.imports: set[str] = set()
+
+    def read(self, node: object) -> None:
+        """Add ``node`` and all below it."""
+        if isinstance(node, list):
+            self.spelling.append("[")
+            for item in node:
+                if not _is_bare_text(item):
+                    self.read(item)
+            self.spelling.append("]")
+        elif isinstance(node, ast.AST):
+            self._read_node(node)
+        else:
+            self.spelling.append(repr(node))
+
+    def _read_node(self, node: ast.AST) -> None:
+        skipped = "body" if isinstance(node, ast.If) and _is_type_checking(node.test) else None
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            self.imports.update(_imported_names(node, self._parent))
+        self.spelling.append(f"{type(node).__name__}(")
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if value is not None and value != [] and name != skipped:
+                self.spelling.append(f"{name}=")
+                self.read(value)
+        self.spelling.append(")")
 
 
-def _is_bare_text(node: ast.stmt) -> bool:
+def _is_bare_text(node: object) -> bool:
     """Say whether ``node`` is a docstring, also one that follows an attribute."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
@@ -111,29 +140,17 @@ def _is_type_checking(test: ast.expr) -> bool:
     return name == "TYPE_CHECKING"
 
 
-def _spelling(node: object) -> str:
-    """Write a syntax tree without positions; empty fields are left out, since newer Pythons add some."""
-    if isinstance(node, ast.AST):
-        fields = ((name, getattr(node, name, None)) for name in node._fields)
-        inner = ",".join(f"{name}={_spelling(value)}" for name, value in fields if value not in (None, []))
-        return f"{type(node).__name__}({inner})"
-    if isinstance(node, list):
-        return "[" + ",".join(map(_spelling, node)) + "]"
-    return repr(node)
-
-
-def _imported_names(tree: ast.Module, parent: tuple[str, ...]) -> Iterator[str]:
-    """Yield every dotted name that an import may reach, with the packages on the way."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _with_packages(alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            base = list(parent[: len(parent) - node.level + 1]) if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            yield from _with_packages(module)
-            for alias in node.names:
-                yield from _with_packages(f"{module}.{alias.name}")
+def _imported_names(node: ast.Import | ast.ImportFrom, parent: tuple[str, ...]) -> Iterator[str]:
+    """Yield every dotted name that the import may reach, with the packages on the way."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield from _with_packages(alias.name)
+        return
+    base = parent[: len(parent) - node.level + 1] if node.level else ()
+    module = ".".join([*base, *([node.module] if node.module else [])])
+    yield from _with_packages(module)
+    for alias in node.names:
+        yield from _with_packages(f"{module}.{alias.name}")
 
 
 def _with_packages(name: str) -> Iterator[str]:

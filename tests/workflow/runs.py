@@ -1,0 +1,43 @@
+"""Running this checkout's workflow in a test."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TINY = Path(__file__).parent / "tiny.yaml"
+
+
+def snakemake(*arguments, directory, root=ROOT, timeout=600, **environment):
+    """Run this checkout's workflow in ``directory`` and return the finished process with its output as text."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile", "--directory", directory]
+    return subprocess.run(
+        [*command, *arguments],
+        cwd=root,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def planned(process):
+    """Return rule to number of jobs of a dry run's table."""
+    assert process.returncode == 0, process.stdout + process.stderr
+    text = process.stdout + process.stderr
+    if "Nothing to be done" in text:
+        return {}
+    table = text.rsplit("Job stats:", 1)[1].split("\n\n", 1)[0].splitlines()
+    return {rule: int(count) for rule, count in (line.split() for line in table[3:])}
+
+
+def data_set(folder, studies):
+    """Make a data set of ``studies`` folders with one empty file each."""
+    for number in range(1, studies + 1):
+        study = folder / "train_images" / f"1.2.826.0.1.3680043.{number}"
+        study.mkdir(parents=True)
+        (study / "1.dcm").touch()
+    (folder / "train.csv").touch()
+    return folder

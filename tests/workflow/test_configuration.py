@@ -1,0 +1,175 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spine_models.configuration import checked
+from spine_models.errors import UserError
+from tests.workflow.runs import ROOT, TINY, snakemake
+
+SCHEMA = ROOT / "rules/config.schema.yaml"
+OVERLAYS = [*sorted((ROOT / "presets").glob("*.yaml")), TINY]
+
+
+def full_recipe():
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def merged(config, overlay):
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(config.get(key), dict)
+        config[key] = merged(config[key], value) if both else value
+    return config
+
+
+def keys_of_schema(schema, root, path=""):
+    if "$ref" in schema:
+        schema = {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+    if "properties" not in schema:
+        yield path, schema
+        return
+    assert schema["additionalProperties"] is False, path
+    assert sorted(schema["required"]) == sorted(schema["properties"]), path
+    if path:
+        yield path, schema
+    for key, part in schema["properties"].items():
+        yield from keys_of_schema(part, root, f"{path}.{key}" if path else key)
+
+
+def keys_of_yaml(node, path=""):
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
+        name = f"{path}.{key.value}" if path else key.value
+        yield name, key.start_mark.line
+        yield from keys_of_yaml(value, name)
+
+
+def test_config_and_schema_hold_the_same_keys_and_each_is_described():
+    schema = yaml.safe_load(SCHEMA.read_text())
+    described = dict(keys_of_schema(schema, schema))
+    written = dict(keys_of_yaml(yaml.compose((ROOT / "config.yaml").read_text())))
+    assert sorted(described) == sorted(written)
+    assert [path for path, part in described.items() if not part.get("description")] == []
+
+
+def test_every_key_of_the_full_recipe_has_a_comment():
+    lines = (ROOT / "config.yaml").read_text().splitlines()
+
+    def commented(number):
+        return re.search(r" # \w", lines[number]) or re.fullmatch(r"\s*# (?:\w|---).*", lines[number - 1])
+
+    written = dict(keys_of_yaml(yaml.compose("\n".join(lines))))
+    assert [path for path, number in written.items() if not commented(number)] == []
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
+def test_each_preset_fits_the_schema_and_changes_what_it_names(overlay):
+    config = merged(full_recipe(), yaml.safe_load(overlay.read_text()))
+    assert checked(config, SCHEMA) == config
+
+
+def test_the_full_recipe_is_the_published_one():
+    config = checked(full_recipe(), SCHEMA)
+    assert config["segmentation"]["global_batch"] == 4 * 4
+    assert config["classification"]["global_batch"] == 16 * 4
+    assert {name: part["average"] for name, part in config["classification"]["variants"].items()} == {"ir": 5, "ip": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [("4", "shards", 4), ("true", "strict", True), ("3e-4", "checkpoint_minutes", 3e-4), (7, "output_dir", "7")],
+)
+def test_text_of_the_command_line_becomes_the_type_of_the_schema(text, key, value):
+    config = checked({**full_recipe(), key: text}, SCHEMA)
+    assert config[key] == value
+    assert type(config[key]) is type(value)
+
+
+def test_null_and_empty_values_of_the_command_line():
+    config = full_recipe()
+    config["dataset_dir"] = None
+    config["classification"]["variants"]["ip"]["folds"] = "null"
+    result = checked(config, SCHEMA)
+    assert result["dataset_dir"] == ""
+    assert result["classification"]["variants"]["ip"]["folds"] is None
+
+
+MISTAKES = [
+    ("sead: 1", "'sead' (value 1) is unknown; did you mean 'seed'?"),
+    ("segmentation: {epoch: 3}", "'segmentation.epoch' (value 3) is unknown; did you mean 'epochs'?"),
+    ("phantom: {grades: {grave: {share: 1}}}", "'phantom.grades.grave' (value {'share': 1}) is unknown; allowed here"),
+    ("seed: abc", "seed is 'abc', but must be an integer"),
+    ("seed: null", "seed is null, but must be an integer"),
+    ("strict: 3", "strict is 3, but must be true or false"),
+    ("device: gpu", "device is 'gpu', but must be one of auto, cuda, cpu"),
+    ("output_dir: ''", "output_dir is '', but must be text that is not empty"),
+    ("segmentation: 3", "segmentation is 3, but must be a group of keys; such a value is easiest to set in an overlay"),
+    ("segmentation: {network: {decoder_channels: [1, 2]}}", "decoder_channels is [1, 2], but must be a list, with 5"),
+    ("classification: {folds: 0}", "classification.folds is 0, but must be an integer, at least 1"),
+    ("segmentation: {folds: 1}", "segmentation.folds is 1, but must be an integer, at least 2"),
+    ("crops: {size: 100}", "crops.size is 100, but must be an integer, at least 32 and a multiple of 32"),
+    ("crops: {visible_fraction: 30}", "crops.visible_fraction is 30, but must be a number, at least 0 and at most 1"),
+    ("half_size: 250", "half_size is 250, but must be an integer, at least 32 and a multiple of 32"),
+    ("segmentation: {window: 60}", "segmentation.window is 60, but must be an integer, at least 8 and a multiple of 8"),
+    ("segmentation: {gradient_clip: .inf}", "segmentation.gradient_clip is inf, but must be a finite number"),
+    ("segmentation: {micro_batch: 3}", "segmentation.global_batch is 16, but must be a multiple of micro_batch x gpus"),
+    ("classification: {gpus: 3}", "classification.global_batch is 64, but must be a multiple of micro_batch x gpus"),
+    ("keep_best: 4", "classification.variants.ir.average is 5, but must be at most keep_best, which is 4"),
+    ("classification: {epochs: 4}", "variants.ir.average is 5, but must be at most classification.epochs, which is 4"),
+    ("classification: {folds: 5}", "classification.folds is 5, but must be at most classification.fold_parts"),
+    ("classification: {variants: {ip: {folds: 5}}}", "variants.ip.folds is 5, but must be at most classification.fold"),
+    ("classification: {variants: {ip: {folds: 0}, ir: {folds: 0}}}", "at least one variant must be trained"),
+    ("segmentation: {inference: {overlap: 384}}", "inference.overlap is 384, but must be below segmentation.inference"),
+    ("segmentation: {inference: {window: 392}}", "inference.window is 392, but must be a multiple of"),
+    ("classification: {final_learning_rate: 1}", "final_learning_rate is 1, but must be at most classification.lear"),
+    ("segmentation: {network: {base_channels: 16}}", "base_channels is 16, but the published weights need 64"),
+    ("{phantom: {enabled: true}, dataset_dir: /data}", "dataset_dir is '/data', but must be empty while phantom"),
+    ("phantom: {enabled: true, segmented: 41}", "phantom.segmented is 41, but must be at most phantom.studies"),
+    ("phantom: {enabled: true, segmented: 3}", "phantom.segmented is 3, but must be at least segmentation.folds"),
+    ("phantom: {enabled: true, grades: {subtle: {share: 0.9}}}", "phantom.grades.*.share add up to 1.7"),
+]
+
+
+@pytest.mark.parametrize(("overlay", "sentence"), MISTAKES, ids=[overlay for overlay, _ in MISTAKES])
+def test_a_mistake_is_one_sentence_that_names_key_and_value(overlay, sentence):
+    config = merged(full_recipe(), yaml.safe_load(overlay))
+    with pytest.raises(UserError) as error:
+        checked(config, SCHEMA)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "error: dataset_dir is not set: give the folder of your data set, it must contain train_images/"),
+        (["--config", "dataset_dir=nowhere"], "error: dataset_dir nowhere is no folder"),
+        (["--config", "sead=1"], "error: configuration: key 'sead' (value 1) is unknown; did you mean 'seed'?"),
+        (["predict", "--config", "predict_dir=nowhere", "bundle=b"], "has no bundle.json"),
+        (["predict", "--config", "bundle=b"], "error: bundle b has no bundle.json"),
+        (["masks", "--config", "segmentation_bundle=b"], "error: segmentation_bundle b has no bundle.json"),
+    ],
+    ids=["no data set", "missing data set", "misspelt key", "missing studies", "missing bundle", "segmentation bundle"],
+)
+@pytest.mark.parametrize("how", ["--dry-run", "--cores=1"])
+def test_snakemake_stops_with_the_sentence_alone(arguments, sentence, how, tmp_path):
+    process = snakemake(how, *arguments, directory=tmp_path)
+    assert process.returncode == 1
+    assert sentence in process.stderr
+    assert "Traceback" not in process.stderr + process.stdout
+    assert list(Path(tmp_path).glob("results/*")) == []
+
+
+def test_prediction_with_a_bundle_needs_no_data_set(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle/bundle.json").write_text("{}")
+    (tmp_path / "studies/one").mkdir(parents=True)
+    process = snakemake("-n", "predict", "--config", "bundle=bundle", "predict_dir=studies", directory=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "predict_studies" in process.stdout + process.stderr
+
+
+def test_lint_is_clean_without_a_data_set(tmp_path):
+    process = snakemake("--lint", directory=tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
