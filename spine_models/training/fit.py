@@ -1,0 +1,203 @@
+"""The one place that builds the Trainer and runs a training in one process of a job."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.plugins.precision import MixedPrecision, Precision
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
+
+from spine_models.errors import UserError
+from spine_models.models.batch_norm import synchronise
+from spine_models.provenance.files import write_json
+from spine_models.training.batching import BatchPlan, plan_batches
+from spine_models.training.best_epochs import BestEpochs, Epoch
+from spine_models.training.checkpoints import StateKeeper
+from spine_models.training.devices import Compute
+from spine_models.training.history import History
+from spine_models.training.loaders import EpochBatches, Samples, Studies, training_loader, validation_loader
+from spine_models.training.ranks import Place
+from spine_models.training.recipe import Recipe
+from spine_models.training.stage_module import StageModule
+
+OUTCOME = "outcome.json"
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What a training needs besides its recipe.
+
+    Attributes:
+        seed: of weights, order and dropout.
+        checkpoint_minutes: longest time between two states.
+        keep_best: epochs whose weights are kept.
+        provenance: what goes into every file of weights.
+    """
+
+    seed: int
+    checkpoint_minutes: float
+    keep_best: int
+    provenance: Mapping[str, Any]
+
+
+class Task(Protocol):
+    """What a stage trains; it is sent to every process of the job, so it holds paths and settings alone."""
+
+    @property
+    def stage(self) -> str:
+        """Section of the configuration."""
+        ...
+
+    @property
+    def recipe(self) -> Recipe:
+        """Settings of the training."""
+        ...
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of the content of each input."""
+        ...
+
+    def further(self) -> dict[str, Any]:
+        """Return configuration outside of the recipe that the weights depend on, as JSON values."""
+        ...
+
+    def samples(self, seed: int) -> Samples:
+        """Return the draws of the training."""
+        ...
+
+    def held_out(self) -> Studies:
+        """Return the studies of the validation."""
+        ...
+
+    def module(self, plan: BatchPlan, steps: int) -> StageModule:
+        """Build the module for a training of ``steps`` optimizer steps."""
+        ...
+
+    def collect(self, folder: Path, best: list[Epoch], result: Path) -> None:
+        """Copy from the state in ``folder`` to ``result`` what is published besides the history; best epoch first."""
+        ...
+
+
+def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
+    """Train in this process until the last epoch, going on from the state in ``folder`` if there is one.
+
+    Rank 0 leaves in ``folder``: ``epochs/`` with the best weights, ``history.csv``, ``history.run.json`` and
+    ``outcome.json`` (the best epochs with the facts of their validation, and how often the run was resumed).
+
+    Raises:
+        UserError: if memory or ``max_skipped_steps`` runs out, or the batch does not fit the data.
+    """
+    compute, stage, recipe = place.compute, task.stage, task.recipe
+    _quieten()
+    plan = plan_batches(stage, recipe.global_batch, recipe.micro_batch, compute.processes)
+    samples = task.samples(settings.seed)
+    batches = EpochBatches(len(samples), plan, place.rank, settings.seed)
+    torch.manual_seed(settings.seed)
+    module = task.module(plan, recipe.epochs * batches.steps)
+    if compute.processes > 1:
+        synchronise(module.network)
+    if compute.kind == "cpu":
+        module.arrange_network()
+    # Every process drops other features.
+    torch.manual_seed(settings.seed * 1009 + place.rank + 1)
+    best = BestEpochs(folder / "epochs", settings.keep_best, settings.provenance)
+    history = History(folder)
+    keeper = StateKeeper(folder, settings.checkpoint_minutes, batches, best)
+    callbacks = [best, history, *_bar(place), keeper]
+    trainer = build_trainer(compute, recipe, plan, callbacks)
+    try:
+        trainer.fit(
+            module,
+            training_loader(samples, batches, recipe.workers, pin=compute.kind == "cuda"),
+            validation_loader(task.held_out(), place.rank, compute.processes, recipe.workers),
+            ckpt_path=keeper.path if keeper.path.exists() else None,
+            weights_only=True,
+        )
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"out of GPU memory: lower {stage}.micro_batch ({recipe.micro_batch} now; global_batch and the results "
+            f"stay) or set {stage}.activation_checkpointing: true"
+        ) from None
+    if place.rank == 0:
+        outcome = {"best": [asdict(epoch) for epoch in best.best], "resumes": keeper.resumes}
+        write_json(folder / OUTCOME, outcome | {"skipped_steps": module.skipped})
+
+
+def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: list[Callback]) -> pl.Trainer:
+    """Return a Trainer that does what the recipe says and nothing on its own account.
+
+    No sanity run of the validation, no checkpoints or logs of its own, no look at the variables of a scheduler.
+    """
+    return pl.Trainer(
+        accelerator="gpu" if compute.kind == "cuda" else "cpu",
+        devices=compute.processes,
+        strategy=_strategy(compute, precision_plugin(recipe.precision, compute.kind)),
+        max_epochs=recipe.epochs,
+        accumulate_grad_batches=plan.accumulation,
+        callbacks=callbacks,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(callback, TQDMProgressBar) for callback in callbacks),
+    )
+
+
+def chosen_precision(precision: str, kind: str) -> str:
+    """Return "fp32", "bf16" or "fp16" for ``precision``, which may be "auto".
+
+    ``auto`` is bf16 where the GPU computes in it, fp16 with a scaler on older GPUs, and fp32 on the CPU, where
+    autocast gains nothing for these networks.
+    """
+    if precision != "auto":
+        return precision
+    if kind == "cpu":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def precision_plugin(precision: str, kind: str) -> Precision:
+    """Return Lightning's plugin for a precision of the configuration; fp16 comes with a gradient scaler."""
+    chosen = chosen_precision(precision, kind)
+    if chosen == "fp32":
+        return Precision()
+    return MixedPrecision("bf16-mixed" if chosen == "bf16" else "16-mixed", device=kind)
+
+
+def _strategy(compute: Compute, precision: Precision) -> Strategy:
+    if compute.processes == 1:
+        return SingleDeviceStrategy(device=compute.device, precision_plugin=precision)
+    return DDPStrategy(
+        cluster_environment=LightningEnvironment(),
+        process_group_backend="nccl" if compute.kind == "cuda" else "gloo",
+        precision_plugin=precision,
+        # Synchronised batch norm keeps buffers equal; a broadcast in the forward pass would wait for processes that
+        # have fewer held-out studies.
+        broadcast_buffers=False,
+    )
+
+
+def _bar(place: Place) -> list[Callback]:
+    """Return a progress bar for a terminal; a log gets one line an epoch (``History``)."""
+    return [TQDMProgressBar(refresh_rate=1)] if place.rank == 0 and sys.stderr.isatty() else []
+
+
+def _quieten() -> None:
+    """Silence advice that does not hold here: the loaders are resumable, workers are the configuration's affair."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for text in (".*does not have many workers.*", ".*is not resumable.*", ".*smaller than the logging interval.*"):
+        warnings.filterwarnings("ignore", text)
+    warnings.filterwarnings("ignore", module="pytorch_lightning.utilities._pytree")
+    warnings.filterwarnings("ignore", ".*lr_scheduler.step.*before.*optimizer.step.*")
+    warnings.filterwarnings("ignore", ".*Found .* module.* in eval mode.*")

@@ -1,0 +1,136 @@
+"""One training from the first look at its state to the published result."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from spine_models.provenance.files import read_json, write_json
+from spine_models.provenance.locks import folder_lock
+from spine_models.training.batching import BatchPlan, plan_batches
+from spine_models.training.best_epochs import Epoch
+from spine_models.training.devices import Compute
+from spine_models.training.fit import OUTCOME, FitSettings, Task, fit
+from spine_models.training.ranks import run_ranks
+from spine_models.training.state import State, open_state
+
+_PACKAGES = ("torch", "pytorch-lightning", "numpy", "albumentations", "mmaction2")
+_HOW_IT_RUNS = ("workers", "micro_batch", "activation_checkpointing")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training is, apart from its data.
+
+    Attributes:
+        stage: name of the rule.
+        title: names the model: stage, fold, variant.
+        seed: of weights, order, samples and dropout.
+        checkpoint_minutes: longest time between two states.
+        keep_best: epochs whose weights are kept.
+        code: fingerprint of the code.
+        state: folder of all states of this training.
+        out: folder of the published files.
+    """
+
+    stage: str
+    title: Mapping[str, Any]
+    seed: int
+    checkpoint_minutes: float
+    keep_best: int
+    code: str
+    state: Path
+    out: Path
+
+
+def run_job(job: Job, task: Task, compute: Compute) -> None:
+    """Find the finished result, or train (on) and make it; then publish it.
+
+    Args:
+        job: seed, state, output folder.
+        task: what is trained, and with what.
+        compute: what this job computes on.
+
+    Raises:
+        UserError: if the data or the configuration cannot be used, or another process trains in this state.
+    """
+    recipe = task.recipe
+    plan = plan_batches(task.stage, recipe.global_batch, recipe.micro_batch, compute.processes)
+    inputs, config = task.digests(), key_config(job, task, plan, compute)
+    started = time.time()
+    with folder_lock(job.state):
+        state = open_state(job.state, job.stage, inputs, config, job.code)
+        found = state.finished() is not None
+        if found:
+            sys.stderr.write(f"{job.out}: finished before under the same configuration, code and inputs; copied\n")
+        else:
+            provenance = _provenance(job, state, inputs, config)
+            settings = FitSettings(job.seed, job.checkpoint_minutes, job.keep_best, provenance)
+            run_ranks(fit, compute, task, settings, state.folder)
+            _finish(state, task)
+        state.publish(job.out)
+        how = {"device": compute.kind, "processes": compute.processes, "found_finished": found}
+        _write_run_facts(job, state, how, started)
+
+
+def key_config(job: Job, task: Task, plan: BatchPlan, compute: Compute) -> dict[str, Any]:
+    """Return the configuration that the weights depend on.
+
+    How the global batch is split does not belong to it, but for the samples that batch norm takes its statistics
+    over, where it is trained; and the threads of torch, which give other bits on the CPU.
+    """
+    recipe = task.recipe
+    values = {name: value for name, value in asdict(recipe).items() if name not in _HOW_IT_RUNS}
+    return {
+        **values,
+        **task.further(),
+        **job.title,
+        "seed": job.seed,
+        "keep_best": job.keep_best,
+        "batch_norm_over": None if recipe.freeze_bn else plan.statistics_batch,
+        "math_threads": compute.math_threads if compute.kind == "cpu" else None,
+    }
+
+
+def _provenance(job: Job, state: State, inputs: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **job.title,
+        "stage": job.stage,
+        "key": state.key,
+        "inputs": dict(inputs),
+        "config": dict(config),
+        "code": job.code,
+        "packages": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _finish(state: State, task: Task) -> None:
+    outcome = read_json(state.folder / OUTCOME)
+    best = [Epoch(**epoch) for epoch in outcome["best"]]
+    shutil.rmtree(state.result, ignore_errors=True)
+    state.result.mkdir()
+    for name in ("history.csv", "history.run.json"):
+        shutil.copyfile(state.folder / name, state.result / name)
+    task.collect(state.folder, best, state.result)
+    state.finish({"resumes": outcome["resumes"], "skipped_steps": outcome["skipped_steps"]})
+
+
+def _write_run_facts(job: Job, state: State, how: Mapping[str, Any], started: float) -> None:
+    record = state.finished()
+    assert record is not None
+    facts = {
+        "host": socket.gethostname(),
+        "started": started,
+        "seconds": round(time.time() - started, 3),
+        **how,
+        "state": str(state.folder),
+        **record.facts,
+    }
+    write_json(job.out / "training.run.json", facts)

@@ -1,0 +1,163 @@
+"""Which GPU a job computes on: one file lock for each device of this machine.
+
+Snakemake counts GPUs but never says which one a job may use, so that four jobs with ``gpu=1`` would all start on
+the first. A lease is an ``flock`` on a file named after the device: the kernel frees it when the process dies,
+however it dies.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spine_models.errors import UserError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+DEVICES_OVERRIDE = "SPINE_MODELS_DEVICES"
+"""Comma-separated devices to believe in place of the driver's list (simulated machines in tests)."""
+SCHEDULER_JOBS: tuple[str, ...] = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "COBALT_JOBID")
+"""Variables that a scheduler sets inside a job, to the job's number."""
+_POLL_SECONDS = 2.0
+
+
+@dataclass
+class Lease:
+    """Devices that this process holds until ``release`` or its end.
+
+    Attributes:
+        devices: their names as ``CUDA_VISIBLE_DEVICES`` takes them: numbers, or GPU and MIG UUIDs.
+        descriptors: open files that carry the locks; empty where a scheduler made the choice.
+    """
+
+    devices: tuple[str, ...]
+    descriptors: tuple[int, ...]
+
+    def release(self) -> None:
+        """Give the devices back before the process ends."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors = ()
+
+
+def lease_devices(
+    count: int,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    wait: bool = True,
+) -> Lease:
+    """Take ``count`` devices that no other job on this machine holds.
+
+    Inside a scheduler's job that sees exactly ``count`` devices, these are used as they are. Where it sees more
+    (several jobs inside one allocation), they are leased among the jobs of that allocation.
+
+    Args:
+        count: devices that the job needs, at least 1.
+        environment: where ``CUDA_VISIBLE_DEVICES`` and the scheduler's variables are read; the process's own.
+        folder: where the lock files lie; one folder for each user in the machine's temporary folder.
+        wait: wait until devices are free; False refuses at once.
+
+    Raises:
+        UserError: if the machine or ``CUDA_VISIBLE_DEVICES`` has fewer devices, if the driver fails, or if none is
+            free and ``wait`` is False.
+    """
+    environment = os.environ if environment is None else environment
+    devices = visible_devices(environment)
+    job = next((environment[name] for name in SCHEDULER_JOBS if environment.get(name)), None)
+    if len(devices) < count:
+        limit = f"{VISIBLE} lists" if environment.get(VISIBLE) is not None else "this machine has"
+        raise UserError(
+            f"a job asks for {count} GPUs and {limit} {len(devices)}: lower the key gpus of its stage "
+            "or give Snakemake `--resources gpu=N` with no more than there are"
+        )
+    if job is not None and len(devices) == count:
+        return Lease(tuple(devices), ())
+    folder = folder or Path(tempfile.gettempdir()) / f"spine_models-leases-{os.getuid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    prefix = f"{job}-" if job is not None else ""
+    return _wait_for(devices, count, folder, prefix, wait)
+
+
+def visible_devices(environment: Mapping[str, str]) -> list[str]:
+    """Return the devices that the user, the scheduler or else the driver offers.
+
+    Names in ``CUDA_VISIBLE_DEVICES`` pass through as they are, so that UUIDs of GPUs and MIG instances work. As
+    CUDA does, an entry of -1 hides itself and everything behind it.
+
+    Raises:
+        UserError: if the driver fails.
+    """
+    override = environment.get(DEVICES_OVERRIDE)
+    listed = environment.get(VISIBLE)
+    if listed is None:
+        return _names(override) if override is not None else [str(number) for number in range(driver_devices() or 0)]
+    names = _names(listed)
+    return names[: names.index("-1")] if "-1" in names else names
+
+
+def driver_devices() -> int | None:
+    """Return the number of GPUs that NVIDIA's driver reports, or None where no driver is installed.
+
+    NVML is asked and not CUDA, since CUDA would fix the visible devices for the life of the process.
+
+    Raises:
+        UserError: if a driver is installed and fails.
+    """
+    try:
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return None
+    status = int(library.nvmlInit_v2())
+    if status == 0:
+        number = ctypes.c_uint(0)
+        status = int(library.nvmlDeviceGetCount_v2(ctypes.byref(number)))
+        library.nvmlShutdown()
+        if status == 0:
+            return int(number.value)
+    raise UserError(
+        f"NVIDIA's driver is installed but fails (NVML status {status}): run nvidia-smi to see why, "
+        "or set device: cpu to compute without a GPU"
+    )
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]
+
+
+def _wait_for(devices: Sequence[str], count: int, folder: Path, prefix: str, wait: bool) -> Lease:
+    told = False
+    while True:
+        held = _take(devices, count, folder, prefix)
+        if len(held) == count:
+            return Lease(tuple(held), tuple(held.values()))
+        # All or nothing: two jobs that each hold a part of what they need would wait for each other for ever.
+        for descriptor in held.values():
+            os.close(descriptor)
+        if not wait:
+            raise UserError(f"fewer than {count} of the GPUs {', '.join(devices)} are free: wait for the other jobs")
+        if not told:
+            sys.stderr.write(f"waiting: fewer than {count} of the GPUs {', '.join(devices)} are free\n")
+            told = True
+        time.sleep(_POLL_SECONDS)
+
+
+def _take(devices: Sequence[str], count: int, folder: Path, prefix: str) -> dict[str, int]:
+    held: dict[str, int] = {}
+    for device in devices:
+        if len(held) == count:
+            break
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{prefix}{device}")
+        descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held[device] = descriptor
+        except OSError:
+            os.close(descriptor)
+    return held

@@ -1,0 +1,150 @@
+"""From the numpy samples of ``data`` to batches of tensors, in an order that a resumed run finds again."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from spine_models.errors import UserError
+from spine_models.training.batching import BatchPlan
+
+Key = tuple[int, int]
+"""Epoch and index of a draw."""
+_PR_SET_PDEATHSIG = 1
+
+
+class Samples(Protocol):
+    """Training samples of ``data``: a pure function of seed, epoch and index."""
+
+    def __len__(self) -> int:
+        """Return the draws of an epoch."""
+        ...
+
+    def sample(self, epoch: int, index: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], str]:
+        """Return image, target and study."""
+        ...
+
+
+class Studies(Protocol):
+    """Held-out studies; one item is all that the validation of a study needs."""
+
+    def __len__(self) -> int:
+        """Return the number of studies."""
+        ...
+
+    def __getitem__(self, index: int) -> Any:
+        """Return one study."""
+        ...
+
+
+class Draws(Dataset[tuple[torch.Tensor, torch.Tensor, str]]):
+    """Samples as a torch data set whose keys carry the epoch, so that worker processes need no message."""
+
+    def __init__(self, samples: Samples) -> None:
+        """Wrap ``samples``."""
+        self.samples = samples
+
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, torch.Tensor, str]:
+        """Return image, target and study of the draw ``(epoch, index)``."""
+        image, target, study = self.samples.sample(*key)
+        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(np.ascontiguousarray(target)), study
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """Batches of one process, in an order that (seed, epoch) alone determines.
+
+    The draws of an epoch are permuted and cut into global batches; what is left over is dropped. Within a global
+    batch, micro-batch ``m`` is the ``m // processes``-th of process ``m % processes``, so that one process with
+    twice the accumulation sees the same samples in a step as two processes do.
+    """
+
+    def __init__(self, draws: int, plan: BatchPlan, rank: int, seed: int) -> None:
+        """Set up the order for ``draws`` draws an epoch.
+
+        Raises:
+            UserError: if an epoch has fewer draws than one global batch.
+        """
+        if draws < plan.global_batch:
+            raise UserError(
+                f"an epoch has {draws} draws, fewer than the global_batch of {plan.global_batch}: "
+                "lower global_batch or raise draws_per_study"
+            )
+        self.draws, self.plan, self.rank, self.seed = draws, plan, rank, seed
+        self.steps = draws // plan.global_batch
+        self.epoch, self._first_step = 0, 0
+
+    @property
+    def sampler(self) -> EpochBatches:
+        """Itself: Lightning looks here for ``set_epoch``."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Order the next iteration by ``epoch``; a start in the middle of another epoch is forgotten."""
+        if epoch != self.epoch:
+            self.epoch, self._first_step = epoch, 0
+
+    def start_at(self, epoch: int, step: int) -> None:
+        """Let the next iteration begin at ``step`` of ``epoch``."""
+        self.epoch, self._first_step = epoch, step
+
+    def __len__(self) -> int:
+        """Return the micro-batches of this process in a whole epoch."""
+        return self.steps * self.plan.accumulation
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        """Iterate over this process's micro-batches as lists of (epoch, index)."""
+        epoch, first = self.epoch, self._first_step
+        size = self.plan.micro_batch
+        for chunk in self.order(epoch)[first:]:
+            for part in range(self.plan.accumulation):
+                at = (part * self.plan.processes + self.rank) * size
+                yield [(epoch, int(index)) for index in chunk[at : at + size]]
+
+    def order(self, epoch: int) -> np.ndarray[Any, Any]:
+        """Return the indices of an epoch's draws, (steps, global_batch)."""
+        permuted = np.random.default_rng([self.seed, epoch]).permutation(self.draws)
+        return permuted[: self.steps * self.plan.global_batch].reshape(self.steps, self.plan.global_batch)
+
+
+class _Share(Dataset[Any]):
+    """Every study of the validation in exactly one process: no padding, so none counts twice."""
+
+    def __init__(self, studies: Studies, indices: Sequence[int]) -> None:
+        self.studies, self.indices = studies, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.studies[self.indices[index]]
+
+
+def training_loader(samples: Samples, batches: EpochBatches, workers: int, pin: bool) -> DataLoader[Any]:
+    """Return the batches of one process: images (N, ...), targets (N, ...) and a tuple of studies."""
+    return DataLoader(Draws(samples), batch_sampler=batches, num_workers=workers, pin_memory=pin, **_common(workers))
+
+
+def validation_loader(studies: Studies, rank: int, processes: int, workers: int) -> DataLoader[Any]:
+    """Return this process's share of the validation, one study an item, as the data set gives it."""
+    share = _Share(studies, range(rank, len(studies), processes))
+    return DataLoader(share, batch_size=None, num_workers=min(workers, 2), **_common(workers))
+
+
+def die_with_parent(_worker: int = 0) -> None:
+    """Ask Linux to kill this process when its parent dies, so that nothing goes on writing or holding a lease."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _common(workers: int) -> dict[str, Any]:
+    # A generator of its own: torch would draw each iterator's base seed from the global random numbers, of which a
+    # resumed run makes one iterator more than an undisturbed one.
+    options: dict[str, Any] = {"generator": torch.Generator().manual_seed(0)}
+    if workers:
+        options |= {"persistent_workers": True, "worker_init_fn": die_with_parent}
+    return options

@@ -1,0 +1,143 @@
+"""Training of the segmentation network of one fold."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spine_models.data.segmentation_samples import SegmentationSamples, standardised
+from spine_models.data.shelf import Shelf
+from spine_models.levels import AIR_HU
+from spine_models.models.batch_norm import adjust_momentum
+from spine_models.models.pretrained import load_pretrained
+from spine_models.models.unet import CsnUNet
+from spine_models.provenance.canonical import digest_file, digest_json
+from spine_models.provenance.files import write_json
+from spine_models.training.batching import BatchPlan
+from spine_models.training.best_epochs import Epoch
+from spine_models.training.devices import Compute
+from spine_models.training.folds import Split, read_split
+from spine_models.training.job import Job, run_job
+from spine_models.training.recipe import SegmentationRecipe
+from spine_models.training.segmentation_module import HeldOutVolume, SegmentationModule
+
+
+@dataclass(frozen=True)
+class SegmentationInputs:
+    """The files that the training reads.
+
+    Attributes:
+        folds: ``folds/segmentation.csv``.
+        half: manifests of the half volumes of all shards.
+        labels: manifests of the labels of all shards.
+        pretrained: checkpoint of mmaction2 for the encoder; None trains from scratch.
+    """
+
+    folds: Path
+    half: Sequence[Path]
+    labels: Sequence[Path]
+    pretrained: Path | None
+
+
+@dataclass(frozen=True)
+class SegmentationTask:
+    """The training of one fold (``fit.Task``)."""
+
+    inputs: SegmentationInputs
+    fold: int
+    recipe: SegmentationRecipe
+    stage: str = "segmentation"
+
+    def split(self) -> Split:
+        """Return who trains and who validates, among the studies with a volume and a label."""
+        available = set(Shelf(self.inputs.half).studies) & set(Shelf(self.inputs.labels).studies)
+        return read_split(self.inputs.folds, self.fold, available)
+
+    def digests(self) -> dict[str, str]:
+        """See ``fit.Task``."""
+        half, labels, split = Shelf(self.inputs.half), Shelf(self.inputs.labels), self.split()
+        studies = (*split.training, *split.validation)
+        return {
+            "split": digest_json([split.training, split.validation]),
+            "half": digest_json({study: half.digest(study) for study in studies}),
+            "labels": digest_json({study: labels.digest(study) for study in studies}),
+            "pretrained": digest_file(self.inputs.pretrained) if self.inputs.pretrained else "none",
+        }
+
+    def further(self) -> dict[str, Any]:
+        """See ``fit.Task``."""
+        return {}
+
+    def samples(self, seed: int) -> SegmentationSamples:
+        """See ``fit.Task``."""
+        return SegmentationSamples(
+            Shelf(self.inputs.half),
+            Shelf(self.inputs.labels),
+            self.split().training,
+            window=self.recipe.window,
+            draws_per_study=self.recipe.draws_per_study,
+            augmentation=self.recipe.augmentation,
+            seed=seed,
+        )
+
+    def held_out(self) -> HeldOutVolumes:
+        """See ``fit.Task``."""
+        return HeldOutVolumes(Shelf(self.inputs.half), Shelf(self.inputs.labels), self.split().validation)
+
+    def module(self, plan: BatchPlan, steps: int) -> SegmentationModule:
+        """See ``fit.Task``."""
+        network = CsnUNet(
+            self.recipe.network,
+            freeze_bn=self.recipe.freeze_bn,
+            activation_checkpointing=self.recipe.activation_checkpointing,
+        )
+        if self.inputs.pretrained is not None:
+            load_pretrained(network.backbone, self.inputs.pretrained)
+        adjust_momentum(network, plan.accumulation)
+        return SegmentationModule(network, self.recipe, plan, steps)
+
+    def collect(self, folder: Path, best: list[Epoch], result: Path) -> None:
+        """Publish the best epoch and the figures of its validation."""
+        shutil.copyfile(folder / "epochs" / best[0].file, result / "model.safetensors")
+        write_json(result / "metrics.json", best[0].facts | {"epoch": best[0].epoch})
+
+
+class HeldOutVolumes:
+    """The held-out volumes of a fold with their labels."""
+
+    def __init__(self, half: Shelf, labels: Shelf, studies: Sequence[str]) -> None:
+        """Read ``studies`` from the stages ``volumes_half`` and ``labels_half``."""
+        self._half, self._labels, self._studies = half, labels, studies
+
+    def __len__(self) -> int:
+        """Return the number of studies."""
+        return len(self._studies)
+
+    def __getitem__(self, index: int) -> HeldOutVolume:
+        """Return one study."""
+        study = self._studies[index]
+        facts = self._half.record(study).facts
+        image = standardised(self._half.array(study).astype(np.float32), facts["mean"], facts["std"])
+        label = np.array(self._labels.array(study))
+        fill = (AIR_HU - facts["mean"]) / facts["std"]
+        return HeldOutVolume(study, torch.from_numpy(image), torch.from_numpy(label), fill)
+
+
+def train_segmentation(task: SegmentationTask, job: Job, compute: Compute) -> None:
+    """Train one fold and publish ``model.safetensors`` (the best epoch), ``history.csv`` and ``metrics.json``.
+
+    Args:
+        task: files, fold, recipe.
+        job: seed, state, output folder.
+        compute: from ``devices.use_device``.
+
+    Raises:
+        UserError: if the data or the configuration cannot be used, or another process trains in this state.
+    """
+    run_job(job, task, compute)

@@ -1,0 +1,123 @@
+"""The segmentation network in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from spine_models.evaluation.dice import dice_per_level, mean_dice, mean_dice_per_level
+from spine_models.models.losses import segmentation_loss
+from spine_models.models.sliding_window import sliding_window
+from spine_models.models.unet import Z_MULTIPLE, CsnUNet
+from spine_models.training.batching import BatchPlan
+from spine_models.training.recipe import SegmentationRecipe
+from spine_models.training.stage_module import StageModule
+
+_LOOK_EVERY_STEPS = 50
+
+
+class HeldOutVolume(NamedTuple):
+    """One study of the validation.
+
+    Attributes:
+        study: its id.
+        image: (Z, Y, X), standardised, float32.
+        label: (Z, Y, X), uint8, 0 to 7 or 255.
+        fill: air, standardised like the image.
+    """
+
+    study: str
+    image: torch.Tensor
+    label: torch.Tensor
+    fill: float
+
+
+class SegmentationModule(StageModule):
+    """``CsnUNet`` with focal and soft Jaccard loss; the metric is the mean Dice over the vertebrae present."""
+
+    stage = "segmentation"
+    metric = "dice_mean"
+    larger_is_better = True
+    network: CsnUNet
+    recipe: SegmentationRecipe
+
+    def __init__(self, network: CsnUNet, recipe: SegmentationRecipe, plan: BatchPlan, steps: int) -> None:
+        """See ``StageModule``."""
+        super().__init__(network, recipe, plan, steps)
+        self.activation_maxima = ActivationMaxima([*network.decoder, network.last])
+
+    def losses(self, image: torch.Tensor, target: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """Return the losses of images (N, Z, Y, X) and labels (N, Z, Y, X).
+
+        Every 50 steps, and at the start of every epoch, the largest activation of the decoder is taken along, so that a person sees an overflow of
+        half precision (65504 in fp16) coming.
+        """
+        steps_per_epoch = self.steps // self.recipe.epochs
+        if self.global_step % steps_per_epoch % _LOOK_EVERY_STEPS == 0:
+            with self.activation_maxima:
+                logits = self.network(image)
+            # A mean over so few looks would hide the peak: the largest of the epoch is what counts.
+            self.keep_largest("activation_max", self.activation_maxima.largest())
+        else:
+            logits = self.network(image)
+        loss = segmentation_loss(logits, target, self.recipe.loss)
+        return {"loss": loss.total, "focal": loss.focal, "jaccard": loss.jaccard}
+
+    def arrange(self, image: torch.Tensor) -> torch.Tensor:
+        """Add the channel axis to (N, Z, Y, X)."""
+        return super().arrange(image[:, None])
+
+    def assess(self, item: HeldOutVolume) -> tuple[str, dict[str, float]]:
+        """Return the Dice of each level that the study's label holds."""
+        recipe = self.recipe
+        logits = sliding_window(
+            item.image.to(self.device),
+            lambda windows: self.network(super(SegmentationModule, self).arrange(windows)),
+            window=recipe.validation.window,
+            overlap=recipe.validation.overlap,
+            z_multiple=Z_MULTIPLE,
+            fill=item.fill,
+        )
+        mask = logits.argmax(0).to(torch.uint8).cpu().numpy()
+        return item.study, dice_per_level(mask, item.label.cpu().numpy())
+
+    def judge(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Return the figures of ``metrics.json``."""
+        studies = list(results.values())
+        return {
+            "dice_mean": mean_dice(studies),
+            "dice_per_class": mean_dice_per_level(studies),
+            "n_studies": len(results),
+            "per_study": results,
+        }
+
+
+class ActivationMaxima:
+    """Measures the largest absolute output of some layers while it is entered."""
+
+    def __init__(self, layers: list[nn.Module]) -> None:
+        """Watch ``layers``."""
+        self._layers = layers
+        self._maxima: list[torch.Tensor] = []
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> None:
+        """Start to look."""
+        self._maxima = []
+        self._handles = [layer.register_forward_hook(self._look) for layer in self._layers]
+
+    def __exit__(self, *_: object) -> None:
+        """Stop to look."""
+        for handle in self._handles:
+            handle.remove()
+
+    def largest(self) -> torch.Tensor:
+        """Return the largest absolute output, a scalar; it is not finite where an output was not."""
+        return torch.stack(self._maxima).max()
+
+    def _look(self, _layer: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        self._maxima.append(output.detach().abs().amax().float())

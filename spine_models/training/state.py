@@ -1,0 +1,142 @@
+"""Where the state of a training lies: one folder for each key, so that nothing is ever continued that differs.
+
+``<root>/<key>/`` holds ``key.json`` (what the key was made from), the checkpoint, the best epochs' weights, and when
+the training is finished, ``result/`` with its record, from which a rerun republishes in seconds. The root is no
+declared output, so that Snakemake leaves it alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spine_models.errors import UserError
+from spine_models.provenance.canonical import work_key
+from spine_models.provenance.files import read_json, replacing, write_json
+from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.records import Record, file_facts, find_record, write_record
+
+KEPT_STATES = 3
+"""States that a training's folder holds at most: this one and the two used before it."""
+_KEY = "key.json"
+_RESULT = "result"
+_RECORD = "finished.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of one training under one key.
+
+    Attributes:
+        root: folder of all states of this training.
+        key: see ``provenance.canonical.work_key``.
+    """
+
+    root: Path
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        """Where this state lies."""
+        return self.root / self.key[:16]
+
+    @property
+    def result(self) -> Path:
+        """Where the finished result lies."""
+        return self.folder / _RESULT
+
+    def finished(self) -> Record | None:
+        """Return the record of the finished result, if there is one and all its files are intact."""
+        return find_record(self.result / _RECORD, self.key)
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """Record the files in ``result`` and remove what only an unfinished training needs."""
+        files = [path for path in sorted(self.result.rglob("*")) if path.is_file() and path.name != _RECORD]
+        described = {path.relative_to(self.result).as_posix(): file_facts(path) for path in files}
+        write_record(self.result / _RECORD, self.key, described, facts)
+        for path in self.folder.iterdir():
+            if path.name not in (_KEY, _RESULT, "tensorboard"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def publish(self, out: Path) -> None:
+        """Copy the finished result to ``out``, each file atomically; files of an earlier result are replaced.
+
+        Raises:
+            UserError: if the result is not finished.
+        """
+        record = self.finished()
+        if record is None:
+            raise UserError(f"{self.result} is not finished: run the same command again")
+        for folder in {(out / name).parent for name in record.files} - {out}:
+            shutil.rmtree(folder, ignore_errors=True)
+        for name in record.files:
+            with replacing(out / name) as temporary:
+                shutil.copyfile(self.result / name, temporary)
+
+
+def open_state(root: Path, stage: str, inputs: Mapping[str, str], config: Mapping[str, Any], code: str) -> State:
+    """Find or make the state of a training; call it under ``folder_lock(root)``.
+
+    Where another state was used before and none exists under this key, it says which values differ. The oldest
+    states beyond ``KEPT_STATES`` are removed.
+
+    Args:
+        root: folder of the training's states.
+        stage: name of the rule.
+        inputs: name of each input to the digest of its content.
+        config: all of the configuration that the weights depend on.
+        code: fingerprint of the code.
+    """
+    state = State(root, work_key(stage, inputs, config, code))
+    parts = {"stage": stage, "inputs": dict(inputs), "config": dict(config), "code": code}
+    others = [folder for folder in _by_age(root) if folder != state.folder]
+    if not (state.folder / _KEY).exists() and others:
+        changed = ", ".join(_differences(read_json(others[0] / _KEY), parts))
+        sys.stderr.write(f"{root}: starting anew, since the training differs from the one before ({changed})\n")
+    state.folder.mkdir(parents=True, exist_ok=True)
+    write_json(state.folder / _KEY, parts)
+    for folder in others[KEPT_STATES - 1 :]:
+        sys.stderr.write(f"removing the old state {folder}\n")
+        shutil.rmtree(folder)
+    return state
+
+
+def prune(root: Path) -> list[Path]:
+    """Remove all states of a training but the last used; return the removed folders.
+
+    Raises:
+        UserError: if a training is running there.
+    """
+    with folder_lock(root):
+        removed = _by_age(root)[1:]
+        for folder in removed:
+            shutil.rmtree(folder)
+    return removed
+
+
+def prune_all(states: Path) -> list[Path]:
+    """Call ``prune`` for every training below ``states``."""
+    roots = {path.parent.parent for path in states.rglob(_KEY)}
+    return [removed for root in sorted(roots) for removed in prune(root)]
+
+
+def _by_age(root: Path) -> list[Path]:
+    """Return the folders of states, last used first."""
+    keys = sorted(root.glob(f"*/{_KEY}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [path.parent for path in keys]
+
+
+def _differences(before: Any, now: Any, name: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = sorted(before.keys() | now.keys())
+        found = [_differences(before.get(key), now.get(key), f"{name}.{key}" if name else key) for key in names]
+        return [difference for part in found for difference in part]
+    if before == now:
+        return []
+    if len(str(before)) + len(str(now)) > 80:
+        return [f"{name} changed"]
+    return [f"{name}: {before} before, {now} now"]

@@ -1,0 +1,42 @@
+"""Rule average_checkpoints: one classifier from the best epochs of its training."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.data.crops import CropSettings
+from spine_models.errors import run_command
+from spine_models.provenance.settings import settings_from
+from spine_models.training.checkpoint_averaging import AveragingInputs, AveragingSettings, average_checkpoints
+from spine_models.training.devices import use_device
+
+
+def main() -> None:
+    """Parse the rule's arguments, average, judge and write."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--variant", required=True)
+    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--gpus", type=int, required=True)
+    parser.add_argument("--epochs", type=Path, required=True)
+    parser.add_argument("--folds", type=Path, required=True)
+    parser.add_argument("--train-csv", type=Path, required=True)
+    parser.add_argument("--crops", type=Path, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    config = args.config
+    inputs = AveragingInputs(args.epochs, args.folds, args.train_csv, args.crops)
+    settings = AveragingSettings(
+        config["average"], config["greedy_averaging"], settings_from(CropSettings, config["crops"])
+    )
+    compute = use_device(config["device"], args.gpus, config["math_threads"])
+    report = average_checkpoints(inputs, args.fold, settings, compute, code=args.code, out=args.out)
+    sys.stderr.write(
+        f"{args.variant}, fold {args.fold}: best single epoch {report['best_single']:.4f}, "
+        f"average of {len(report['epochs'])} {report['averaged']:.4f}; published: {report['published']}\n"
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,48 @@
+"""Rule train_classifier: one variant of the fracture classifier on one fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.data.crops import CropSettings
+from spine_models.errors import run_command
+from spine_models.provenance.settings import settings_from
+from spine_models.training.classification import ClassificationInputs, ClassificationTask, train_classifier
+from spine_models.training.devices import use_device
+from spine_models.training.job import Job
+from spine_models.training.recipe import classification_recipe
+
+
+def main() -> None:
+    """Parse the rule's arguments, train and publish."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--variant", required=True)
+    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--gpus", type=int, required=True)
+    parser.add_argument("--folds", type=Path, required=True)
+    parser.add_argument("--train-csv", type=Path, required=True)
+    parser.add_argument("--crops", type=Path, nargs="+", required=True)
+    parser.add_argument("--pretrained", type=Path)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    config = args.config
+    job = Job(
+        stage="train_classifier",
+        title={"variant": args.variant, "fold": args.fold},
+        seed=config["seed"],
+        checkpoint_minutes=float(config["checkpoint_minutes"]),
+        keep_best=config["keep_best"],
+        code=args.code,
+        state=args.state,
+        out=args.out,
+    )
+    inputs = ClassificationInputs(args.folds, args.train_csv, args.crops, args.pretrained)
+    recipe = classification_recipe(config["classification"], args.variant)
+    task = ClassificationTask(inputs, args.variant, args.fold, recipe, settings_from(CropSettings, config["crops"]))
+    train_classifier(task, job, use_device(config["device"], args.gpus, config["math_threads"]))
+
+
+if __name__ == "__main__":
+    run_command(main)

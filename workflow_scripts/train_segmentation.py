@@ -1,0 +1,45 @@
+"""Rule train_segmentation: the segmentation network of one fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.errors import run_command
+from spine_models.training.devices import use_device
+from spine_models.training.job import Job
+from spine_models.training.recipe import segmentation_recipe
+from spine_models.training.segmentation import SegmentationInputs, SegmentationTask, train_segmentation
+
+
+def main() -> None:
+    """Parse the rule's arguments, train and publish."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--gpus", type=int, required=True)
+    parser.add_argument("--folds", type=Path, required=True)
+    parser.add_argument("--half", type=Path, nargs="+", required=True)
+    parser.add_argument("--labels", type=Path, nargs="+", required=True)
+    parser.add_argument("--pretrained", type=Path)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    config = args.config
+    job = Job(
+        stage="train_segmentation",
+        title={"fold": args.fold},
+        seed=config["seed"],
+        checkpoint_minutes=float(config["checkpoint_minutes"]),
+        # Only the best epoch is published.
+        keep_best=1,
+        code=args.code,
+        state=args.state,
+        out=args.out,
+    )
+    inputs = SegmentationInputs(args.folds, args.half, args.labels, args.pretrained)
+    task = SegmentationTask(inputs, args.fold, segmentation_recipe(config["segmentation"]))
+    train_segmentation(task, job, use_device(config["device"], args.gpus, config["math_threads"]))
+
+
+if __name__ == "__main__":
+    run_command(main)
