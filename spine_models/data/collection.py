@@ -1,0 +1,151 @@
+"""What concerns all studies at once: the quarantine table and the folds."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spine_models.data import layout, tables
+from spine_models.data.folds import FoldSettings, FoldStudy, kept_folds, user_folds, write_folds
+from spine_models.data.indexing import read_index
+from spine_models.data.quarantine import RefusalCode
+from spine_models.errors import UserError
+from spine_models.provenance.files import write_text
+from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.manifest import Manifest, read_manifests
+from spine_models.provenance.records import read_record
+
+STAGES = ("index", "volumes", "labels", "tables")
+
+
+@dataclass(frozen=True)
+class QuarantineRow:
+    """One line of ``index/quarantine.csv``; ``stage`` is one of ``STAGES``."""
+
+    study: str
+    stage: str
+    code: str
+    reason: str
+
+
+def collect_quarantine(
+    dataset_dir: Path, index: Iterable[Path], half: Iterable[Path], labels: Iterable[Path]
+) -> list[QuarantineRow]:
+    """Join what every stage refused, and what the folders and ``train.csv`` do not share.
+
+    A study refused by ``labels`` is lost for the segmentation alone, one refused by ``tables`` for the classifiers.
+
+    Raises:
+        UserError: if ``train.csv`` or ``train_bounding_boxes.csv`` is wrong.
+    """
+    rows = [row for path in sorted(index) for row in read_index(path)]
+    found = [
+        QuarantineRow(row.study, "index", row.refused_code, row.refused_reason) for row in rows if row.refused_code
+    ]
+    found += _refused("volumes", read_manifests(half))
+    found += _refused("labels", read_manifests(labels))
+    listed = set(tables.read_train(dataset_dir / layout.TRAIN_TABLE)["StudyInstanceUID"])
+    if (dataset_dir / layout.BOXES_TABLE).is_file():
+        tables.read_boxes(dataset_dir / layout.BOXES_TABLE, listed)
+    there = {row.study for row in rows}
+    usable = {row.study for row in rows if not row.refused_code}
+    found += [
+        QuarantineRow(
+            study, "tables", RefusalCode.NOT_IN_TABLE.value, f"{layout.TRAIN_TABLE} has no row for this study"
+        )
+        for study in usable - listed
+    ]
+    found += [
+        QuarantineRow(study, "tables", RefusalCode.NO_FOLDER.value, f"{layout.IMAGES} has no folder for this study")
+        for study in listed - there
+    ]
+    return sorted(found, key=lambda row: (row.study, STAGES.index(row.stage)))
+
+
+def _refused(stage: str, manifests: Iterable[Manifest]) -> list[QuarantineRow]:
+    return [
+        QuarantineRow(study, stage, why["code"], why["reason"])
+        for manifest in manifests
+        for study, why in manifest.refused.items()
+    ]
+
+
+@dataclass(frozen=True)
+class QuarantineSettings:
+    """``strict``: a study in quarantine stops the run."""
+
+    strict: bool = False
+
+
+def write_quarantine(path: Path, rows: Sequence[QuarantineRow], settings: QuarantineSettings) -> None:
+    """Write the quarantine table: study,stage,code,reason.
+
+    Raises:
+        UserError: if ``settings.strict`` and there is a row; the table is written first.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["study", "stage", "code", "reason"])
+    writer.writerows([row.study, row.stage, row.code, row.reason] for row in rows)
+    write_text(path, text.getvalue())
+    if settings.strict and rows:
+        first = rows[0]
+        raise UserError(
+            f"strict: true, and {len(rows)} entries are in quarantine, the first is {first.study} ({first.code}: "
+            f"{first.reason}): mend or remove them, or set strict: false"
+        )
+
+
+def make_folds(
+    dataset_dir: Path,
+    half: Iterable[Path],
+    labels: Iterable[Path],
+    outputs: tuple[Path, Path],
+    state: Path,
+    settings: FoldSettings,
+) -> None:
+    """Write the folds of the segmentation and of the classifiers.
+
+    Args:
+        dataset_dir: the data set, for ``train.csv``.
+        half: manifests of the half-size volumes.
+        labels: manifests of the labels.
+        outputs: tables to write, for the segmentation and for the classifiers.
+        state: folder that remembers earlier assignments.
+        settings: see there.
+
+    Raises:
+        UserError: if there are too few studies, or ``train.csv`` or the user's folds are wrong.
+    """
+    groups = _groups(read_manifests(half))
+    train = tables.read_train(dataset_dir / layout.TRAIN_TABLE)
+    overall = dict(zip(train["StudyInstanceUID"], train["patient_overall"], strict=True))
+    labelled = sorted({study for manifest in read_manifests(labels) for study in manifest.studies} & set(groups))
+    segmentation = [FoldStudy(study, groups[study]) for study in labelled]
+    classification = [FoldStudy(s, groups[s], int(overall[s])) for s in sorted(groups) if s in overall]
+    with folder_lock(state):
+        parts = settings.segmentation_folds
+        if segmentation and parts:
+            folds = kept_folds(segmentation, parts, settings.seed, state / "segmentation.json")
+            write_folds(outputs[0], segmentation, folds)
+        else:
+            write_folds(outputs[0], [], {})
+        parts = settings.classification_parts
+        if settings.folds_csv:
+            table = tables.read_folds(Path(settings.folds_csv), parts)
+            folds = user_folds(classification, table, Path(settings.folds_csv))
+        else:
+            folds = kept_folds(classification, parts, settings.seed, state / "classification.json")
+        write_folds(outputs[1], classification, folds)
+
+
+def _groups(manifests: Iterable[Manifest]) -> dict[str, str]:
+    """Return study to group: the digest of the PatientID, or the study itself where the files have none."""
+    return {
+        study: str(read_record(manifest.record_path(study)).facts["group"]) or study
+        for manifest in manifests
+        for study in manifest.studies
+    }

@@ -1,0 +1,179 @@
+"""A shard's studies to arrays: what is already there under the digest of its source files is not made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from spine_models.data import layout
+from spine_models.data.indexing import read_index
+from spine_models.data.labels import LabelSettings, half_label, read_label
+from spine_models.data.quarantine import RefusalCode, StudyRefused
+from spine_models.data.volumes import StudySource, VolumeSettings, decode_study, open_study
+from spine_models.provenance.canonical import digest_file, work_key
+from spine_models.provenance.files import read_json, write_json
+from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.manifest import read_manifest, write_manifest
+from spine_models.provenance.records import Record, find_record, read_record, write_array, write_record
+
+SOURCE_SUFFIX = ".source.json"
+
+
+def convert_volumes(
+    dataset_dir: Path, index: Path, volumes: Path, half: Path, settings: VolumeSettings, code: str
+) -> None:
+    """Convert the studies of one shard to full and half-size volumes; one study is in memory at a time.
+
+    Args:
+        dataset_dir: the data set.
+        index: the shard's index.
+        volumes: manifest to write for the full volumes; arrays and records lie in the folder of its name.
+        half: likewise for the half-size volumes.
+        settings: see there.
+        code: fingerprint of the code.
+
+    Raises:
+        UserError: if another process writes this shard.
+    """
+    folders = volumes.with_suffix(""), half.with_suffix("")
+    done: dict[str, tuple[Record, Record]] = {}
+    refused: dict[str, dict[str, str]] = {}
+    with folder_lock(folders[0]), folder_lock(folders[1]):
+        for row in read_index(index):
+            if row.refused_code:
+                continue
+            try:
+                done[row.study] = _convert_study(dataset_dir, row.study, folders, settings, code)
+            except StudyRefused as refusal:
+                refused[row.study] = refusal.as_entry()
+        for folder in folders:
+            remove_strangers(folder, done)
+        write_manifest(volumes, {study: records[0].digest for study, records in done.items()}, refused)
+        write_manifest(half, {study: records[1].digest for study, records in done.items()}, refused)
+
+
+def _convert_study(
+    dataset_dir: Path, study: str, folders: tuple[Path, Path], settings: VolumeSettings, code: str
+) -> tuple[Record, Record]:
+    images = dataset_dir / layout.IMAGES
+    side = folders[0] / f"{study}{SOURCE_SUFFIX}"
+    files = layout.list_files(images / study, images, settings.allow_symlinks)
+    stat = layout.stat_digest(files)
+    source: StudySource | None = None
+    content = _remembered(side, stat, code)
+    if content is None:
+        source = open_study(images / study, images, settings)
+        content = source.content_digest
+        write_json(side, {"stat": stat, "code": code, "content": content, **_described(source)})
+    config = {"z_step": settings.z_step, "half_size": settings.half_size}
+    key = work_key("convert_volumes", {"files": content}, config, code)
+    records = [folder / f"{study}.json" for folder in folders]
+    found = [find_record(path, key) for path in records]
+    if found[0] is not None and found[1] is not None:
+        return found[0], found[1]
+    volume = decode_study(source or open_study(images / study, images, settings), settings)
+    name = f"{study}.npy"
+    full_record = write_record(records[0], key, {name: write_array(folders[0] / name, volume.full)}, {})
+    half_facts = write_array(folders[1] / name, volume.half)
+    return full_record, write_record(records[1], key, {name: half_facts}, volume.facts)
+
+
+def _remembered(side: Path, stat: str, code: str) -> str | None:
+    """Return the content digest that was taken of files with these names, sizes and times, None if they differ."""
+    try:
+        known = read_json(side)
+        return str(known["content"]) if (known["stat"], known["code"]) == (stat, code) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _described(source: StudySource) -> dict[str, Any]:
+    return {
+        "used": [file.name for file in source.used_files],
+        "left_out": [asdict(item) for item in source.selection.left_out],
+    }
+
+
+def remove_strangers(folder: Path, studies: Iterable[str]) -> None:
+    """Remove files of studies that no longer belong to a shard; a study's files are named ``<study>.*``."""
+    kept = set(studies)
+    for path in folder.iterdir():
+        if path.is_file() and not path.name.startswith(".") and _stem(path) not in kept:
+            path.unlink()
+
+
+def _stem(path: Path) -> str:
+    for suffix in (SOURCE_SUFFIX, ".json", ".npy"):
+        if path.name.endswith(suffix):
+            return path.name.removesuffix(suffix)
+    return path.name
+
+
+def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSettings, code: str) -> None:
+    """Bring the label maps of a shard's studies onto their half grids.
+
+    Args:
+        dataset_dir: the data set.
+        half: manifest of the half-size volumes.
+        out: manifest to write.
+        settings: see there.
+        code: fingerprint of the code.
+
+    Raises:
+        UserError: if another process writes this shard.
+    """
+    folder = out.with_suffix("")
+    volumes = read_manifest(half)
+    done: dict[str, str] = {}
+    refused: dict[str, dict[str, str]] = {}
+    with folder_lock(folder):
+        for study in sorted(volumes.studies):
+            path = label_file(dataset_dir, study)
+            if path is None:
+                continue
+            try:
+                if not settings.allow_symlinks:
+                    _require_own(path)
+                facts = read_record(volumes.record_path(study)).facts
+                done[study] = _convert_label(path, facts, folder / f"{study}.json", settings, code).digest
+            except StudyRefused as refusal:
+                refused[study] = refusal.as_entry()
+        remove_strangers(folder, done)
+        write_manifest(out, done, refused)
+
+
+def label_file(dataset_dir: Path, study: str) -> Path | None:
+    """Return the label map of a study, ``.nii`` or ``.nii.gz``, None if there is none."""
+    for suffix in (".nii", ".nii.gz"):
+        path = dataset_dir / layout.SEGMENTATIONS / f"{study}{suffix}"
+        if path.is_file():
+            return path
+    return None
+
+
+def _convert_label(
+    path: Path, facts: Mapping[str, Any], record_path: Path, settings: LabelSettings, code: str
+) -> Record:
+    inputs = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
+    key = work_key("convert_labels", inputs, {"label_geometry": settings.label_geometry}, code)
+    record = find_record(record_path, key)
+    if record is not None:
+        return record
+    label, label_facts = half_label(read_label(path), facts, settings)
+    name = f"{record_path.stem}.npy"
+    return write_record(record_path, key, {name: write_array(record_path.with_name(name), label)}, label_facts)
+
+
+def _require_own(path: Path) -> None:
+    if not path.resolve().is_relative_to(path.parent.resolve()):
+        raise StudyRefused(
+            RefusalCode.LINK_OUTSIDE,
+            "the label map is a symbolic link that leads out of the data set: copy it, or set allow_symlinks: true",
+        )
+
+
+def _geometry_digest(facts: Mapping[str, Any]) -> str:
+    names = ("affine_lps", "half_affine_lps", "half_inner_shape", "half_shape", "shape", "slices", "z_step")
+    return work_key("geometry", {}, {name: facts[name] for name in names}, "")

@@ -1,0 +1,272 @@
+"""From a file's bytes to the elements that are asked for, whatever its preamble, encoding or damage.
+
+pydicom parses the elements; what is done here is what its ``dcmread`` leaves open for files that nobody vouches for:
+the transfer syntax is found without inflating anything, a deflated data set is inflated only up to a limit, and
+values are kept as raw bytes, so that a decimal string that pydicom would refuse cannot stop the reading of others.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+HEAD_BYTES = 1 << 15
+MAX_FILE_BYTES = 1 << 30
+"""A file, or what a deflated one inflates to, may be no larger: no CT slice is, and few multi-frame objects are."""
+
+PIXEL_DATA = 0x7FE00010
+_FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
+_PREAMBLE = 128
+_LONG_VRS = frozenset((b"OB", b"OW", b"SQ", b"UN", b"UT", b"OF", b"OD", b"OL", b"OV", b"UC", b"UR", b"SV", b"UV"))
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+
+
+class UnreadableFileError(Exception):
+    """A file that is no DICOM object, or a damaged one; the message says which."""
+
+
+class NotDicomError(UnreadableFileError):
+    """A file that does not look like DICOM at all: a stray."""
+
+
+class FileTooLargeError(UnreadableFileError):
+    """A file, or what it claims to inflate to, is larger than anything that is read here."""
+
+
+@dataclass(frozen=True)
+class ParsedFile:
+    """The elements that were asked for, and where the pixel data begin.
+
+    Attributes:
+        elements: raw elements; read them with ``text_of``, ``numbers_of`` and ``integer_of``.
+        transfer_syntax: UID.
+        little_endian: byte order of the elements and of native pixels.
+        pixel_offset: first byte of the value of PixelData in the (inflated) data set's stream, None without pixels.
+        pixel_length: bytes that its header claims, 0xFFFFFFFF for encapsulated ones.
+        pixel_vr: "OB", "OW" or None (implicit).
+        float_pixels: the object has floating-point pixels, which no CT image has.
+    """
+
+    elements: Dataset
+    transfer_syntax: str
+    little_endian: bool
+    pixel_offset: int | None
+    pixel_length: int
+    pixel_vr: str | None
+    float_pixels: bool
+
+
+def parse_file(path: Path, tags: Sequence[int], size: int) -> ParsedFile:
+    """Read the elements ``tags`` of a file; of a large file only its beginning is read where that suffices.
+
+    Raises:
+        NotDicomError: if it is something else.
+        FileTooLargeError: if it is, or inflates to, more than ``MAX_FILE_BYTES``.
+        UnreadableFileError: if it is damaged before its pixel data.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+            parsed = parse_bytes(head, tags, complete=size <= len(head))
+            if parsed is None:
+                if size > MAX_FILE_BYTES:
+                    raise FileTooLargeError(f"the file has {size >> 20} MiB")
+                parsed = parse_bytes(head + stream.read(size - len(head)), tags, complete=True)
+    except OSError as error:
+        raise UnreadableFileError(f"it cannot be read ({error.strerror})") from None
+    assert parsed is not None  # complete=True never returns None
+    return parsed
+
+
+def parse_bytes(data: bytes, tags: Sequence[int], complete: bool) -> ParsedFile | None:
+    """Parse a file's bytes; None if they end before the pixel data and are not all of the file.
+
+    Raises: as ``parse_file``.
+    """
+    start = _start_of(data)
+    syntax, body = _meta(data, start)
+    if syntax == DeflatedExplicitVRLittleEndian:
+        if not complete:
+            return None
+        data, body = inflate(data[body:]), 0
+    implicit, little = _encoding(data, body, syntax)
+    return _parse(data, body, syntax or _syntax_of(implicit, little), (implicit, little), tags, complete)
+
+
+def pixel_stream(path: Path, parsed_syntax: str) -> bytes:
+    """Return the bytes that ``ParsedFile.pixel_offset`` counts in: the file, or its inflated data set."""
+    data = path.read_bytes()
+    if parsed_syntax != DeflatedExplicitVRLittleEndian:
+        return data
+    return inflate(data[_meta(data, _start_of(data))[1] :])
+
+
+def inflate(data: bytes) -> bytes:
+    """Inflate a raw deflate stream (DICOM PS3.5 section A.5), up to ``MAX_FILE_BYTES``.
+
+    Raises:
+        FileTooLargeError: if more would come out.
+        UnreadableFileError: if the stream is damaged.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        inflated = inflater.decompress(data, MAX_FILE_BYTES)
+    except zlib.error:
+        raise UnreadableFileError("its deflated data set is damaged") from None
+    if inflater.unconsumed_tail:
+        raise FileTooLargeError(f"its deflated data set inflates to more than {MAX_FILE_BYTES >> 20} MiB")
+    return inflated
+
+
+def _start_of(data: bytes) -> int:
+    if data[_PREAMBLE : _PREAMBLE + 4] == b"DICM":
+        return _PREAMBLE + 4
+    if data[:4] == b"DICM":
+        return 4
+    if len(data) >= 8 and _looks_like_element(data):
+        return 0
+    raise NotDicomError("it is no DICOM file")
+
+
+def _looks_like_element(data: bytes) -> bool:
+    """Without preamble: the first element must belong to group 2 or 8 and have a low element number."""
+    for order in ("<", ">"):
+        group, element = struct.unpack_from(order + "HH", data)
+        if group in (0x0002, 0x0008) and element <= 0x0100:
+            return True
+    return False
+
+
+def _meta(data: bytes, start: int) -> tuple[str, int]:
+    """Return the transfer syntax ("" if not given) and where the data set starts (DICOM PS3.10 section 7.1)."""
+    syntax, at = "", start
+    while at + 8 <= len(data):
+        group, element, vr, length = struct.unpack_from("<HH2sH", data, at)
+        if group != 0x0002:
+            break
+        header = 8
+        if vr in _LONG_VRS:
+            if at + 12 > len(data):
+                break
+            (length,) = struct.unpack_from("<L", data, at + 8)
+            header = 12
+        elif not vr.isalpha():
+            (length,) = struct.unpack_from("<L", data, at + 4)
+        value = data[at + header : at + header + length]
+        if element == 0x0010:
+            syntax = value.decode("ascii", "replace").strip("\0 ")
+        at += header + length
+    return syntax, at
+
+
+def _encoding(data: bytes, body: int, syntax: str) -> tuple[bool, bool]:
+    """Return (implicit VR, little endian); without a transfer syntax the first element tells."""
+    if syntax == ImplicitVRLittleEndian:
+        return True, True
+    if syntax == ExplicitVRBigEndian:
+        return False, False
+    if syntax:
+        return False, True
+    first = data[body : body + 8]
+    if len(first) < 8:
+        raise UnreadableFileError("it ends before its data set")
+    little = struct.unpack("<H", first[:2])[0] <= 0x00FF or first[0] != 0
+    explicit = first[4:6].isalpha() and first[4:6].isupper()
+    return not explicit, little if explicit else True
+
+
+def _syntax_of(implicit: bool, little: bool) -> str:
+    if implicit:
+        return str(ImplicitVRLittleEndian)
+    return str(ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
+
+
+def _parse(
+    data: bytes, body: int, syntax: str, encoding: tuple[bool, bool], tags: Sequence[int], complete: bool
+) -> ParsedFile | None:
+    stream = io.BytesIO(data)
+    stream.seek(body)
+    found: dict[str, Any] = {}
+
+    def stop(tag: int, vr: str | None, length: int) -> bool:
+        if tag == PIXEL_DATA or tag in _FLOAT_PIXELS:
+            found.update(tag=int(tag), vr=vr, length=length, offset=stream.tell())
+            return True
+        return False
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            elements = read_dataset(stream, *encoding, stop_when=stop, specific_tags=list(tags))
+    except Exception as error:  # pydicom raises many kinds on damaged bytes
+        if complete:
+            raise UnreadableFileError(f"its header is damaged ({type(error).__name__})") from None
+        return None
+    if not found and not complete:
+        return None
+    is_float = found.get("tag") in _FLOAT_PIXELS
+    offset = None if is_float else found.get("offset")
+    return ParsedFile(elements, syntax, encoding[1], offset, found.get("length", 0), found.get("vr"), is_float)
+
+
+def raw_of(elements: Dataset, tag: int) -> bytes | None:
+    """Return the raw bytes of an element that is no sequence, None if it is absent or empty."""
+    element = elements.get_item(tag)
+    value = getattr(element, "value", None)
+    return value if isinstance(value, bytes) and value else None
+
+
+def text_of(elements: Dataset, tag: int) -> str:
+    """Return an element's text without padding, "" if it is absent."""
+    raw = raw_of(elements, tag)
+    return "" if raw is None else raw.decode("ascii", "replace").strip(" \0\t\r\n")
+
+
+def numbers_of(elements: Dataset, tag: int) -> tuple[float, ...] | None:
+    """Return the values of a decimal or integer string, None if it is absent, empty or no number.
+
+    Spaces, exponents, leading zeros and more than 16 characters are read; a decimal comma, a hexadecimal number, an
+    infinity or "nan" is not a number (DICOM PS3.5 section 6.2).
+    """
+    text = text_of(elements, tag)
+    if not text:
+        return None
+    parts = [part.strip(" \0") for part in text.split("\\")]
+    if not all(_NUMBER.fullmatch(part) for part in parts):
+        return None
+    values = tuple(float(part) for part in parts)
+    return values if all(abs(value) < 1e30 for value in values) else None
+
+
+def integer_of(elements: Dataset, tag: int, little_endian: bool, signed: bool = False) -> int | None:
+    """Return the first value of a 16-bit integer element, None if it is absent."""
+    raw = raw_of(elements, tag)
+    if raw is None or len(raw) < 2:
+        return None
+    return int.from_bytes(raw[:2], "little" if little_endian else "big", signed=signed)
+
+
+def items_of(elements: Dataset, tag: int) -> list[Dataset]:
+    """Return the items of a sequence, [] if it is absent or damaged."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return list(elements[tag].value or []) if tag in elements else []
+    except Exception:  # pydicom raises many kinds on damaged bytes
+        return []

@@ -1,0 +1,265 @@
+"""Label maps (NIfTI) on the grid of a volume.
+
+NIfTI affines lead to RAS millimetres (x to the right, y to the front), DICOM's to LPS: the two differ by the signs of
+x and y. Nearest neighbour throughout; where the label's grid and the volume's agree, that is an exact permutation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from spine_models.data.quarantine import RefusalCode, StudyRefused
+from spine_models.levels import IGNORE_LABEL, LEVELS
+
+Floats = NDArray[np.float64]
+
+MAX_LABEL_VOXELS = 1 << 31
+EXACT_VOXELS = 0.05
+"""Grids whose voxels are never further apart than this part of a voxel agree."""
+TIE_SHIFT = 1e-3
+"""Where a half-grid pixel lies midway between two full pixels, the one with the smaller index is taken: the sampling
+point is shifted by this part of a pixel, in the volume's frame, so that the storage order of the labels is no matter.
+"""
+_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_INTEGER_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """How labels are brought onto the half grid.
+
+    Attributes:
+        label_geometry: ``affine``: by the affines of both; ``index``: by voxel index, for labels whose affines are
+            known to be broken. Label voxel (i, j, k) is then column i, row ``rows - 1 - j`` and slice
+            ``slices - 1 - k`` of the volume before ``z_step``, which is the storage order of common converters.
+        allow_symlinks: follow links that lead out of the data set.
+    """
+
+    label_geometry: str = "affine"
+    allow_symlinks: bool = False
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Labels as stored.
+
+    Attributes:
+        values: integers (i, j, k) in the file's order, possibly a memory map.
+        affine_lps: 4x4, (i, j, k, 1) to mm (x, y, z, 1), LPS.
+    """
+
+    values: NDArray[np.integer]
+    affine_lps: Floats
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Labels on another grid.
+
+    Attributes:
+        values: (z, y, x), the label map's own values; 0 outside.
+        inside: bool (z, y, x): the label map covers the voxel.
+    """
+
+    values: NDArray[np.integer]
+    inside: NDArray[np.bool_]
+
+
+def read_label(path: Path) -> LabelMap:
+    """Read a NIfTI label map stored as integers or as floats that are whole numbers.
+
+    Raises:
+        StudyRefused: ``label_damaged`` or ``label_invalid``.
+    """
+    try:
+        image: Any = nib.load(path)
+        shape = tuple(image.shape)
+        affine = np.array(image.affine, dtype=np.float64)
+        storage = image.get_data_dtype()
+    except Exception as error:  # nibabel raises many kinds on damaged bytes
+        raise StudyRefused(
+            RefusalCode.LABEL_DAMAGED, f"the label map cannot be read ({type(error).__name__})"
+        ) from None
+    shape = shape[:3] if len(shape) > 3 and set(shape[3:]) == {1} else shape
+    if len(shape) != 3 or min(shape) < 1 or np.prod(shape, dtype=float) > MAX_LABEL_VOXELS:
+        raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map has the shape {shape}, not that of a volume")
+    if storage.kind not in "iuf":
+        raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map holds {storage}, not labels")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise StudyRefused(RefusalCode.LABEL_GEOMETRY, "the affine of the label map is not invertible")
+    return LabelMap(_whole_numbers(image, shape), _LPS_FROM_RAS @ affine)
+
+
+def _whole_numbers(image: Any, shape: tuple[int, ...]) -> NDArray[np.integer]:
+    """Return the voxels as int16, read a slab at a time so that floats never fill memory."""
+    values = np.empty(shape, np.int16)
+    try:
+        for k in range(shape[2]):
+            slab = np.asarray(image.dataobj[:, :, k]).reshape(shape[:2])
+            values[:, :, k] = _labels_of(slab)
+    except StudyRefused:
+        raise
+    except Exception as error:  # nibabel and its decompressors raise many kinds on damaged bytes
+        raise StudyRefused(
+            RefusalCode.LABEL_DAMAGED, f"the voxels of the label map cannot be read ({type(error).__name__})"
+        ) from None
+    return values
+
+
+def _labels_of(slab: NDArray[Any]) -> NDArray[Any]:
+    rounded: NDArray[Any] = np.rint(slab)
+    whole = np.abs(slab - rounded) <= _INTEGER_TOLERANCE
+    if not (whole & (rounded >= 0) & (rounded < 32768)).all():
+        raise StudyRefused(RefusalCode.LABEL_INVALID, "the label map holds values that are no labels")
+    return rounded
+
+
+def onto_grid(label: LabelMap, affine: Floats, shape: tuple[int, int, int]) -> Sampled:
+    """Sample a label map at the voxels of another grid, nearest neighbour, values as they are.
+
+    Args:
+        label: the label map.
+        affine: 4x4 of the grid, (z, y, x, 1) to mm, LPS.
+        shape: (z, y, x) of the grid.
+    """
+    to_label: Floats = np.linalg.inv(label.affine_lps) @ affine
+    to_label[:, 3] -= to_label[:, 1:3].sum(axis=1) * TIE_SHIFT
+    axes = _separable(to_label, shape)
+    values = np.zeros(shape, label.values.dtype)
+    inside = np.zeros(shape, np.bool_)
+    planes = _separate_planes(label, to_label, shape, axes) if axes else _general_planes(label, to_label, shape)
+    for z, (plane, covered) in enumerate(planes):
+        values[z], inside[z] = plane, covered
+    return Sampled(values, inside)
+
+
+def grid_difference(label: LabelMap, affine: Floats, shape: tuple[int, int, int]) -> float:
+    """Return how far voxels of a grid lie from the nearest of the label's, at most, in label voxels (0: they agree).
+
+    A grid whose axes are not those of the label map (up to order and direction) differs by at least half a voxel.
+    """
+    to_label: Floats = np.linalg.inv(label.affine_lps) @ affine
+    linear = to_label[:3, :3]
+    steps = np.rint(linear)
+    if not np.array_equal(np.count_nonzero(steps, axis=0), [1, 1, 1]):
+        return 0.5
+    drift = (np.abs(linear - steps) * (np.array(shape) - 1)).sum(axis=1)
+    offset = np.abs(to_label[:3, 3] - np.rint(to_label[:3, 3]))
+    return float((drift + offset).max())
+
+
+def _separable(to_label: Floats, shape: tuple[int, int, int]) -> tuple[int, ...] | None:
+    """Return for each axis of the grid the label axis that it runs along, None if they are not parallel."""
+    linear = to_label[:3, :3]
+    axes = tuple(int(axis) for axis in np.abs(linear).argmax(axis=0))
+    if len(set(axes)) < 3:
+        return None
+    rest = linear.copy()
+    rest[list(axes), [0, 1, 2]] = 0
+    return axes if (np.abs(rest) * np.array(shape)).sum() < EXACT_VOXELS else None
+
+
+def _separate_planes(
+    label: LabelMap, to_label: Floats, shape: tuple[int, int, int], axes: tuple[int, ...]
+) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    picks, covered = [], []
+    for grid_axis, label_axis in enumerate(axes):
+        at = np.rint(to_label[label_axis, grid_axis] * np.arange(shape[grid_axis]) + to_label[label_axis, 3])
+        good = (at >= 0) & (at < label.values.shape[label_axis])
+        picks.append(np.where(good, at, 0).astype(np.intp))
+        covered.append(good)
+    turned = np.transpose(label.values, axes)
+    in_plane = covered[1][:, None] & covered[2][None, :]
+    for z in range(shape[0]):
+        inside = in_plane & covered[0][z]
+        yield np.where(inside, turned[picks[0][z]][np.ix_(picks[1], picks[2])], 0), inside
+
+
+def _general_planes(
+    label: LabelMap, to_label: Floats, shape: tuple[int, int, int]
+) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    y, x = np.arange(shape[1])[:, None], np.arange(shape[2])[None, :]
+    limits = label.values.shape
+    for z in range(shape[0]):
+        at = [np.rint(row[0] * z + row[1] * y + row[2] * x + row[3]) for row in to_label[:3]]
+        inside = np.logical_and.reduce([(a >= 0) & (a < limit) for a, limit in zip(at, limits, strict=True)])
+        i, j, k = (np.where(inside, a, 0).astype(np.intp) for a in at)
+        yield np.where(inside, label.values[i, j, k], 0), inside
+
+
+def half_label(
+    label: LabelMap, facts: Mapping[str, Any], settings: LabelSettings
+) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Bring a label map onto a study's half grid: 1 to 7 for C1 to C7, 0 for the rest, 255 where nothing is known.
+
+    Args:
+        label: the label map.
+        facts: of the study's half-size volume.
+        settings: see there.
+
+    Returns:
+        uint8 (z, y, x) on the half grid, and the facts ``levels`` (voxels of each level) and ``notes``.
+
+    Raises:
+        StudyRefused: ``label_geometry`` if the label map does not cover any of the volume.
+    """
+    if settings.label_geometry == "index":
+        label, affine, full_affine = _by_index(label, facts)
+    else:
+        affine, full_affine = np.array(facts["half_affine_lps"]), np.array(facts["affine_lps"])
+    inner = tuple(facts["half_inner_shape"])
+    sampled = onto_grid(label, affine, (inner[0], inner[1], inner[2]))
+    if not sampled.inside.any():
+        raise StudyRefused(RefusalCode.LABEL_GEOMETRY, _no_overlap(label, full_affine, facts["shape"]))
+    half = np.full(facts["half_shape"], IGNORE_LABEL, np.uint8)
+    levels = np.where(sampled.values <= len(LEVELS), sampled.values, 0)
+    half[:, : inner[1], : inner[2]] = np.where(sampled.inside, levels, IGNORE_LABEL)
+    counts = {level: int(np.count_nonzero(half == number)) for number, level in enumerate(LEVELS, 1)}
+    difference = grid_difference(label, full_affine, tuple(facts["shape"]))
+    return half, {"levels": counts, "notes": _notes(difference, sampled, counts)}
+
+
+def _by_index(label: LabelMap, facts: Mapping[str, Any]) -> tuple[LabelMap, Floats, Floats]:
+    """Replace both affines by ones over voxel indices of the volume before ``z_step``."""
+    _, rows, columns = facts["shape"]
+    slices = facts["slices"]
+    if label.values.shape != (columns, rows, slices):
+        raise StudyRefused(
+            RefusalCode.LABEL_GEOMETRY,
+            f"label_geometry is index, but the label map has {label.values.shape} voxels (i, j, k) and the series has "
+            f"{columns} columns, {rows} rows and {slices} slices",
+        )
+    to_index = np.array([[0, 0, -1, slices - 1], [0, -1, 0, rows - 1], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
+    full_affine = np.diag([float(facts["z_step"]), 1.0, 1.0, 1.0])
+    to_half = np.linalg.inv(np.array(facts["affine_lps"])) @ np.array(facts["half_affine_lps"])
+    return LabelMap(label.values, to_index), full_affine @ to_half, full_affine
+
+
+def _no_overlap(label: LabelMap, affine: Floats, shape: tuple[int, ...]) -> str:
+    spans = [_span(label.affine_lps, label.values.shape), _span(affine, shape)]
+    return f"the label map covers {spans[0]}, the volume {spans[1]} (LPS, mm): they do not overlap"
+
+
+def _span(affine: Floats, shape: tuple[int, ...]) -> str:
+    corners = np.array([[a, b, c, 1] for a in (0, shape[0] - 1) for b in (0, shape[1] - 1) for c in (0, shape[2] - 1)])
+    points = (corners @ affine.T)[:, :3]
+    low, high = points.min(axis=0), points.max(axis=0)
+    return " ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in zip("xyz", low, high, strict=True))
+
+
+def _notes(difference: float, sampled: Sampled, counts: Mapping[str, int]) -> list[str]:
+    notes = []
+    if difference > EXACT_VOXELS:
+        notes.append("the label's grid is not the volume's: nearest neighbour")
+    if not sampled.inside.all():
+        notes.append(f"{100 * float(np.mean(~sampled.inside)):.1f} % of the volume lie outside the label map: ignored")
+    if not any(counts.values()):
+        notes.append("no voxel of C1 to C7 in the label map")
+    return notes

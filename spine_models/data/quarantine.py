@@ -1,0 +1,49 @@
+"""Why a study cannot be used: a closed list of codes, and the exception that carries one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RefusalCode(StrEnum):
+    """Every reason for quarantine; ``docs/quarantine.md`` has an example and what to do for each."""
+
+    FOLDER_NAME = "folder_name"
+    LINK_OUTSIDE = "link_outside"
+    NO_IMAGES = "no_images"
+    NO_CT = "no_ct"
+    NOT_AXIAL = "not_axial"
+    TOO_FEW_SLICES = "too_few_slices"
+    GEOMETRY_MISSING = "geometry_missing"
+    GEOMETRY_INVALID = "geometry_invalid"
+    SPACING_INVALID = "spacing_invalid"
+    SLICES_MISSING = "slices_missing"
+    TOO_LARGE = "too_large"
+    RESCALE_INVALID = "rescale_invalid"
+    PIXELS_UNSUPPORTED = "pixels_unsupported"
+    PIXELS_DAMAGED = "pixels_damaged"
+    PIXELS_CONSTANT = "pixels_constant"
+    LABEL_DAMAGED = "label_damaged"
+    LABEL_INVALID = "label_invalid"
+    LABEL_GEOMETRY = "label_geometry"
+    NOT_IN_TABLE = "not_in_table"
+    NO_FOLDER = "no_folder"
+
+
+class StudyRefused(Exception):  # noqa: N818  (a study in quarantine is an outcome, not an error)
+    """A study that cannot be used.
+
+    Attributes:
+        code: the entry of the closed list.
+        reason: one sentence for the person who looks after the data; never holds a patient's name, a birth date or
+            free text of a DICOM file.
+    """
+
+    def __init__(self, code: RefusalCode, reason: str) -> None:
+        super().__init__(f"{code.value}: {reason}")
+        self.code = code
+        self.reason = reason
+
+    def as_entry(self) -> dict[str, str]:
+        """Return what a manifest stores under ``refused``."""
+        return {"code": self.code.value, "reason": self.reason}

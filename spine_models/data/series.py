@@ -1,0 +1,277 @@
+"""Which files of a study's folder are the volume: one axial CT stack; what is left out is named."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from spine_models.data.dicom_file import FileTooLargeError, NotDicomError, UnreadableFileError
+from spine_models.data.dicom_headers import SliceHeader, read_headers
+from spine_models.data.geometry import SAME_POSITION_MM, geometry_problem, heights, is_axial
+from spine_models.data.layout import StudyFile
+from spine_models.data.quarantine import RefusalCode, StudyRefused
+
+_CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_LOCALIZER_TYPES = frozenset(("LOCALIZER", "SCOUT", "TOPOGRAM", "TOPO", "SURVIEW"))
+_SCREEN_TYPES = frozenset(("SCREEN SAVE", "SCREENSAVE", "DOSE", "DOSE INFO", "DOSE_INFO", "REPORT"))
+_PROJECTION_TYPES = frozenset(("PROJECTION IMAGE", "MIP", "MINIP", "MAXIMUM_IP", "MINIMUM_IP"))
+_NOT_HU = frozenset(("OD", "MGML", "Z_EFF", "ED", "EDW", "HGML", "PCT"))  # DICOM PS3.3 C.11.1.1.2
+_TURN_DEGREES = 10.0
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that is not part of the volume, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The slices of the volume.
+
+    Attributes:
+        headers: one slice a position, in no particular order.
+        repeats: slices at the positions of others, with the index of their twin in ``headers``.
+        left_out: every other file.
+        notes: sentences on everything out of the ordinary.
+    """
+
+    headers: list[SliceHeader]
+    repeats: list[tuple[int, SliceHeader]]
+    left_out: list[LeftOut]
+    notes: list[str]
+
+
+def read_folder(folder: Path, files: Sequence[StudyFile]) -> tuple[list[SliceHeader], list[LeftOut]]:
+    """Read the headers of a study's files; what is no image or no CT is set aside."""
+    headers: list[SliceHeader] = []
+    aside: list[LeftOut] = []
+    for file in files:
+        try:
+            found = read_headers(folder, file)
+        except NotDicomError:
+            aside.append(LeftOut(file.name, "not DICOM"))
+        except FileTooLargeError:
+            aside.append(LeftOut(file.name, "too large"))
+        except UnreadableFileError:
+            aside.append(LeftOut(file.name, "damaged"))
+        else:
+            why = aside_because(found[0])
+            if why is None:
+                headers += found
+            else:
+                aside.append(LeftOut(file.name, why))
+    return headers, aside
+
+
+def aside_because(header: SliceHeader) -> str | None:
+    """Say why an object is no CT slice, None if it may be one; a tag that is absent is no reason."""
+    types = frozenset(header.image_type)
+    no_pixels = header.pixel_offset is None and not header.float_pixels
+    other_class = header.sop_class.startswith(_STORAGE) and header.sop_class not in _CT_CLASSES
+    captured = header.sop_class.startswith(_SECONDARY_CAPTURE) or bool(header.conversion)
+    reasons = (
+        ("no image", header.rows == 0 or header.columns == 0 or no_pixels),
+        ("secondary capture", captured or bool(types & _SCREEN_TYPES)),
+        ("other modality", other_class or header.modality not in ("", "CT")),
+        ("colour", header.samples != 1 or header.photometric not in ("", "MONOCHROME1", "MONOCHROME2")),
+        ("localizer", bool(types & _LOCALIZER_TYPES)),
+        ("projection", bool(types & _PROJECTION_TYPES)),
+        ("not Hounsfield units", header.rescale_type in _NOT_HU),
+    )
+    return next((why for why, holds in reasons if holds), None)
+
+
+def select(headers: Sequence[SliceHeader], aside: Sequence[LeftOut]) -> Selection:
+    """Choose the axial stack with the most slices.
+
+    Raises:
+        StudyRefused: ``no_images``, ``no_ct``, ``geometry_missing``, ``geometry_invalid``, ``spacing_invalid``,
+            ``not_axial`` or ``too_few_slices``.
+    """
+    if not headers:
+        raise _nothing_left(aside)
+    placed, unplaced, problem = _placed(headers)
+    if not placed:
+        raise problem
+    stacks = [stack for group in _by_series(placed) for stack in _by_orientation(group)]
+    axial = [stack for stack in stacks if is_axial(stack)]
+    if not axial:
+        raise StudyRefused(RefusalCode.NOT_AXIAL, "no stack of slices lies within 45 degrees of the axial plane")
+    passes = [split for stack in axial for split in _passes(stack)]
+    best = min(passes, key=_preference)
+    if len(best) < 2:
+        raise StudyRefused(RefusalCode.TOO_FEW_SLICES, "the folder holds one axial slice, which is no volume")
+    repeats = _repeats(best, axial)
+    used = {(header.name, header.frame) for header in best}
+    rest = [LeftOut(h.name, "not axial" if not is_axial([h]) else "other series") for h in placed if _id(h) not in used]
+    left_out = sorted({*aside, *unplaced, *rest}, key=lambda item: (item.name, item.why))
+    return Selection(best, repeats, left_out, _notes(best, left_out, repeats))
+
+
+def _id(header: SliceHeader) -> tuple[str, int]:
+    return header.name, header.frame
+
+
+def _nothing_left(aside: Sequence[LeftOut]) -> StudyRefused:
+    counts = Counter(item.why for item in aside)
+    named = ", ".join(f"{count} {why}" for why, count in sorted(counts.items())) or "no files"
+    images = any(why not in ("not DICOM", "damaged", "no image", "too large") for why in counts)
+    code = RefusalCode.NO_CT if images else RefusalCode.NO_IMAGES
+    if set(counts) == {"too large"}:
+        code = RefusalCode.TOO_LARGE
+    return StudyRefused(code, f"no CT slice in the folder: {named}")
+
+
+def _placed(headers: Sequence[SliceHeader]) -> tuple[list[SliceHeader], list[LeftOut], StudyRefused]:
+    placed: list[SliceHeader] = []
+    unplaced: list[LeftOut] = []
+    refusal = StudyRefused(RefusalCode.GEOMETRY_MISSING, "no slice has a position")
+    for header in headers:
+        problem = geometry_problem(header)
+        if problem is None:
+            placed.append(header)
+        else:
+            unplaced.append(LeftOut(header.name, "no usable position or spacing"))
+            refusal = StudyRefused(*problem)
+    return placed, unplaced, refusal
+
+
+def _by_series(headers: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
+    groups: dict[tuple[object, ...], list[SliceHeader]] = defaultdict(list)
+    for header in headers:
+        spacing = tuple(round(value, 4) for value in header.spacing or ())
+        key = (header.study_uid, header.patient_id, header.series_uid, header.frame_of_reference)
+        groups[(*key, header.rows, header.columns, spacing)].append(header)
+    return list(groups.values())
+
+
+def _by_orientation(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
+    """Split a series where the orientation jumps; a curved reformat, which turns slowly, stays together."""
+    stacks: list[list[SliceHeader]] = []
+    last: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
+    nearest = float(np.cos(np.radians(_TURN_DEGREES)))
+    for header in sorted(headers, key=_taken_order):
+        axes = np.array(header.orientation, dtype=np.float64).reshape(2, 3)
+        for index, previous in enumerate(last):
+            if min((axes * previous).sum(axis=1)) >= nearest:
+                stacks[index].append(header)
+                last[index] = axes
+                break
+        else:
+            stacks.append([header])
+            last.append(axes)
+    return stacks
+
+
+def _taken_order(header: SliceHeader) -> tuple[float, list[tuple[int, str]], int]:
+    """Order of acquisition as far as numbers and names tell: used to tell passes apart, never to order slices."""
+    instance = float("inf") if header.instance is None else header.instance
+    parts = [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", header.name) if part]
+    return instance, parts, header.frame
+
+
+def _passes(stack: list[SliceHeader]) -> list[list[SliceHeader]]:
+    """Split a stack that holds positions twice into passes, each position once in the first of them."""
+    positions = len(set(_position_ids(stack)))
+    if positions == len(stack):
+        return [stack]
+    for separate in _SEPARATIONS:
+        groups: dict[object, list[SliceHeader]] = defaultdict(list)
+        for header, label in zip(stack, separate(stack), strict=True):
+            groups[label].append(header)
+        whole = max(len(group) for group in groups.values()) == positions
+        if whole and all(len(set(_position_ids(group))) == len(group) for group in groups.values()):
+            return list(groups.values())
+    raise AssertionError("ranks always separate")
+
+
+def _position_ids(stack: Sequence[SliceHeader]) -> list[int]:
+    """Number the positions of a stack: slices closer than the tolerance along the normal have the same number."""
+    along = heights(stack)
+    order = np.argsort(along, kind="stable")
+    numbers = np.concatenate([[0], np.cumsum(np.diff(along[order]) > SAME_POSITION_MM)])
+    ids = np.empty(len(stack), dtype=np.int64)
+    ids[order] = numbers
+    return [int(value) for value in ids]
+
+
+def _runs(stack: Sequence[SliceHeader]) -> list[object]:
+    """Number the runs in which positions go one way as the instance numbers rise."""
+    along = heights(stack)
+    order = sorted(range(len(stack)), key=lambda i: _taken_order(stack[i]))
+    labels: list[object] = [0] * len(stack)
+    run, direction = 0, 0.0
+    for before, after in pairwise(order):
+        step = float(np.sign(np.round((along[after] - along[before]) / SAME_POSITION_MM)))
+        if step == 0 or direction not in (0.0, step):
+            run, direction = run + 1, 0.0
+        else:
+            direction = step
+        labels[after] = run
+    return labels
+
+
+def _ranks(stack: Sequence[SliceHeader]) -> list[object]:
+    """Number the slices at each position in the order in which they were taken."""
+    ids = _position_ids(stack)
+    seen: Counter[int] = Counter()
+    labels: list[object] = [0] * len(stack)
+    for index in sorted(range(len(stack)), key=lambda i: _taken_order(stack[i])):
+        labels[index] = seen[ids[index]]
+        seen[ids[index]] += 1
+    return labels
+
+
+_SEPARATIONS: tuple[Callable[[Sequence[SliceHeader]], list[object]], ...] = (
+    lambda stack: [header.acquisition for header in stack],
+    lambda stack: [header.kernel for header in stack],
+    lambda stack: [header.image_type for header in stack],
+    _runs,
+    _ranks,
+)
+
+
+def _preference(stack: Sequence[SliceHeader]) -> tuple[object, ...]:
+    """Most slices first; ties by series number, first instance number, UIDs, positions and names."""
+    first = min(stack, key=_taken_order)
+    number = float("inf") if first.series_number is None else first.series_number
+    return (
+        -len(stack),
+        number,
+        _taken_order(first)[0],
+        first.series_uid,
+        first.sop_instance,
+        first.position,
+        first.name,
+    )
+
+
+def _repeats(best: Sequence[SliceHeader], stacks: Iterable[list[SliceHeader]]) -> list[tuple[int, SliceHeader]]:
+    used = {_id(header): index for index, header in enumerate(best)}
+    stack = next(stack for stack in stacks if _id(best[0]) in {_id(header) for header in stack})
+    ids = _position_ids(stack)
+    twin = {number: used[_id(header)] for header, number in zip(stack, ids, strict=True) if _id(header) in used}
+    pairs = zip(stack, ids, strict=True)
+    return [(twin[number], header) for header, number in pairs if _id(header) not in used and number in twin]
+
+
+def _notes(
+    best: Sequence[SliceHeader], left_out: Sequence[LeftOut], repeats: Sequence[tuple[int, SliceHeader]]
+) -> list[str]:
+    repeated = {header.name for _, header in repeats}
+    counts = Counter(item.why for item in left_out if item.name not in repeated)
+    notes = [f"{count} files left out: {why}" for why, count in sorted(counts.items())]
+    if any(header.photometric == "MONOCHROME1" for header in best):
+        notes.append("MONOCHROME1: the display is inverted, Hounsfield units are not")
+    return notes

@@ -1,0 +1,27 @@
+"""Rule collect_quarantine: every study that cannot be used, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.data.collection import QuarantineSettings, collect_quarantine, write_quarantine
+from spine_models.errors import run_command
+from spine_models.provenance.settings import settings_from
+
+
+def main() -> None:
+    """Parse the rule's arguments and write the table."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--index", type=Path, nargs="+", required=True)
+    parser.add_argument("--half", type=Path, nargs="+", required=True)
+    parser.add_argument("--labels", type=Path, nargs="*", default=[])
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    settings = settings_from(QuarantineSettings, args.config)
+    write_quarantine(args.out, collect_quarantine(args.dataset, args.index, args.half, args.labels), settings)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,25 @@
+"""Rule convert_labels: one shard's label maps on the grid of the half-size volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.data.conversion import convert_labels
+from spine_models.data.labels import LabelSettings
+from spine_models.errors import run_command
+from spine_models.provenance.settings import settings_from
+
+
+def main() -> None:
+    """Parse the rule's arguments and convert."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--half", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    convert_labels(args.dataset, args.half, args.out, settings_from(LabelSettings, args.config), args.code)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,27 @@
+"""Rule convert_volumes: one shard's studies as full and half-size volumes of Hounsfield units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.data.conversion import convert_volumes
+from spine_models.data.volumes import VolumeSettings
+from spine_models.errors import run_command
+from spine_models.provenance.settings import settings_from
+
+
+def main() -> None:
+    """Parse the rule's arguments and convert."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--volumes", type=Path, required=True)
+    parser.add_argument("--half", type=Path, required=True)
+    args = parser.parse_args()
+    settings = settings_from(VolumeSettings, args.config)
+    convert_volumes(args.dataset, args.index, args.volumes, args.half, settings, args.code)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,26 @@
+"""Rule index_studies: the folders of one shard, and what cannot be a study at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.data.indexing import IndexSettings, index_shard, write_index
+from spine_models.data.layout import require_dataset
+from spine_models.errors import run_command
+from spine_models.provenance.settings import settings_from
+
+
+def main() -> None:
+    """Parse the rule's arguments and write the shard's index."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--shard", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    settings = settings_from(IndexSettings, args.config)
+    write_index(args.out, index_shard(require_dataset(args.dataset), args.shard, settings))
+
+
+if __name__ == "__main__":
+    run_command(main)

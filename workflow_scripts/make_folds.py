@@ -1,0 +1,33 @@
+"""Rule make_folds: which study belongs to which fold, over the studies that are not in quarantine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.data.collection import make_folds
+from spine_models.data.folds import FoldSettings
+from spine_models.errors import run_command
+from spine_models.provenance.settings import settings_from
+
+
+def main() -> None:
+    """Parse the rule's arguments and write both tables of folds."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument(
+        "--quarantine", type=Path, required=True, help="only orders the rules: manifests say who is left"
+    )
+    parser.add_argument("--half", type=Path, nargs="+", required=True)
+    parser.add_argument("--labels", type=Path, nargs="*", default=[])
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--segmentation", type=Path, required=True)
+    parser.add_argument("--classification", type=Path, required=True)
+    args = parser.parse_args()
+    settings = settings_from(FoldSettings, args.config)
+    outputs = args.segmentation, args.classification
+    make_folds(args.dataset, args.half, args.labels, outputs, args.state, settings)
+
+
+if __name__ == "__main__":
+    run_command(main)
