@@ -48,7 +48,7 @@ class CropClassifier:
         self._model = fold_batch_norm(model).to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._device = device
         self._batch = settings.batch
-        self._half = _HALF.get(resolve_precision(settings.precision, device))
+        self._precision = settings.precision
 
     def probabilities(self, crops: Iterable[NDArray[np.float32]]) -> Floats:
         """Return the probabilities of the eight targets for each crop.
@@ -66,9 +66,15 @@ class CropClassifier:
     @torch.inference_mode()
     def _forward(self, crops: NDArray[np.float32]) -> Floats:
         images = torch.from_numpy(crops).to(self._device, memory_format=torch.channels_last_3d)
-        with torch.autocast(self._device.type, self._half, enabled=self._half is not None):
+        with autocast(self._precision, self._device):
             logits = self._model(images)
         return np.asarray(torch.sigmoid(logits.double()).cpu().numpy())
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return the context in which a network computes with ``precision`` on ``device``."""
+    half = _HALF.get(resolve_precision(precision, device))
+    return torch.autocast(device.type, half, enabled=half is not None)
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:

@@ -1,0 +1,139 @@
+"""A shard of new studies: predicted one after the other, found again where they are done, refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spine_models.data.quarantine import StudyRefused
+from spine_models.data.volumes import StudySource, VolumeSettings, open_study
+from spine_models.inference.bundle import Bundle, load_bundle
+from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
+from spine_models.inference.predictions import SUFFIXES
+from spine_models.inference.study_files import write_study
+from spine_models.inference.study_folders import StudyFolder
+from spine_models.provenance.canonical import work_key
+from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.manifest import write_manifest
+from spine_models.provenance.records import Record, find_record
+from spine_models.training.devices import use_device
+
+Progress = Callable[[int, int, str], None]
+"""Called after each study with its number, how many there are, and a sentence."""
+
+DUPLICATE = "duplicate_study"
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """Settings of the prediction of new studies.
+
+    Attributes:
+        shards: jobs that the studies are split over.
+        allow_symlinks: follow links that lead out of the folder of studies.
+        math_threads: threads inside torch.
+        device: "auto", "cuda" or "cpu"; no part of the key of a result.
+    """
+
+    shards: int
+    allow_symlinks: bool
+    math_threads: int
+    device: str = "auto"
+
+
+def predict_studies(
+    folders: Sequence[StudyFolder],
+    bundle_folder: Path,
+    out: Path,
+    settings: PredictSettings,
+    *,
+    gpus: int,
+    code: str,
+    progress: Progress,
+) -> None:
+    """Predict studies and write their manifest; masks, pictures and records lie beside it.
+
+    A study is called by its StudyInstanceUID, or by a digest of its content where that is empty. A study that cannot
+    be used is refused with a code and a sentence under its folder's name (a digest, if that is no UID), and the
+    rest goes on.
+
+    Args:
+        folders: the studies of this shard.
+        bundle_folder: the bundle.
+        out: the manifest to write.
+        settings: the configuration.
+        gpus: GPUs of this job.
+        code: fingerprint of the code.
+        progress: told after each study.
+
+    Raises:
+        UserError: if the bundle is incomplete or damaged, or another job writes this shard.
+    """
+    shard = _Shard(load_bundle(bundle_folder), out.with_suffix(""), settings, gpus, code)
+    done: dict[str, Record] = {}
+    refused: dict[str, dict[str, str]] = {}
+    with folder_lock(shard.folder):
+        for number, folder in enumerate(folders, start=1):
+            try:
+                study, record, sentence = shard.predict(folder, done)
+                done[study] = record
+            except StudyRefused as refusal:
+                refused[folder.name] = refusal.as_entry()
+                sentence = f"{folder.name}: refused, {refusal.reason}"
+            except DuplicateStudyError as error:
+                refused[folder.name] = {"code": DUPLICATE, "reason": str(error)}
+                sentence = f"{folder.name}: refused, {error}"
+            progress(number, len(folders), sentence)
+        _remove_strangers(shard.folder, done)
+        write_manifest(out, {study: record.digest for study, record in done.items()}, refused)
+
+
+class DuplicateStudyError(Exception):
+    """Another folder holds the same study."""
+
+
+class _Shard:
+    """The bundle's networks, loaded when the first study needs them."""
+
+    def __init__(self, bundle: Bundle, folder: Path, settings: PredictSettings, gpus: int, code: str) -> None:
+        self.folder = folder
+        self._bundle, self._settings, self._gpus, self._code = bundle, settings, gpus, code
+        self._predictor: StudyPredictor | None = None
+
+    def predict(self, folder: StudyFolder, done: dict[str, Record]) -> tuple[str, Record, str]:
+        """Return the study's name, its record and a sentence for the person who waits."""
+        base = VolumeSettings(allow_symlinks=self._settings.allow_symlinks)
+        source = open_study(folder.path, folder.path.parent, base)
+        study = source.study_uid
+        if study in done:
+            raise DuplicateStudyError(f"another folder holds the study {study} too: only the first one is predicted")
+        volume_settings = volume_settings_for(self._bundle, source, self._settings.allow_symlinks)
+        key = self._key(source, volume_settings, folder)
+        record = find_record(self.folder / f"{study}.json", key)
+        if record is not None:
+            return study, record, f"{study}: already predicted"
+        prediction = self._loaded().predict(source, volume_settings)
+        prediction.facts["folder_uid"] = folder.uid
+        record = write_study(self.folder, study, key, prediction)
+        return study, record, f"{study}: predicted from {prediction.facts['source']}"
+
+    def _key(self, source: StudySource, volume: VolumeSettings, folder: StudyFolder) -> str:
+        inputs = {"study": source.content_digest, "bundle": self._bundle.digest}
+        config = {"z_step": volume.z_step, "math_threads": self._settings.math_threads, "folder": folder.uid}
+        return work_key("predict_studies", inputs, config, self._code)
+
+    def _loaded(self) -> StudyPredictor:
+        if self._predictor is None:
+            compute = use_device(self._settings.device, self._gpus, self._settings.math_threads)
+            self._predictor = StudyPredictor(self._bundle, compute.device)
+        return self._predictor
+
+
+def _remove_strangers(folder: Path, studies: dict[str, Record]) -> None:
+    """Delete what an earlier run made of studies that are no longer there."""
+    wanted = {f"{study}.json" for study in studies} | {name for record in studies.values() for name in record.files}
+    for path in folder.iterdir():
+        ours = path.suffix == ".json" or path.name.endswith(tuple(SUFFIXES.values()))
+        if ours and path.name not in wanted:
+            path.unlink()

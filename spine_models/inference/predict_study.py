@@ -1,0 +1,141 @@
+"""One new study, from its slices to probabilities: the same steps as in training, with the networks of a bundle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spine_models.data.crops import CropSettings, spine_crop, validation_windows
+from spine_models.data.identity import Identity, IdentitySettings, identify
+from spine_models.data.volumes import THICK_SPACING_MM, StudySource, StudyVolume, VolumeSettings, decode_study
+from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
+from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR
+from spine_models.inference.bundle import Bundle
+from spine_models.inference.classify import ClassifySettings, CropClassifier
+from spine_models.inference.masks import InferenceSettings, half_spacing, predict_mask, prepared
+from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.settings import settings_from
+
+
+@dataclass(frozen=True)
+class StudyPrediction:
+    """What is predicted for a study.
+
+    Attributes:
+        half: (z, y, x) int16 HU on the half grid.
+        mask: the same shape, uint8 levels.
+        facts: JSON values: ``probabilities`` (target to value), ``models`` (classifier to eight values), ``source``,
+            ``levels`` (level to status), ``voxels``, ``notes`` (sentences on what the models could not see) and
+            ``volume`` (geometry).
+    """
+
+    half: NDArray[np.int16]
+    mask: NDArray[np.uint8]
+    facts: dict[str, Any]
+
+
+class StudyPredictor:
+    """All networks of a bundle, loaded once for many studies."""
+
+    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+        """Load the networks.
+
+        Args:
+            bundle: checked by ``load_bundle``.
+            device: where they compute.
+        """
+        settings = bundle.settings
+        self._bundle = bundle
+        self._crops = settings_from(CropSettings, settings["crops"])
+        self._identity = settings_from(IdentitySettings, settings["identity"])
+        self._inference = settings_from(InferenceSettings, settings["inference"])
+        self._segmentation = [prepared(model, device) for model in bundle.load_segmentation()]
+        self._classifiers = {
+            entry.name: CropClassifier(model, device, ClassifySettings())
+            for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
+        }
+
+    def predict(self, source: StudySource, volume_settings: VolumeSettings) -> StudyPrediction:
+        """Predict one study; memory holds that study alone.
+
+        Args:
+            source: the study's files, as ``data.volumes.open_study`` found them.
+            volume_settings: see ``volume_settings_for``.
+
+        Raises:
+            StudyRefused: if its slices cannot be decoded.
+        """
+        study = decode_study(source, volume_settings)
+        mask, identity = self._mask(study)
+        found = identity.facts()
+        crop = spine_crop(study.full, mask, study.facts, found, self._crops)
+        windows = [image for _, image in validation_windows(crop, self._crops)] if crop else []
+        models = {
+            name: study_probabilities(list(model.probabilities(windows))) for name, model in self._models(windows)
+        }
+        prior = np.array([self._bundle.prior[target] for target in TARGETS])
+        mean = mean_over_models(list(models.values())) if models else prior
+        step_notes = _step_notes(source, volume_settings, self._bundle)
+        facts = {
+            "probabilities": {target: float(value) for target, value in zip(TARGETS, mean, strict=True)},
+            "models": {name: [float(value) for value in values] for name, values in models.items()},
+            "source": FROM_CROPS if models else FROM_PRIOR,
+            "levels": found["levels"],
+            "voxels": found["voxels"],
+            "notes": [*step_notes, *study.facts["notes"], *_mask_notes(identity, bool(models))],
+            "volume": study.facts,
+        }
+        return StudyPrediction(study.half, mask, facts)
+
+    def _mask(self, study: StudyVolume) -> tuple[NDArray[np.uint8], Identity]:
+        facts = study.facts
+        raw = predict_mask(study.half, facts["mean"], facts["std"], self._segmentation, self._inference)
+        return identify(raw, half_spacing(facts), self._identity)
+
+    def _models(self, windows: list[NDArray[np.float32]]) -> Iterable[tuple[str, CropClassifier]]:
+        """The classifiers that have something to look at: none without a window."""
+        return self._classifiers.items() if windows else ()
+
+
+def volume_settings_for(bundle: Bundle, source: StudySource, allow_symlinks: bool) -> VolumeSettings:
+    """Choose how a study is read: as the networks' training data was, unless its slices are too thick for that.
+
+    The bundle's ``z_step`` is lowered until slices are no further apart than ``THICK_SPACING_MM`` (or 1 is
+    reached): dropping every second slice of a thick series would leave too little of a vertebra.
+    """
+    step = int(bundle.settings["z_step"])
+    spacing = source.grid.spacing[0]
+    if spacing * step > THICK_SPACING_MM:
+        step = max(1, math.floor(THICK_SPACING_MM / spacing))
+    return VolumeSettings(step, int(bundle.settings["half_size"]), allow_symlinks)
+
+
+def _step_notes(source: StudySource, used: VolumeSettings, bundle: Bundle) -> list[str]:
+    if used.z_step == int(bundle.settings["z_step"]):
+        return []
+    spacing = source.grid.spacing[0]
+    return [
+        f"slices are {spacing:.2f} mm apart: every {_ordinal(used.z_step)} one was used,"
+        f" where the networks learnt from every {_ordinal(int(bundle.settings['z_step']))}"
+    ]
+
+
+def _ordinal(number: int) -> str:
+    return {1: "single", 2: "second", 3: "third"}.get(number, f"{number}th")
+
+
+def _mask_notes(identity: Identity, predicted: bool) -> list[str]:
+    """Say in sentences which levels the prediction knows nothing or little of."""
+    missing = [level for level in LEVELS if identity.levels[level] == "missing"]
+    notes = []
+    if not predicted:
+        notes.append("no cervical vertebra was found: the probabilities are the training prior, not this study's")
+    elif missing:
+        notes.append(f"not visible: {', '.join(missing)}; their probabilities come from crops of other levels")
+    return notes + [flag.sentence for flag in identity.flags]

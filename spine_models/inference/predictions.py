@@ -1,0 +1,169 @@
+"""From the shards of a prediction to the tables that people read: every study and every row asked for is answered."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from spine_models.errors import UserError
+from spine_models.evaluation.tables import FROM_CROPS, STUDY
+from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.files import write_text
+from spine_models.provenance.manifest import Manifest, read_manifests
+from spine_models.provenance.records import read_record
+
+ROW_ID = "row_id"
+PREDICTION_TYPES: tuple[str, ...] = (*LEVELS, "patient_overall")
+"""Order of a study's rows in the challenge's sample submission."""
+
+SUFFIXES = {"mask": "_mask.nii.gz", "sagittal": "_sagittal.png", "axial": "_axial.png"}
+"""Kind of a study's file to what follows the study's name in its file name."""
+
+PREDICTED = "predicted"
+PRIOR = "prior"
+REFUSED = "refused"
+MISSING = "missing"
+"""Status of a study: from its own crops; no vertebra found; in quarantine; asked for and not there. All but the
+first are answered with the training prior."""
+
+
+@dataclass(frozen=True)
+class PredictedStudy:
+    """One row of ``predictions.csv``.
+
+    Attributes:
+        study: its name.
+        probabilities: target to value.
+        status: ``PREDICTED``, ``PRIOR``, ``REFUSED`` or ``MISSING``.
+        code: of a refusal, otherwise empty.
+        notes: sentences: why it was refused, what the models could not see.
+        levels: level to "visible", "interpolated" or "missing"; empty if nothing was read.
+        names: every name under which a table may ask for the study.
+        files: kind to path of its mask and pictures.
+    """
+
+    study: str
+    probabilities: dict[str, float]
+    status: str
+    code: str = ""
+    notes: tuple[str, ...] = ()
+    levels: dict[str, str] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
+    files: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def visible(self) -> list[str]:
+        """Levels that the mask shows."""
+        return [level for level in LEVELS if self.levels.get(level) == "visible"]
+
+
+def collect(manifests: Iterable[Path], prior: Mapping[str, float], test_csv: Path | None) -> list[PredictedStudy]:
+    """Read every shard; studies in the order of ``test_csv``, then of their names.
+
+    Args:
+        manifests: of the shards.
+        prior: target to value, for studies without a prediction of their own.
+        test_csv: the challenge's ``test.csv``, or None.
+
+    Raises:
+        UserError: if a record or ``test_csv`` is damaged.
+    """
+    found: dict[str, PredictedStudy] = {}
+    for manifest in read_manifests(manifests):
+        for study in manifest.studies:
+            found.setdefault(study, _predicted(manifest, study))
+        for study, why in manifest.refused.items():
+            found.setdefault(study, _without(study, prior, REFUSED, why["code"], why["reason"]))
+    known = {name for study in found.values() for name in study.names}
+    asked = list(dict.fromkeys(study for _, study, _ in read_test_rows(test_csv))) if test_csv else []
+    for study in asked:
+        if study not in known:
+            found[study] = _without(
+                study, prior, MISSING, "", "the table of studies asks for it and no folder holds it"
+            )
+    place = {study: position for position, study in enumerate(asked)}
+    last = len(place)
+    return sorted(found.values(), key=lambda row: (min(place.get(name, last) for name in row.names), row.study))
+
+
+def read_test_rows(path: Path) -> list[tuple[str, str, str]]:
+    """Read ``test.csv``: (row_id, study, prediction type) in its order.
+
+    Raises:
+        UserError: if it is missing, lacks a column or asks for something unknown.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = [(row[ROW_ID], row[STUDY], row["prediction_type"]) for row in csv.DictReader(stream)]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise UserError(f"{path} is missing or no CSV file: give the challenge's test.csv, or none") from None
+    except KeyError as error:
+        raise UserError(f"{path} has no column {error.args[0]}: it needs row_id, {STUDY}, prediction_type") from None
+    for row_id, _, kind in rows:
+        if kind not in TARGETS:
+            raise UserError(
+                f"{path} asks in row {row_id} for {kind!r}: it must be one of {', '.join(PREDICTION_TYPES)}"
+            )
+    return rows
+
+
+def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
+    """Write ``predictions.csv``: one row a study, probabilities with six decimals."""
+    header = (STUDY, *TARGETS, "status", "code", "levels_visible", "notes")
+    rows = [
+        (
+            row.study,
+            *(_fixed(row.probabilities[target]) for target in TARGETS),
+            row.status,
+            row.code,
+            " ".join(row.visible),
+            "; ".join(row.notes),
+        )
+        for row in studies
+    ]
+    _write_csv(path, header, rows)
+
+
+def write_submission(path: Path, studies: Sequence[PredictedStudy], test_csv: Path | None) -> None:
+    """Write ``submission.csv``: the rows that ``test_csv`` asks for in its order, or all of all studies."""
+    by_name = {name: row for row in studies for name in row.names}
+    if test_csv:
+        asked = read_test_rows(test_csv)
+    else:
+        asked = [(f"{row.study}_{kind}", row.study, kind) for row in studies for kind in PREDICTION_TYPES]
+    rows = [(row_id, _fixed(by_name[study].probabilities[kind])) for row_id, study, kind in asked]
+    _write_csv(path, (ROW_ID, "fractured"), rows)
+
+
+def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
+    path = manifest.record_path(study)
+    facts = read_record(path).facts
+    return PredictedStudy(
+        study=study,
+        probabilities=facts["probabilities"],
+        status=PREDICTED if facts["source"] == FROM_CROPS else PRIOR,
+        notes=tuple(facts["notes"]),
+        levels=facts["levels"],
+        names=frozenset({study, facts.get("folder_uid") or study}),
+        files={kind: path.parent / f"{study}{suffix}" for kind, suffix in SUFFIXES.items()},
+    )
+
+
+def _without(study: str, prior: Mapping[str, float], status: str, code: str, reason: str) -> PredictedStudy:
+    return PredictedStudy(study, dict(prior), status, code, (reason,), names=frozenset({study}))
+
+
+def _fixed(value: float) -> str:
+    return f"{value:.6f}"
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())

@@ -1,0 +1,110 @@
+"""The page that lists predicted studies, and the tables beside it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spine_models.inference.bundle import load_bundle
+from spine_models.inference.overlays import LEVEL_COLOURS
+from spine_models.inference.predictions import (
+    MISSING,
+    PREDICTED,
+    PRIOR,
+    REFUSED,
+    PredictedStudy,
+    collect,
+    write_predictions,
+    write_submission,
+)
+from spine_models.levels import LEVELS
+from spine_models.provenance.files import write_text
+from spine_models.report.rendering import render_page
+
+_MEANINGS = {
+    PREDICTED: "predicted",
+    PRIOR: "no vertebra found: prior",
+    REFUSED: "refused: prior",
+    MISSING: "no such folder: prior",
+}
+
+
+@dataclass(frozen=True)
+class PredictionOutputs:
+    """Where the results of a prediction go.
+
+    Attributes:
+        predictions: one row a study, with status and notes.
+        submission: in the challenge's format.
+        page: the page, in the folder of the other two.
+    """
+
+    predictions: Path
+    submission: Path
+    page: Path
+
+
+def publish_predictions(
+    manifests: Sequence[Path], bundle_folder: Path, test_csv: Path | None, outputs: PredictionOutputs
+) -> list[PredictedStudy]:
+    """Collect the shards of a prediction and write both tables and the page.
+
+    Args:
+        manifests: of the shards.
+        bundle_folder: the bundle that predicted; its prior answers for what has no prediction.
+        test_csv: the challenge's ``test.csv``, or None.
+        outputs: what to write.
+
+    Returns:
+        All studies, as they are listed.
+
+    Raises:
+        UserError: if a record, the bundle or ``test_csv`` is damaged.
+    """
+    bundle = load_bundle(bundle_folder)
+    studies = collect(manifests, bundle.prior, test_csv)
+    write_predictions(outputs.predictions, studies)
+    write_submission(outputs.submission, studies, test_csv)
+    page = predictions_page(studies, outputs.page.parent, phantom=bundle.phantom, bundle_digest=bundle.digest)
+    write_text(outputs.page, page)
+    return studies
+
+
+def predictions_page(studies: Sequence[PredictedStudy], folder: Path, *, phantom: bool, bundle_digest: str) -> str:
+    """Return the page; pictures are linked relative to ``folder``, where the page will lie.
+
+    Args:
+        studies: in the order to show.
+        folder: of the page.
+        phantom: whether the networks learnt from phantoms.
+        bundle_digest: of the bundle.
+    """
+    counts = Counter(_MEANINGS[study.status] for study in studies)
+    colours = [(level, f"rgb{colour}") for level, colour in zip(LEVELS, LEVEL_COLOURS, strict=True)]
+    return render_page(
+        "predictions.html.j2",
+        studies=[_shown(study, folder) for study in studies],
+        counts=sorted(counts.items()),
+        meanings=_MEANINGS,
+        colours=colours,
+        phantom=phantom,
+        bundle_digest=bundle_digest,
+    )
+
+
+def _shown(study: PredictedStudy, folder: Path) -> dict[str, Any]:
+    links = {kind: Path(os.path.relpath(path, folder)).as_posix() for kind, path in study.files.items()}
+    return {
+        "study": study.study,
+        "status": study.status,
+        "code": study.code,
+        "probabilities": study.probabilities,
+        "levels": study.levels,
+        "notes": study.notes,
+        "pictures": [(kind, links[kind]) for kind in ("sagittal", "axial") if kind in links],
+        "mask": links.get("mask", ""),
+    }

@@ -1,0 +1,46 @@
+"""Templates to pages: everything that comes from data is escaped, nothing is fetched from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+from importlib import resources
+from typing import Any
+from urllib.parse import quote
+
+from spine_models.levels import LEVELS
+
+_PACKAGE = "spine_models.report"
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Fill a template of this package.
+
+    Args:
+        template: file name, ``*.html.j2``.
+        values: what it shows; text is escaped, ``markupsafe.Markup`` is not.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    loader = PackageLoader(_PACKAGE, package_path="")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"figure": figure_text, "percent": percent_text, "path": quote}
+    style = (resources.files(_PACKAGE) / "style.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render(style=Markup(style), levels=LEVELS, **values)
+
+
+def figure_text(value: float | None, digits: int = 3) -> str:
+    """Write a figure, or a dash where it is not defined."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def percent_text(value: float | None) -> str:
+    """Write a share as a percentage, or a dash where it is not defined."""
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def png_uri(data: bytes) -> str:
+    """Return a PNG as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")

@@ -1,0 +1,34 @@
+"""Rule predict_studies: one shard of new studies."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.errors import run_command
+from spine_models.inference.predict_studies import PredictSettings, predict_studies
+from spine_models.inference.study_folders import shard_folders
+from spine_models.provenance.settings import settings_from
+
+
+def main() -> None:
+    """Parse the rule's arguments and predict the shard."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--shard", type=int, required=True)
+    parser.add_argument("--gpus", type=int, required=True)
+    parser.add_argument("--studies", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    settings = settings_from(PredictSettings, args.config)
+    folders = shard_folders(args.studies, args.shard, settings.shards)
+    predict_studies(folders, args.bundle, args.out, settings, gpus=args.gpus, code=args.code, progress=_say)
+
+
+def _say(number: int, total: int, sentence: str) -> None:
+    sys.stderr.write(f"{number}/{total} {sentence}\n")
+
+
+if __name__ == "__main__":
+    run_command(main)
