@@ -1,0 +1,202 @@
+"""Published weights: loaded key by key from a checkpoint that mmaction2's own recogniser wrote, or not at all."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spine_models.errors import UserError
+from spine_models.models.classifier import ClassifierSettings, CsnClassifier
+from spine_models.models.csn import CsnBackbone, CsnSettings
+from spine_models.models.pretrained import load_pretrained, read_checkpoint
+
+CONFIGS = {
+    ("ir", 50): "ircsn_ig65m-pretrained-r50-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb.py",
+    ("ir", 152): "ircsn_ig65m-pretrained-r152_8xb12-32x2x1-58e_kinetics400-rgb.py",
+    ("ip", 152): "ipcsn_ig65m-pretrained-r152-bnfrozen_32x2x1-58e_kinetics400-rgb.py",
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    settings: CsnSettings
+    path: Path
+    state: dict[str, torch.Tensor]
+    clip: torch.Tensor
+    features: list[torch.Tensor]
+
+
+@pytest.fixture(scope="module", params=[("ir", 50, 64), ("ir", 152, 8), ("ip", 152, 8)], ids=lambda p: f"{p[0]}-{p[1]}")
+def published(request, tmp_path_factory) -> Published:
+    variant, depth, width = request.param
+    folder = tmp_path_factory.mktemp("published")
+    script = Path(__file__).with_name("recognizer.py")
+    subprocess.run([sys.executable, script, CONFIGS[variant, depth], str(width), folder], check=True)
+    state = torch.load(folder / "checkpoint.pth", weights_only=True)["state_dict"]
+    features = torch.load(folder / "features.pt", weights_only=True)
+    settings = CsnSettings(variant, depth, width)
+    return Published(settings, folder / "checkpoint.pth", state, features["clip"], features["features"])
+
+
+def test_every_key_is_loaded_but_the_head(published):
+    backbone = CsnBackbone(published.settings)
+    report = load_pretrained(backbone, published.path)
+    own = backbone.state_dict()
+    assert set(report.loaded) == set(own)
+    assert set(report.unexpected) == {"cls_head.fc_cls.weight", "cls_head.fc_cls.bias"}
+    assert report.missing == ()
+    assert {f"backbone.{name}" for name in own} | set(report.unexpected) == set(published.state)
+    assert all(torch.equal(own[name], published.state[f"backbone.{name}"]) for name in own)
+
+
+def test_features_equal_those_of_the_recogniser(published):
+    backbone = CsnBackbone(published.settings)
+    load_pretrained(backbone, published.path)
+    with torch.no_grad():
+        features = backbone.eval()(published.clip)
+    assert all(torch.equal(one, other) for one, other in zip(features[1:], published.features, strict=True))
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory) -> Path:
+    """A checkpoint in the published layout, with the shape of a narrow ir-50."""
+    torch.manual_seed(0)
+    backbone = CsnBackbone(CsnSettings("ir", 50, 8))
+    state = {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
+    state["cls_head.fc_cls.weight"] = torch.zeros(400, 256)
+    path = tmp_path_factory.mktemp("narrow") / "narrow.pth"
+    torch.save({"meta": {}, "state_dict": state}, path)
+    return path
+
+
+def saved_with(narrow: Path, path: Path, **changes: object) -> Path:
+    content = torch.load(narrow, weights_only=True)
+    for name, value in changes.items():
+        key = name.replace("__", ".")
+        if value is None:
+            del content["state_dict"][key]
+        else:
+            content["state_dict"][key] = value
+    torch.save(content, path)
+    return path
+
+
+def load(path: Path) -> CsnBackbone:
+    backbone = CsnBackbone(CsnSettings("ir", 50, 8))
+    load_pretrained(backbone, path)
+    return backbone
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"backbone__conv1__conv__weight": None}, "conv1.conv.weight is missing"),
+        ({"backbone__layer2__0__conv1__bn__running_var": None}, "running_var is missing"),
+        ({"backbone__layer5__weight": torch.zeros(1)}, "backbone.layer5.weight is not expected"),
+        ({"neck__weight": torch.zeros(1)}, "neck.weight is not expected"),
+        ({"backbone__conv1__conv__weight": torch.zeros(8, 3, 3, 3, 3)}, r"has the shape \(8, 3, 3, 3, 3\)"),
+    ],
+)
+def test_anything_but_the_head_is_an_error_and_nothing_is_loaded(narrow, tmp_path, changes, sentence):
+    backbone = CsnBackbone(CsnSettings("ir", 50, 8))
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    with pytest.raises(UserError, match=sentence):
+        load_pretrained(backbone, saved_with(narrow, tmp_path / "c.pth", **changes))
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+
+
+def test_a_checkpoint_of_another_variant_or_depth_is_refused(narrow):
+    for settings in (CsnSettings("ip", 50, 8), CsnSettings("ir", 101, 8), CsnSettings("ir", 50, 16)):
+        with pytest.raises(UserError, match="does not hold the weights of this encoder"):
+            load_pretrained(CsnBackbone(settings), narrow)
+
+
+def test_a_missing_batch_count_is_reported_and_zero(narrow, tmp_path):
+    path = saved_with(narrow, tmp_path / "c.pth", backbone__conv1__bn__num_batches_tracked=None)
+    backbone = CsnBackbone(CsnSettings("ir", 50, 8))
+    backbone.conv1.bn.num_batches_tracked.fill_(5)
+    assert load_pretrained(backbone, path).missing == ("conv1.bn.num_batches_tracked",)
+    assert backbone.conv1.bn.num_batches_tracked == 0
+
+
+def test_weights_reach_a_whole_network(narrow):
+    network = CsnClassifier(ClassifierSettings("ir", 50, 8), freeze_bn=True)
+    load_pretrained(network.backbone, narrow)
+    expected = read_checkpoint(narrow)["backbone.layer4.2.conv3.conv.weight"]
+    assert torch.equal(network.backbone.layer4[2].conv3.conv.weight, expected)
+
+
+def test_numpy_numbers_beside_the_weights_are_harmless(narrow, tmp_path):
+    content = torch.load(narrow, weights_only=True)
+    content["meta"] = {"a": np.float64(0.5), "b": np.float32(1), "c": np.int64(3), "d": np.bool_(True), "e": {"f": 1}}
+    content["optimizer"] = {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": [{"lr": np.float64(1)}]}
+    torch.save(content, tmp_path / "c.pth")
+    load(tmp_path / "c.pth")
+
+
+def test_numpy_numbers_under_their_name_before_numpy_2(narrow, tmp_path):
+    content = torch.load(narrow, weights_only=True)
+    content["meta"] = {"a": np.float64(0.5)}
+    new, old = b"numpy._core.multiarray", b"numpy.core.multiarray"
+    torch.save(content, tmp_path / "c.pth", _use_new_zipfile_serialization=False)
+    raw = (tmp_path / "c.pth").read_bytes()
+    assert new in raw
+    (tmp_path / "c.pth").write_bytes(raw.replace(new, old))
+    load(tmp_path / "c.pth")
+
+
+def test_the_harmless_names_are_allowed_for_this_file_alone(narrow):
+    before = list(torch.serialization.get_safe_globals())
+    read_checkpoint(narrow)
+    assert torch.serialization.get_safe_globals() == before
+
+
+class Harmful:
+    """Would make a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_code_in_a_checkpoint_does_not_run(narrow, tmp_path):
+    content = torch.load(narrow, weights_only=True)
+    content["meta"] = {"hook": Harmful(tmp_path / "touched")}
+    torch.save(content, tmp_path / "c.pth")
+    with pytest.raises(UserError, match="not safe to read"):
+        load(tmp_path / "c.pth")
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_bare_state_dict_is_a_checkpoint(narrow, tmp_path):
+    torch.save(read_checkpoint(narrow), tmp_path / "c.pth")
+    load(tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize("content", [{"meta": {}}, {"state_dict": {}}, {"state_dict": {"a": 1}}, [1], torch.zeros(2)])
+def test_a_file_without_a_state_dict(tmp_path, content):
+    torch.save(content, tmp_path / "c.pth")
+    with pytest.raises(UserError, match="no state dict"):
+        load(tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize("keep", [0, 100, 0.5, 0.99])
+def test_a_damaged_file(narrow, tmp_path, keep):
+    raw = narrow.read_bytes()
+    (tmp_path / "c.pth").write_bytes(raw[: int(keep * len(raw)) if isinstance(keep, float) else keep])
+    with pytest.raises(UserError, match="damaged"):
+        load(tmp_path / "c.pth")
+
+
+def test_a_text_file_or_no_file(tmp_path):
+    (tmp_path / "c.pth").write_text("<html>not found</html>", encoding="utf-8")
+    with pytest.raises(UserError, match="damaged"):
+        load(tmp_path / "c.pth")
+    with pytest.raises(UserError, match="does not exist"):
+        load(tmp_path / "none.pth")

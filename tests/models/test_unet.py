@@ -1,0 +1,141 @@
+"""The segmentation network: every convolution of its decoder, its skips, its sizes."""
+
+import pytest
+import torch
+from torch import nn
+
+from spine_models.models.losses import LossSettings, segmentation_loss
+from spine_models.models.unet import CsnUNet, UNetSettings, enlarge
+
+NARROW = UNetSettings(base_channels=8, decoder_channels=(16, 12, 8, 8, 4))
+
+
+def convolutions(module: nn.Module) -> list[tuple[int, int, tuple[int, ...], tuple[int, ...]]]:
+    return [
+        (part.in_channels, part.out_channels, part.kernel_size, part.padding)
+        for part in module.modules()
+        if isinstance(part, nn.Conv3d)
+    ]
+
+
+def block(channels: int, filters: int) -> list[tuple[int, int, tuple[int, ...], tuple[int, ...]]]:
+    return [(channels, filters, (1, 3, 3), (0, 1, 1)), (filters, filters, (3, 1, 1), (1, 0, 0))]
+
+
+def test_decoder_of_the_full_recipe_convolution_by_convolution():
+    with torch.device("meta"):
+        network = CsnUNet(UNetSettings())
+    expected = [
+        *block(2048, 256),
+        *block(256 + 1024, 256),
+        *block(256, 128),
+        *block(128 + 512, 128),
+        *block(128, 64),
+        *block(64 + 256, 64),
+        *block(64, 40),
+        *block(40 + 64, 40),
+    ]
+    assert convolutions(network.decoder) == expected
+    assert convolutions(network.last) == block(40, 32)
+    assert convolutions(network.head) == [(32, 8, (1, 1, 1), (0, 0, 0))]
+    assert [stage.scale for stage in network.decoder] == [(2, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2)]
+
+
+def test_decoder_has_no_normalisation_and_a_relu_after_each_convolution():
+    network = CsnUNet(NARROW)
+    kinds = {type(part).__name__ for part in network.decoder.modules()} | {
+        type(part).__name__ for part in network.last.modules()
+    }
+    assert kinds == {"ModuleList", "DecoderStage", "FactorisedBlock", "Conv3d", "LastStage"}
+    factorised = network.last.block
+    for convolution in (factorised.plane, factorised.axial):
+        nn.init.constant_(convolution.weight, -1.0)
+    value = torch.ones(1, 8, 2, 4, 4)
+    assert torch.equal(factorised(value), torch.zeros(1, 4, 2, 4, 4))
+    nn.init.constant_(factorised.plane.weight, 1.0)
+    nn.init.constant_(factorised.plane.bias, 1.0)
+    assert torch.equal(factorised(value), torch.zeros(1, 4, 2, 4, 4))
+
+
+@pytest.mark.parametrize("shape", [(8, 32, 32), (16, 64, 32), (24, 32, 96)])
+def test_logits_have_the_size_of_the_image(shape):
+    network = CsnUNet(NARROW).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(1, 1, *shape)).shape == (1, 8, *shape)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 12, 32, 32), (1, 1, 8, 48, 32), (1, 1, 8, 32, 40), (1, 3, 8, 32, 32), (8, 32, 32)]
+)
+def test_an_image_that_does_not_fit_is_refused_in_a_sentence(shape):
+    with pytest.raises(ValueError, match=r"multiple of 8 .* multiples of 32"):
+        CsnUNet(NARROW)(torch.zeros(shape))
+
+
+def test_a_decoder_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="decoder_channels"):
+        UNetSettings(decoder_channels=(8, 8, 8, 8))
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_every_skip_is_used(stage):
+    network = CsnUNet(NARROW).eval()
+    image = torch.randn(1, 1, 8, 32, 32)
+    with torch.no_grad():
+        before = network(image)
+        after = network.decoder[stage].after.plane
+        after.weight[:, network.settings.decoder_channels[stage] :] = 0.0
+        assert not torch.allclose(before, network(image))
+
+
+def test_the_last_skip_is_the_stem():
+    network = CsnUNet(NARROW).eval()
+    seen = []
+    network.decoder[3].register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[1]))
+    image = torch.randn(1, 1, 8, 32, 32)
+    with torch.no_grad():
+        network(image)
+        assert torch.equal(seen[0], network.backbone.conv1(image.expand(-1, 3, -1, -1, -1)))
+
+
+def test_grey_is_repeated_to_three_channels():
+    network = CsnUNet(NARROW).eval()
+    image = torch.randn(1, 1, 8, 32, 32)
+    weight = network.backbone.conv1.conv.weight
+    assert weight.shape[1] == 3
+    with torch.no_grad():
+        before = network(image)
+        weight.copy_(weight.sum(1, keepdim=True).expand_as(weight) / 3)
+        torch.testing.assert_close(network(image), before, rtol=1e-3, atol=1e-4)
+
+
+def test_upsampling_repeats_voxels():
+    value = torch.arange(4.0).reshape(1, 1, 1, 2, 2)
+    assert enlarge(value, (2, 2, 2))[0, 0].tolist() == [[[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]] * 2
+    assert enlarge(value, (1, 2, 2)).shape == (1, 1, 1, 4, 4)
+
+
+def test_half_precision_ends_at_the_logits():
+    network = CsnUNet(NARROW).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert network(torch.zeros(1, 1, 8, 32, 32)).dtype == torch.float32
+
+
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_a_training_step_is_deterministic(deterministic):
+    gradients = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        network = CsnUNet(NARROW).to(memory_format=torch.channels_last_3d)
+        image = torch.randn(2, 1, 8, 32, 32)
+        labels = torch.randint(0, 8, (2, 8, 32, 32), dtype=torch.uint8)
+        segmentation_loss(network(image), labels, LossSettings()).total.backward()
+        gradients.append([p.grad for p in network.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+    assert all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients[0])
