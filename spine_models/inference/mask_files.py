@@ -1,0 +1,108 @@
+"""The stored masks of a shard: each study by networks that did not learn from its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from spine_models.data.identity import IdentitySettings
+from spine_models.data.shelf import Shelf, remove_strangers
+from spine_models.errors import UserError
+from spine_models.inference.mask_networks import FoldTable, MaskNetwork, networks_for
+from spine_models.inference.masks import InferenceSettings, MaskSettings, checked_mask, prepared
+from spine_models.models.unet import CsnUNet
+from spine_models.models.weights import load_model
+from spine_models.provenance.canonical import work_key
+from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.manifest import write_manifest
+from spine_models.provenance.records import Record, find_record, write_array, write_record
+from spine_models.training.devices import use_device
+
+
+@dataclass(frozen=True)
+class InferMasksSettings:
+    """Configuration of the rule ``infer_masks``.
+
+    Attributes:
+        math_threads: threads inside torch.
+        identity: section ``identity``.
+        inference: section ``segmentation.inference``.
+        device: "auto", "cuda" or "cpu"; no part of the key of a result.
+    """
+
+    math_threads: int
+    identity: IdentitySettings
+    inference: InferenceSettings
+    device: str = "auto"
+
+
+def infer_masks(
+    half: Path,
+    networks: Sequence[MaskNetwork],
+    folds: FoldTable | None,
+    settings: InferMasksSettings,
+    *,
+    gpus: int,
+    code: str,
+    out: Path,
+) -> None:
+    """Predict the mask of every study of a shard; memory holds one study at a time.
+
+    Args:
+        half: manifest of the half-size volumes.
+        networks: the segmentation networks.
+        folds: which fold each segmented study is held out of; None where the networks come from a bundle.
+        settings: the configuration.
+        gpus: GPUs of this job.
+        code: fingerprint of the code.
+        out: manifest to write; masks and records lie beside it.
+
+    Raises:
+        UserError: if a network is damaged, or learnt from a study that its fold holds out.
+    """
+    volumes, folder = Shelf([half]), out.with_suffix("")
+    loaded = _Networks(settings, gpus)
+    config = {name: value for name, value in asdict(settings).items() if name != "device"}
+    digests: dict[str, str] = {}
+    with folder_lock(folder):
+        for study in volumes.studies:
+            chosen = networks_for(study, volumes.record(study).facts.get("group", ""), networks, folds)
+            inputs = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}
+            key, path = work_key("infer_masks", inputs, config, code), folder / f"{study}.json"
+            record = find_record(path, key) or _write_mask(volumes, study, chosen, loaded, path=path, key=key)
+            digests[study] = record.digest
+        remove_strangers(folder, digests)
+        write_manifest(out, digests, {})
+
+
+def _write_mask(
+    volumes: Shelf, study: str, chosen: Sequence[MaskNetwork], loaded: _Networks, *, path: Path, key: str
+) -> Record:
+    models = [loaded.model(network) for network in chosen]
+    mask, facts = checked_mask(volumes.array(study), volumes.record(study).facts, models, loaded.settings)
+    files = {f"{study}.npy": write_array(path.with_name(f"{study}.npy"), mask)}
+    return write_record(path, key, files, facts | {"models": [network.name for network in chosen]})
+
+
+class _Networks:
+    """Loads each network when the first study needs it: a job that finds every mask done loads none."""
+
+    def __init__(self, settings: InferMasksSettings, gpus: int) -> None:
+        self.settings = MaskSettings(settings.identity, settings.inference)
+        self._job, self._gpus = settings, gpus
+        self._device: torch.device | None = None
+        self._models: dict[str, nn.Module] = {}
+
+    def model(self, network: MaskNetwork) -> nn.Module:
+        if self._device is None:
+            self._device = use_device(self._job.device, self._gpus, self._job.math_threads).device
+        if network.name not in self._models:
+            model, _ = load_model(network.path)
+            if not isinstance(model, CsnUNet):
+                raise UserError(f"{network.path} holds no segmentation network: give the files of the segmentation")
+            self._models[network.name] = prepared(model, self._device)
+        return self._models[network.name]

@@ -1,0 +1,141 @@
+"""Vertebra masks: sliding-window prediction, averaged over networks, then checked as a spine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from spine_models.data.identity import IdentitySettings, identify
+from spine_models.data.segmentation_samples import standardised
+from spine_models.inference.classify import resolve_precision
+from spine_models.levels import AIR_HU
+from spine_models.models.batch_norm import fold_batch_norm
+from spine_models.models.sliding_window import sliding_window
+from spine_models.models.unet import CsnUNet
+
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """Section ``segmentation.inference`` of the configuration.
+
+    Attributes:
+        window: slices of a window, which holds the whole plane.
+        overlap: slices that neighbouring windows share.
+        z_multiple: the volume is padded with air to a multiple of this.
+        batch: windows at once.
+    """
+
+    window: int
+    overlap: int
+    z_multiple: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How masks are predicted and checked.
+
+    Attributes:
+        identity: section ``identity`` of the configuration.
+        inference: section ``segmentation.inference``.
+    """
+
+    identity: IdentitySettings
+    inference: InferenceSettings
+
+
+class MaskPredictor:
+    """Networks that predict masks together, folded and laid out for inference."""
+
+    def __init__(self, models: Sequence[CsnUNet], device: torch.device, settings: MaskSettings) -> None:
+        """Make folded copies of ``models``.
+
+        Args:
+            models: at least one, in evaluation mode, as ``load_model`` returns them; they stay as they are.
+            device: where they compute.
+            settings: windows and identity checks.
+        """
+        self._models = [prepared(model, device) for model in models]
+        self._settings = settings
+
+    def predict(
+        self, half: NDArray[np.int16], volume_facts: Mapping[str, Any]
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Predict and check the mask of one study; see ``checked_mask``."""
+        return checked_mask(half, volume_facts, self._models, self._settings)
+
+
+def checked_mask(
+    half: NDArray[np.int16], volume_facts: Mapping[str, Any], models: Sequence[nn.Module], settings: MaskSettings
+) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Predict the mask of one study, remove its small components and check it.
+
+    Args:
+        half: (z, y, x) HU on the half grid.
+        volume_facts: of the volume's record: ``mean``, ``std``, ``spacing_mm``, ``half_factor``.
+        models: see ``predict_mask``.
+        settings: windows and identity checks.
+
+    Returns:
+        The mask, (z, y, x), and the facts of its record: ``levels``, ``boxes``, ``voxels``, ``flags``.
+    """
+    raw = predict_mask(half, volume_facts["mean"], volume_facts["std"], models, settings.inference)
+    mask, identity = identify(raw, half_spacing(volume_facts), settings.identity)
+    return mask, identity.facts()
+
+
+def prepared(model: CsnUNet, device: torch.device) -> nn.Module:
+    """Return a copy of ``model`` for inference on ``device``: batch norm folded, channels last."""
+    return fold_batch_norm(model).to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
+
+
+@torch.inference_mode()
+def predict_mask(
+    half: NDArray[np.int16], mean: float, std: float, models: Sequence[nn.Module], settings: InferenceSettings
+) -> NDArray[np.uint8]:
+    """Predict the level of every voxel: the class with the largest mean probability over ``models``.
+
+    Args:
+        half: (z, y, x) HU on the half grid.
+        mean: of the half volume, in HU.
+        std: of the half volume, in HU, above 0.
+        models: at least one, all on one device, as ``prepared`` returns them.
+        settings: the windows.
+
+    Returns:
+        (z, y, x), 0 for background and ``i + 1`` for ``LEVELS[i]``; not yet checked by ``data.identity``.
+    """
+    device = next(models[0].parameters()).device
+    narrow = _HALF.get(resolve_precision("auto", device))
+
+    def mean_probabilities(windows: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device.type, narrow, enabled=narrow is not None):
+            return reduce(torch.add, (torch.softmax(model(windows).float(), dim=1) for model in models)) / len(models)
+
+    volume = torch.from_numpy(standardised(half.astype(np.float32), mean, std)).to(device)
+    probabilities = sliding_window(
+        volume,
+        mean_probabilities,
+        window=settings.window,
+        overlap=settings.overlap,
+        z_multiple=settings.z_multiple,
+        fill=(AIR_HU - mean) / std,
+        batch=settings.batch,
+    )
+    return np.asarray(probabilities.argmax(dim=0).to(torch.uint8).cpu().numpy())
+
+
+def half_spacing(volume_facts: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Return the spacing (z, y, x) of the half grid in mm from the facts of a volume's record."""
+    z, y, x = volume_facts["spacing_mm"]
+    factor = volume_facts["half_factor"]
+    return z, y / factor, x / factor

@@ -1,0 +1,32 @@
+"""Rule infer_masks: the vertebra masks of a shard, each by networks that did not learn from the study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.errors import run_command
+from spine_models.inference.mask_files import InferMasksSettings, infer_masks
+from spine_models.inference.mask_networks import bundle_networks, fold_networks, read_fold_table
+from spine_models.provenance.settings import settings_from
+
+
+def main() -> None:
+    """Parse the rule's arguments, predict and write the manifest."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--gpus", type=int, required=True)
+    parser.add_argument("--half", type=Path, required=True)
+    parser.add_argument("--folds", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--models", type=Path, nargs="+")
+    source.add_argument("--bundle", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    networks = bundle_networks(args.bundle) if args.bundle else fold_networks(args.models)
+    folds = None if args.bundle else read_fold_table(args.folds)
+    settings = settings_from(InferMasksSettings, args.config)
+    infer_masks(args.half, networks, folds, settings, gpus=args.gpus, code=args.code, out=args.out)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,27 @@
+"""Rule make_crops: one full-resolution crop of the spine for each study of a shard."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from spine_models.command_line import stage_parser
+from spine_models.data.crop_files import make_crops
+from spine_models.errors import run_command
+
+
+def main() -> None:
+    """Parse the rule's arguments, cut the crops and name the studies that show no vertebra."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--volumes", type=Path, required=True)
+    parser.add_argument("--half", type=Path, required=True)
+    parser.add_argument("--masks", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    stages = {"volumes": args.volumes, "half": args.half, "masks": args.masks}
+    for study in make_crops(**stages, out=args.out, config=args.config, code=args.code):
+        sys.stderr.write(f"study {study} shows no usable vertebra: its prediction will be the training prior\n")
+
+
+if __name__ == "__main__":
+    run_command(main)
