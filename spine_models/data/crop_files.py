@@ -73,12 +73,11 @@ def _make_crop(path: Path, key: str, study: str, stages: Mapping[str, Shelf], se
             "run the rules convert_volumes and infer_masks again"
         )
     crop = spine_crop(volume, mask, stages["half"].record(study).facts, mask_facts, settings)
+    places = {"image": path.with_name(f"{study}.npy"), "mask": path.with_name(f"{study}_mask.npy")}
     if crop is None:
-        return write_record(
-            path, key, {}, {"boxes": {}, "voxels": mask_facts["voxels"], "levels": mask_facts["levels"]}
-        )
-    files = {
-        f"{study}.npy": write_array(path.with_name(f"{study}.npy"), crop.image),
-        f"{study}_mask.npy": write_array(path.with_name(f"{study}_mask.npy"), crop.mask),
-    }
+        for place in places.values():
+            place.unlink(missing_ok=True)
+        facts = {"boxes": {}, "voxels": mask_facts["voxels"], "levels": mask_facts["levels"]}
+        return write_record(path, key, {}, facts)
+    files = {place.name: write_array(place, getattr(crop, name)) for name, place in places.items()}
     return write_record(path, key, files, crop_facts(crop))

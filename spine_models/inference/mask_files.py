@@ -13,7 +13,7 @@ from spine_models.data.identity import IdentitySettings
 from spine_models.data.shelf import Shelf, remove_strangers
 from spine_models.errors import UserError
 from spine_models.inference.mask_networks import FoldTable, MaskNetwork, networks_for
-from spine_models.inference.masks import InferenceSettings, MaskSettings, checked_mask, prepared
+from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
 from spine_models.models.unet import CsnUNet
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import work_key
@@ -83,23 +83,23 @@ def _write_mask(
     volumes: Shelf, study: str, chosen: Sequence[MaskNetwork], loaded: _Networks, *, path: Path, key: str
 ) -> Record:
     models = [loaded.model(network) for network in chosen]
-    mask, facts = checked_mask(volumes.array(study), volumes.record(study).facts, models, loaded.settings)
+    settings, facts = loaded.settings, volumes.record(study).facts
+    mask, identity = checked_mask(volumes.array(study), facts, models, settings.inference, settings.identity)
     files = {f"{study}.npy": write_array(path.with_name(f"{study}.npy"), mask)}
-    return write_record(path, key, files, facts | {"models": [network.name for network in chosen]})
+    return write_record(path, key, files, identity.facts() | {"models": [network.name for network in chosen]})
 
 
 class _Networks:
     """Loads each network when the first study needs it: a job that finds every mask done loads none."""
 
     def __init__(self, settings: InferMasksSettings, gpus: int) -> None:
-        self.settings = MaskSettings(settings.identity, settings.inference)
-        self._job, self._gpus = settings, gpus
+        self.settings, self._gpus = settings, gpus
         self._device: torch.device | None = None
         self._models: dict[str, nn.Module] = {}
 
     def model(self, network: MaskNetwork) -> nn.Module:
         if self._device is None:
-            self._device = use_device(self._job.device, self._gpus, self._job.math_threads).device
+            self._device = use_device(self.settings.device, self._gpus, self.settings.math_threads).device
         if network.name not in self._models:
             model, _ = load_model(network.path)
             if not isinstance(model, CsnUNet):

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from spine_models.data.identity import IdentitySettings, identify
+from spine_models.data.identity import Identity, IdentitySettings, identify
 from spine_models.data.segmentation_samples import standardised
 from spine_models.inference.classify import resolve_precision
 from spine_models.levels import AIR_HU
@@ -40,57 +40,27 @@ class InferenceSettings:
     batch: int
 
 
-@dataclass(frozen=True)
-class MaskSettings:
-    """How masks are predicted and checked.
-
-    Attributes:
-        identity: section ``identity`` of the configuration.
-        inference: section ``segmentation.inference``.
-    """
-
-    identity: IdentitySettings
-    inference: InferenceSettings
-
-
-class MaskPredictor:
-    """Networks that predict masks together, folded and laid out for inference."""
-
-    def __init__(self, models: Sequence[CsnUNet], device: torch.device, settings: MaskSettings) -> None:
-        """Make folded copies of ``models``.
-
-        Args:
-            models: at least one, in evaluation mode, as ``load_model`` returns them; they stay as they are.
-            device: where they compute.
-            settings: windows and identity checks.
-        """
-        self._models = [prepared(model, device) for model in models]
-        self._settings = settings
-
-    def predict(
-        self, half: NDArray[np.int16], volume_facts: Mapping[str, Any]
-    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """Predict and check the mask of one study; see ``checked_mask``."""
-        return checked_mask(half, volume_facts, self._models, self._settings)
-
-
 def checked_mask(
-    half: NDArray[np.int16], volume_facts: Mapping[str, Any], models: Sequence[nn.Module], settings: MaskSettings
-) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    half: NDArray[np.int16],
+    volume_facts: Mapping[str, Any],
+    models: Sequence[nn.Module],
+    windows: InferenceSettings,
+    identity: IdentitySettings,
+) -> tuple[NDArray[np.uint8], Identity]:
     """Predict the mask of one study, remove its small components and check it.
 
     Args:
         half: (z, y, x) HU on the half grid.
         volume_facts: of the volume's record: ``mean``, ``std``, ``spacing_mm``, ``half_factor``.
         models: see ``predict_mask``.
-        settings: windows and identity checks.
+        windows: see ``predict_mask``.
+        identity: settings of the checks.
 
     Returns:
-        The mask, (z, y, x), and the facts of its record: ``levels``, ``boxes``, ``voxels``, ``flags``.
+        The mask, (z, y, x), and what it shows.
     """
-    raw = predict_mask(half, volume_facts["mean"], volume_facts["std"], models, settings.inference)
-    mask, identity = identify(raw, half_spacing(volume_facts), settings.identity)
-    return mask, identity.facts()
+    raw = predict_mask(half, volume_facts["mean"], volume_facts["std"], models, windows)
+    return identify(raw, half_spacing(volume_facts), identity)
 
 
 def prepared(model: CsnUNet, device: torch.device) -> nn.Module:

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from spine_models.data.crops import CropSettings, spine_crop, validation_windows
-from spine_models.data.identity import Identity, IdentitySettings, identify
+from spine_models.data.identity import Identity, IdentitySettings
 from spine_models.data.volumes import THICK_SPACING_MM, StudySource, StudyVolume, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR
 from spine_models.inference.bundle import Bundle
 from spine_models.inference.classify import ClassifySettings, CropClassifier
-from spine_models.inference.masks import InferenceSettings, half_spacing, predict_mask, prepared
+from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.settings import settings_from
 
@@ -94,9 +94,7 @@ class StudyPredictor:
         return StudyPrediction(study.half, mask, facts)
 
     def _mask(self, study: StudyVolume) -> tuple[NDArray[np.uint8], Identity]:
-        facts = study.facts
-        raw = predict_mask(study.half, facts["mean"], facts["std"], self._segmentation, self._inference)
-        return identify(raw, half_spacing(facts), self._identity)
+        return checked_mask(study.half, study.facts, self._segmentation, self._inference, self._identity)
 
     def _models(self, windows: list[NDArray[np.float32]]) -> Iterable[tuple[str, CropClassifier]]:
         """The classifiers that have something to look at: none without a window."""

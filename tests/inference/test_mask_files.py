@@ -14,7 +14,7 @@ from spine_models.data.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
 from spine_models.inference.mask_files import InferMasksSettings, infer_masks
 from spine_models.inference.mask_networks import fold_networks, read_fold_table
-from spine_models.inference.masks import InferenceSettings, MaskSettings, checked_mask, prepared
+from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
 from spine_models.levels import LEVELS
 from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.models.weights import load_model, save_model
@@ -78,10 +78,10 @@ def test_each_mask_is_made_by_the_networks_that_did_not_see_the_study(run):
         models = [
             prepared(load_model(run.folder / name / "model.safetensors")[0], torch.device("cpu")) for name in names
         ]
-        expected, facts = checked_mask(run.volumes[study], volume_facts(), models, MaskSettings(IDENTITY, WINDOWS))
+        expected, identity = checked_mask(run.volumes[study], volume_facts(), models, WINDOWS, IDENTITY)
         np.testing.assert_array_equal(masks.array(study), expected)
-        assert masks.record(study).facts == facts | {"models": names}
-        assert set(facts["levels"]) == set(LEVELS)
+        assert masks.record(study).facts == identity.facts() | {"models": names}
+        assert set(identity.levels) == set(LEVELS)
 
 
 def test_finished_masks_are_reused_and_only_what_changed_is_made_again(run):

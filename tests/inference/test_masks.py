@@ -7,17 +7,15 @@ from torch import nn
 from spine_models.data.identity import IdentitySettings
 from spine_models.inference.masks import (
     InferenceSettings,
-    MaskPredictor,
-    MaskSettings,
     checked_mask,
     half_spacing,
     predict_mask,
     prepared,
 )
 from spine_models.models.unet import CsnUNet, UNetSettings
-from spine_models.models.weights import load_model
 
 WINDOWS = InferenceSettings(window=16, overlap=8, z_multiple=8, batch=2)
+IDENTITY = IdentitySettings(0.1, "neighbours")
 CPU = torch.device("cpu")
 
 
@@ -85,28 +83,15 @@ def test_a_mask_is_checked_with_the_spacing_of_the_half_grid():
     volume[10, 30, 30] = -100  # a speck of C3
     facts = {"mean": -400.0, "std": 100.0, "spacing_mm": [2.0, 1.5, 1.0], "half_factor": 0.5}
     assert half_spacing(facts) == (2.0, 3.0, 2.0)
-    settings = MaskSettings(IdentitySettings(0.1, "neighbours"), WINDOWS)
-    mask, found = checked_mask(volume, facts, [Levels()], settings)
+    mask, found = checked_mask(volume, facts, [Levels()], WINDOWS, IDENTITY)
     assert mask[10, 30, 30] == 0
     assert mask[20, 30, 30] == 4
-    assert found["voxels"] == {"C3": 1000, "C4": 2, "C5": 1000}
-    assert {(flag["code"], flag["level"]) for flag in found["flags"]} == {("too_small", "C4")}
+    assert found.voxels == {"C3": 1000, "C4": 2, "C5": 1000}
+    assert {(str(flag.code), flag.level) for flag in found.flags} == {("too_small", "C4")}
     volume[20, 30, 30:32] = -400
-    _, found = checked_mask(volume, facts, [Levels()], settings)
-    assert found["levels"]["C4"] == "interpolated"
-    assert found["boxes"]["C4"] == [14, 24, 8, 18, 8, 18]
+    _, found = checked_mask(volume, facts, [Levels()], WINDOWS, IDENTITY)
+    assert found.levels["C4"] == "interpolated"
+    assert found.boxes["C4"] == (14, 24, 8, 18, 8, 18)
     facts["spacing_mm"] = [2.0, 0.7, 1.0]  # 14 mm deep on the half grid
-    assert {"too_small"} <= {flag["code"] for flag in checked_mask(volume, facts, [Levels()], settings)[1]["flags"]}
-
-
-def test_a_predictor_keeps_the_given_networks_as_they_were(networks):
-    model, _ = load_model(networks["segmentation"][0])
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    settings = MaskSettings(IdentitySettings(0.1, "none"), WINDOWS)
-    facts = {"mean": -400.0, "std": 100.0, "spacing_mm": [2.0, 1.0, 1.0], "half_factor": 0.5}
-    mask, found = MaskPredictor([model], CPU, settings).predict(_stairs(8), facts)
-    assert mask.shape == (8, 32, 32)
-    assert set(found) == {"levels", "boxes", "voxels", "flags"}
-    after = model.state_dict()
-    assert list(after) == list(before)
-    assert all(torch.equal(after[name], value) for name, value in before.items())
+    _, found = checked_mask(volume, facts, [Levels()], WINDOWS, IDENTITY)
+    assert {flag.level for flag in found.flags if flag.code == "too_small"} == {"C3", "C5"}
