@@ -8,6 +8,7 @@ World coordinates are DICOM's: x to the patient's left, y backwards, z upwards, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,8 @@ class VertebraSize:
     def scaled(self, factor: float) -> VertebraSize:
         """Return the sizes of a larger or smaller patient."""
         lengths = (self.wide, self.deep, self.tall, self.pitch, self.spinous)
-        return VertebraSize(*(factor * value for value in lengths), self.spinous_drop, factor * self.transverse)
+        wide, deep, tall, pitch, spinous = (factor * value for value in lengths)
+        return VertebraSize(wide, deep, tall, pitch, spinous, self.spinous_drop, factor * self.transverse)
 
 
 ADULT: dict[str, VertebraSize] = {
@@ -105,7 +107,7 @@ def draw_patient(rng: np.random.Generator) -> Patient:
     inclination = rng.uniform(14, 24)
     lordosis = rng.uniform(6, 34)
     frames = _bent_spine(sizes, inclination, lordosis, head_turn=rng.uniform(-8, 8), nod=rng.uniform(-5, 5))
-    pose = rotation(rng.uniform(-4, 4), rng.uniform(-4, 4), rng.uniform(-5, 5))
+    pose = rotation(rng.uniform(-4, 4), rng.uniform(-3, 3), rng.uniform(-4, 4))
     centre = rng.uniform((-8, -30, -400), (8, 30, 400))
     posed = {level: Frame(centre + pose @ frame.origin, pose @ frame.axes) for level, frame in frames.items()}
     bone = (float(rng.uniform(270, 380)), float(rng.uniform(850, 1150)))
@@ -133,7 +135,7 @@ def _bent_spine(
     lean = {level: inclination - lordosis * step / 5 for step, level in enumerate(("C7", "C6", "C5", "C4", "C3", "C2"))}
     lean |= {"T1": inclination + 3, "T2": inclination + 4, "T3": inclination + 4, "C1": lean["C2"] + nod}
     origins: dict[str, Matrix] = {"C1": np.zeros(3)}
-    for upper, lower in zip(ALL_LEVELS, ALL_LEVELS[1:], strict=False):
+    for upper, lower in pairwise(ALL_LEVELS):
         angle = np.deg2rad(lean["C2"] if upper == "C1" else (lean[upper] + lean[lower]) / 2)
         origins[lower] = origins[upper] - sizes[upper].pitch * np.array([0.0, -np.sin(angle), np.cos(angle)])
     turns = dict.fromkeys(ALL_LEVELS, 0.0) | {"C1": head_turn, "C2": head_turn / 4}

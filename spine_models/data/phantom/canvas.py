@@ -99,13 +99,22 @@ class Slab:
         first, second, third = (self._axis(frame, axis, zs, ys, xs) for axis in range(3))
         return first, second, third
 
+    def local_window(self, frame: Frame, low: Vector, high: Vector, scale: float) -> tuple[Window, Point] | None:
+        """Return the voxels around a box of an average patient, and their coordinates in that patient's mm."""
+        (x0, y0, z0), (x1, y1, z1) = (tuple(scale * value for value in corner) for corner in (low, high))
+        window = self.window_of(frame, (x0, y0, z0), (x1, y1, z1))
+        if window is None:
+            return None
+        return window, self.local(Frame(frame.origin, frame.axes / scale), window)
+
     @staticmethod
     def _axis(frame: Frame, axis: int, zs: Matrix, ys: Matrix, xs: Matrix) -> Field:
         direction, origin = frame.axes[:, axis], frame.origin
         flat = (direction[0] * (xs - origin[0])).astype(np.float32)[None, None, :]
         deep = (direction[1] * (ys - origin[1])).astype(np.float32)[None, :, None]
         tall = (direction[2] * (zs - origin[2])).astype(np.float32)[:, None, None]
-        return flat + deep + tall
+        place: Field = flat + deep + tall
+        return place
 
     def coverage(self, distance: Field) -> Field:
         """Return which part of each voxel a shape fills, from 0 to 1 (partial volume)."""

@@ -51,8 +51,8 @@ def generate_dataset(out: Path, settings: PhantomSettings, seed: int, threads: i
 
     Files: ``train_images/<study>/<number>.dcm``, ``segmentations/<study>.nii``, ``train.csv``,
     ``train_bounding_boxes.csv``, ``test_images/``, ``test.csv``, ``sample_submission.csv``, and the truth in
-    ``phantom.csv`` (one row a study and level) and ``phantom.json``. Equal settings and seeds give equal bytes, whatever
-    ``threads`` is.
+    ``phantom.csv`` (one row a study and level) and ``phantom.json``. Equal settings and seeds give equal bytes,
+    whatever ``threads`` is.
 
     Args:
         out: folder; it must be new, empty or an earlier phantom data set, which is replaced.
@@ -100,7 +100,7 @@ def render_study(settings: PhantomSettings, plan: StudyPlan) -> tuple[Rendered, 
         for fracture in plan.fractures
     }
     noise = float(rng.uniform(10.0, 26.0))
-    return render(patient, grid, breaks, noise, [*plan.seed, 1], settings.marker), patient
+    return render(patient, grid, breaks, noise_hu=noise, seed=[*plan.seed, 1], marker=settings.marker), patient
 
 
 def write_study(out: Path, settings: PhantomSettings, seed: int, plan: StudyPlan) -> WrittenStudy:
@@ -135,7 +135,7 @@ def write_label_map(path: Path, rendered: Rendered) -> None:
     last_y = grid.first[1] + y_mm * (grid.shape[1] - 1)
     affine[:3, 3] = (-grid.first[0], -last_y, grid.first[2] - z_mm * (grid.shape[0] - 1))
     path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(array, affine), path)
+    nibabel.save(nibabel.Nifti1Image(array, affine), path)  # type: ignore[no-untyped-call]
 
 
 def _prepare(out: Path) -> None:

@@ -5,15 +5,19 @@ Type 1 and 2 attributes of the CT Image IOD (PS3.3 A.3) are there; names and dat
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import CTImageStorage
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
+from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
 from spine_models.data.phantom.encoding import PADDING_HU, Encoding, Stored, encoder, stored_values
 
@@ -67,44 +71,79 @@ def write_series(folder: Path, series: Series) -> list[Path]:
         the files in the order of the slices.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stored = stored_values(series.hu, series.encoding.style)
     compress = encoder(series.encoding.syntax, series.encoding.style.bits_stored)
-    dataset = _header(series)
+    implicit = series.encoding.syntax == ImplicitVRLittleEndian
+    constant = _encoded(_constant_header(series), implicit)
+    constant_meta = _encoded(_constant_meta(series), implicit=False)
     paths = []
-    for place, number in enumerate(file_numbers(len(stored), series.encoding)):
+    for place, number in enumerate(file_numbers(len(series.hu), series.encoding)):
         uid = f"{series.series}.{number}"
-        dataset.SOPInstanceUID = uid
-        dataset.file_meta.MediaStorageSOPInstanceUID = uid
-        dataset.InstanceNumber = number
-        dataset.ImagePositionPatient = [_decimal(value) for value in series.positions[place]]
-        dataset.SliceLocation = _decimal(series.positions[place][2])
+        slice_header = _slice_header(uid, number, series.positions[place])
         if series.pixels:
-            _set_pixels(dataset, stored[place], compress)
+            _set_pixels(slice_header, stored_values(series.hu[place], series.encoding.style), compress)
+        elements = constant | _encoded(slice_header, implicit)
         path = folder / f"{number}.dcm"
-        dataset.save_as(path, enforce_file_format=True)
+        path.write_bytes(_file_start(uid, constant_meta) + b"".join(elements[tag] for tag in sorted(elements)))
         paths.append(path)
     return paths
 
 
-def _set_pixels(dataset: Dataset, pixels: Stored, compress: Any) -> None:
-    if compress is None:
-        dataset.PixelData = pixels.tobytes()
-    else:
-        dataset.PixelData = encapsulate([compress(np.ascontiguousarray(pixels))])
-        dataset["PixelData"].is_undefined_length = True
-    dataset["PixelData"].VR = "OW"
+def _encoded(header: Dataset, implicit: bool) -> dict[int, bytes]:
+    """Return the bytes of each element by its tag; what is equal in all slices of a series is encoded once."""
+    elements = {}
+    for element in header:
+        stream = DicomBytesIO()
+        stream.is_little_endian, stream.is_implicit_VR = True, implicit
+        write_data_element(stream, element)
+        elements[int(element.tag)] = stream.getvalue()
+    return elements
 
 
-def _header(series: Series) -> FileDataset:
-    meta = FileMetaDataset()
+def _constant_meta(series: Series) -> Dataset:
+    meta = Dataset()
+    meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.TransferSyntaxUID = series.encoding.syntax
     meta.ImplementationClassUID = IMPLEMENTATION_UID
     meta.ImplementationVersionName = "SPINE_PHANTOM"
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    return meta
+
+
+def _file_start(uid: str, constant: dict[int, bytes]) -> bytes:
+    """Return preamble, prefix and file meta information, which is always explicit little endian (PS3.10 7.1)."""
+    meta = Dataset()
+    meta.MediaStorageSOPInstanceUID = uid
+    elements = constant | _encoded(meta, implicit=False)
+    group = b"".join(elements[tag] for tag in sorted(elements))
+    return b"\0" * 128 + b"DICM" + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(group)) + group
+
+
+def _slice_header(uid: str, number: int, position: tuple[float, float, float]) -> Dataset:
+    header = Dataset()
+    header.SOPInstanceUID = uid
+    header.InstanceNumber = number
+    header.ImagePositionPatient = [_decimal(value) for value in position]
+    header.SliceLocation = _decimal(position[2])
+    return header
+
+
+def _set_pixels(header: Dataset, pixels: Stored, compress: Callable[[Stored], bytes] | None) -> None:
+    if compress is None:
+        header.add_new("PixelData", "OW", pixels.tobytes())
+    else:
+        header.add_new("PixelData", "OW", encapsulate([compress(pixels)]))
+        header["PixelData"].is_undefined_length = True
+
+
+def _constant_header(series: Series) -> Dataset:
+    header = Dataset()
     for name, value in (_identity(series) | _geometry(series) | _pixel_module(series)).items():
-        setattr(dataset, name, value)
-    return dataset
+        setattr(header, name, value)
+    if series.encoding.style.padded:
+        style = series.encoding.style
+        padding = int((PADDING_HU - style.intercept) / style.slope)
+        header.add_new("PixelPaddingValue", "SS" if style.signed else "US", padding)
+    return header
 
 
 def _identity(series: Series) -> dict[str, Any]:
@@ -156,7 +195,7 @@ def _geometry(series: Series) -> dict[str, Any]:
 
 def _pixel_module(series: Series) -> dict[str, Any]:
     style = series.encoding.style
-    module = {
+    return {
         "SamplesPerPixel": 1,
         "PhotometricInterpretation": "MONOCHROME2",
         "Rows": series.hu.shape[1],
@@ -171,9 +210,6 @@ def _pixel_module(series: Series) -> dict[str, Any]:
         "RescaleSlope": _decimal(style.slope),
         "RescaleType": "HU",
     }
-    if style.padded:
-        module["PixelPaddingValue"] = int((PADDING_HU - style.intercept) / style.slope)
-    return module
 
 
 def _decimal(value: float) -> str:

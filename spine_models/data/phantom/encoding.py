@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels import get_encoder
+from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -103,18 +103,14 @@ def encoding_of(rng: np.random.Generator, index: int, extra_columns: int) -> Enc
 
 
 def stored_values(hu: NDArray[np.int16], style: PixelStyle) -> Stored:
-    """Return the values to store for Hounsfield units; the corners are padded if the style says so.
-
-    Args:
-        hu: (slice, row, column).
-        style: number type and rescale values.
-    """
-    values = hu.astype(np.int32)
+    """Return the values to store for the Hounsfield units of a slice (row, column), corners padded if so styled."""
+    values = hu.astype(np.float64)
     if style.padded:
-        values[:, outside_field(hu.shape[1], hu.shape[2])] = PADDING_HU
+        values[outside_field(hu.shape[0], hu.shape[1])] = PADDING_HU
     stored = np.rint((values - style.intercept) / style.slope)
     low, high = (-(1 << 15), (1 << 15) - 1) if style.signed else (0, (1 << style.bits_stored) - 1)
-    return np.clip(stored, low, high).astype(np.int16 if style.signed else np.uint16)
+    stored = np.clip(stored, low, high)
+    return stored.astype(np.int16) if style.signed else stored.astype(np.uint16)
 
 
 def outside_field(rows: int, columns: int) -> NDArray[np.bool_]:

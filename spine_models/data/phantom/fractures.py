@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spine_models.data.phantom.anatomy import VertebraSize
 from spine_models.data.phantom.settings import GradeSettings
 from spine_models.data.phantom.shapes import Field, Point, Vector
 from spine_models.data.phantom.vertebrae import DENS_BASE
+
+_EVERYWHERE = 999.0
 
 KINDS: dict[str, tuple[str, ...]] = {
     "C1": ("ring",),
@@ -59,13 +63,14 @@ class Break:
 
     def side(self, point: Point) -> Field:
         """Return the signed distance to the plane, positive in the fragment; far away outside the broken part."""
-        distance = np.float32(-self.width)
+        shape = np.broadcast_shapes(*(axis.shape for axis in point))
+        distance, outside = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
         for coordinate, place, direction in zip(point, self.through, self.normal, strict=True):
-            distance = distance + (coordinate - np.float32(place)) * np.float32(direction)
-        outside = np.zeros(np.broadcast_shapes(*(axis.shape for axis in point)), bool)
+            distance += (coordinate - np.float32(place)) * np.float32(direction)
         for coordinate, low, high in zip(point, self.low, self.high, strict=True):
             outside |= (coordinate < np.float32(low)) | (coordinate > np.float32(high))
-        return np.where(outside, np.float32(-1e3), distance + np.float32(self.width))
+        distance[outside] = -_EVERYWHERE
+        return distance
 
     def moved(self, point: Point, side: Field) -> Point:
         """Return where the matter at ``point`` came from: points in the fragment are shifted back."""
@@ -88,45 +93,78 @@ def kinds_of(level: str, grade: str) -> tuple[str, ...]:
 
 def draw_break(rng: np.random.Generator, fracture: Fracture, size: VertebraSize, grade: GradeSettings) -> Break:
     """Draw place, inclination and direction of a fracture of a given kind and grade."""
-    through, normal, along, low, high = _plane(rng, fracture.kind, size)
-    tilted = np.asarray(normal) + rng.uniform(-0.15, 0.15, 3)
-    tilted /= np.linalg.norm(tilted)
-    direction = np.asarray(along) - (np.asarray(along) @ tilted) * tilted
-    direction *= grade.displacement_mm / np.linalg.norm(direction)
-    return Break(
-        through, _vector(tilted), _vector(direction), low, high, float(grade.width_mm), float(grade.contrast_hu)
-    )
-
-
-def _plane(rng: np.random.Generator, kind: str, size: VertebraSize) -> tuple[Vector, Vector, Vector, Vector, Vector]:
-    """Return a point, the normal, the direction of the shift and the corners of the broken part."""
-    everything: tuple[Vector, Vector] = ((-99.0, -99.0, -99.0), (99.0, 99.0, 99.0))
     hand = float(rng.choice([-1.0, 1.0]))
+    plane = _PLANES[fracture.kind](rng, hand, size)
+    tilted = np.asarray(plane.normal) + rng.uniform(-0.15, 0.15, 3)
+    tilted /= np.linalg.norm(tilted)
+    direction = np.asarray(plane.along) - (np.asarray(plane.along) @ tilted) * tilted
+    direction *= grade.displacement_mm / np.linalg.norm(direction)
+    normal, shift = _vector(tilted), _vector(direction)
+    return Break(plane.through, normal, shift, plane.low, plane.high, float(grade.width_mm), float(grade.contrast_hu))
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """A point, the normal, the direction of the shift, and the corners of what is broken (default: everything)."""
+
+    through: Vector
+    normal: Vector
+    along: Vector
+    low: Vector = (-_EVERYWHERE, -_EVERYWHERE, -_EVERYWHERE)
+    high: Vector = (_EVERYWHERE, _EVERYWHERE, _EVERYWHERE)
+
+
+def _ring(rng: np.random.Generator, hand: float, size: VertebraSize) -> _Plane:
+    """Both arches of C1, beside the midline."""
+    place = hand * rng.uniform(0.35, 0.53) * size.wide
+    return _Plane((place, 0.0, 0.0), (hand, 0.0, 0.0), (0.0, -1.0, 0.3 * hand))
+
+
+def _dens(rng: np.random.Generator, hand: float, size: VertebraSize) -> _Plane:
+    """The base of the dens, without the joints beside it."""
+    height = DENS_BASE * size.tall + rng.uniform(0.5, 4.0)
+    corners = ((-9.0, -10.0, -_EVERYWHERE), (9.0, 9.0, _EVERYWHERE))
+    return _Plane((0.0, 0.0, height), (0.0, 0.0, 1.0), (0.0, hand, 0.0), *corners)
+
+
+def _body_sagittal(rng: np.random.Generator, hand: float, size: VertebraSize) -> _Plane:
+    place = rng.uniform(-0.25, 0.25) * size.wide
+    return _Plane((place, 0.0, 0.0), (hand, 0.0, 0.0), (0.0, hand, 0.4))
+
+
+def _body_coronal(rng: np.random.Generator, hand: float, size: VertebraSize) -> _Plane:
+    place = rng.uniform(-0.35, 0.15) * size.deep
+    return _Plane((0.0, place, 0.0), (0.0, -1.0, 0.0), (0.4 * hand, 0.0, -1.0))
+
+
+def _body_transverse(rng: np.random.Generator, hand: float, size: VertebraSize) -> _Plane:
+    place = rng.uniform(-0.3, 0.3) * size.tall
+    return _Plane((0.0, 0.0, place), (0.0, 0.0, 1.0), (0.3 * hand, -1.0, 0.0))
+
+
+def _lamina(rng: np.random.Generator, hand: float, size: VertebraSize) -> _Plane:
+    through = (hand * rng.uniform(5.0, 9.0), size.deep + 17.5, 0.0)
+    low = (-_EVERYWHERE, size.deep + 6.0, -_EVERYWHERE)
+    return _Plane(through, (hand, 0.0, 0.0), (0.0, 1.0, 0.3), low)
+
+
+def _spinous(rng: np.random.Generator, hand: float, size: VertebraSize) -> _Plane:
     back = size.deep + 17.5
-    if kind == "ring":
-        place = hand * rng.uniform(6.0, 9.0)
-        return (place, 0.0, 0.0), (hand, 0.0, 0.0), (0.0, -1.0, 0.3 * hand), *everything
-    if kind == "dens":
-        height = DENS_BASE * size.tall + rng.uniform(0.5, 4.0)
-        return (0.0, 0.0, height), (0.0, 0.0, 1.0), (0.0, hand, 0.0), (-9.0, -10.0, -99.0), (9.0, 9.0, 99.0)
-    if kind == "body_sagittal":
-        place = rng.uniform(-0.25, 0.25) * size.wide
-        return (place, 0.0, 0.0), (hand, 0.0, 0.0), (0.0, hand, 0.4), *everything
-    if kind == "body_coronal":
-        place = rng.uniform(-0.35, 0.15) * size.deep
-        return (0.0, place, 0.0), (0.0, -1.0, 0.0), (0.4 * hand, 0.0, -1.0), *everything
-    if kind == "body_transverse":
-        place = rng.uniform(-0.3, 0.3) * size.tall
-        return (0.0, 0.0, place), (0.0, 0.0, 1.0), (0.3 * hand, -1.0, 0.0), *everything
-    if kind == "lamina":
-        place = hand * rng.uniform(5.0, 9.0)
-        return (place, back, 0.0), (hand, 0.0, 0.0), (0.0, 1.0, 0.3), (-99.0, size.deep + 6.0, -99.0), everything[1]
-    if kind == "spinous":
-        place = back + size.spinous * rng.uniform(0.3, 0.6)
-        return (0.0, place, 0.0), (0.0, 1.0, 0.2), (0.2, 0.0, -1.0), (-99.0, back, -99.0), everything[1]
-    raise ValueError(f"unknown kind of fracture: {kind}")
+    place = back + size.spinous * rng.uniform(0.3, 0.6)
+    return _Plane((0.0, place, 0.0), (0.0, 1.0, 0.2), (0.2 * hand, 0.0, -1.0), (-_EVERYWHERE, back, -_EVERYWHERE))
 
 
-def _vector(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Vector:
+_PLANES: dict[str, Callable[[np.random.Generator, float, VertebraSize], _Plane]] = {
+    "ring": _ring,
+    "dens": _dens,
+    "body_sagittal": _body_sagittal,
+    "body_coronal": _body_coronal,
+    "body_transverse": _body_transverse,
+    "lamina": _lamina,
+    "spinous": _spinous,
+}
+
+
+def _vector(values: NDArray[np.float64]) -> Vector:
     x, y, z = (float(value) for value in values)
     return x, y, z

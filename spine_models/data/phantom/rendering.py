@@ -12,8 +12,9 @@ from spine_models.data.phantom.anatomy import Matrix, Patient
 from spine_models.data.phantom.canvas import Grid, Slab
 from spine_models.data.phantom.fractures import Break
 from spine_models.data.phantom.shapes import Field, ellipsoid
-from spine_models.data.phantom.skeleton import paint_discs, paint_skull, paint_small_bones, paint_vertebrae
+from spine_models.data.phantom.skull import paint_brain, paint_parts
 from spine_models.data.phantom.soft_tissue import paint_lungs, paint_soft_tissue
+from spine_models.data.phantom.spine import paint_discs, paint_vertebrae
 
 MARKER_HU = 2500.0
 MARKER_MM = 3.0
@@ -51,7 +52,7 @@ def marker_position(patient: Patient) -> Matrix:
 
 
 def render(
-    patient: Patient, grid: Grid, breaks: Mapping[str, Break], noise_hu: float, seed: list[int], marker: bool
+    patient: Patient, grid: Grid, breaks: Mapping[str, Break], *, noise_hu: float, seed: list[int], marker: bool
 ) -> Rendered:
     """Paint a study slab by slab.
 
@@ -84,8 +85,8 @@ def _paint(slab: Slab, patient: Patient, breaks: Mapping[str, Break], marker: bo
     paint_soft_tissue(slab, patient)
     paint_lungs(slab, patient)
     paint_discs(slab, patient)
-    paint_small_bones(slab, patient)
-    paint_skull(slab, patient)
+    paint_brain(slab, patient)
+    paint_parts(slab, patient)
     for window, mark in paint_vertebrae(slab, patient, breaks):
         _add_boxes(boxes, mark, slab.start + window[0].start, window[1].start, window[2].start)
     if marker:

@@ -27,15 +27,14 @@ def mirrored(point: Point) -> Point:
 
 def ellipsoid(point: Point, centre: Vector, radii: Vector) -> Field:
     """Return the distance to an ellipsoid (mm), first order in the distance from its surface."""
-    value = np.float32(0.0)
-    slope = np.float32(0.0)
-    for coordinate, middle, radius in zip(point, centre, radii, strict=True):
-        scaled = (coordinate - np.float32(middle)) * np.float32(1.0 / radius)
-        square = scaled * scaled
-        value = value + square
-        slope = slope + square * np.float32(1.0 / radius**2)
-    root = np.sqrt(value)
-    distance: Field = root * (root - 1) / (np.sqrt(slope) + np.float32(1e-6))
+    squares = [
+        ((coordinate - np.float32(middle)) * np.float32(1.0 / radius)) ** 2
+        for coordinate, middle, radius in zip(point, centre, radii, strict=True)
+    ]
+    root = np.sqrt(squares[0] + squares[1] + squares[2])
+    weights = [np.float32(1.0 / radius**2) for radius in radii]
+    slope = np.sqrt(squares[0] * weights[0] + squares[1] * weights[1] + squares[2] * weights[2])
+    distance: Field = root * (root - 1) / (slope + np.float32(1e-6))
     return distance
 
 
@@ -51,7 +50,7 @@ def ellipse(across: Field, along: Field, radius_across: Field | float, radius_al
 
 
 def capsule(
-    point: Point, start: Vector, end: Vector, radius: float, end_radius: float | None = None, tall: float = 1.0
+    point: Point, start: Vector, end: Vector, radius: float, end_radius: float | None = None, *, tall: float = 1.0
 ) -> Field:
     """Return the distance to a rod with round ends (mm).
 

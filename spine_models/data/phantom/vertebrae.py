@@ -6,6 +6,7 @@ The origin of C1 lies in the centre of its ring's front part, where the dens sta
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spine_models.data.phantom.anatomy import ALL_LEVELS, VertebraSize
 from spine_models.data.phantom.shapes import Field, Point, Vector, box, capsule, ellipse, ellipsoid, mirrored, without
@@ -46,14 +47,26 @@ def vertebra_reach(level: str, size: VertebraSize) -> tuple[Vector, Vector]:
     return (-side, -front, -max(drop, size.pitch * 0.5 + 10.0)), (side, back, top)
 
 
-def disc_below(level: str, upper: VertebraSize, lower: VertebraSize, point: Point) -> Field:
-    """Return the distance to the disc under a level, in that level's frame (mm); it overlaps the endplates."""
+def may_hold(level: str, size: VertebraSize, point: Point) -> NDArray[np.bool_]:
+    """Return where a level may lie: not beside its spinous process, its dens or the front of its ring."""
+    x, y, z = np.abs(point[0]), point[1], point[2]
     if level == "C1":
-        raise ValueError("there is no disc under C1")
+        scale = np.float32(size.wide / 17.0)
+        held: NDArray[np.bool_] = (x < 27.0 * scale) | (np.abs(y - 5.0 * scale) < 11.0 * scale)
+        return held
+    held = (y < size.deep + 22.0) | (x < 10.0)
+    held &= (x < 10.0) | (z < size.tall + 11.0)
+    held &= (z > -(size.pitch * 0.5 + 10.0)) | (y > size.deep + 14.0)
+    return held
+
+
+def disc_below(upper: VertebraSize, lower: VertebraSize, point: Point) -> Field:
+    """Return the distance to the disc between two levels, in the upper one's frame (mm); it overlaps the endplates."""
     middle = -(upper.tall + (upper.pitch - lower.tall)) / 2
     wide, deep = (upper.wide + lower.wide) / 2, (upper.deep + lower.deep) / 2
     sheet = np.abs(point[2] - np.float32(middle)) - np.float32((upper.pitch - upper.tall - lower.tall) / 2 + 2.0)
-    return np.maximum(ellipse(point[0], point[1], wide + 0.5, deep + 0.5), sheet)
+    disc: Field = np.maximum(ellipse(point[0], point[1], wide + 0.5, deep + 0.5), sheet)
+    return disc
 
 
 def _typical(size: VertebraSize, point: Point, thoracic: bool) -> Field:
@@ -92,7 +105,7 @@ def _arch(size: VertebraSize, folded: Point) -> Field:
     pedicle = capsule(folded, (0.75 * wide, 0.55 * deep, 1.0), (wide + 5.5, deep + 3.0, 0.5), 2.7, tall=1.25)
     centre = (wide + 7.0, deep + 4.5)
     sheared = (x, y, z + np.float32(FACET_SLOPE) * (y - np.float32(centre[1])))
-    pillar = box(sheared, (centre[0], centre[1], 0.0), (5.2, 5.6, 0.5 * size.pitch - 0.9), 2.0)
+    pillar = box(sheared, (centre[0], centre[1], 0.0), (5.4, 5.8, 0.5 * size.pitch - 0.9), 3.2)
     lamina = capsule(
         folded, (wide + 6.0, deep + 8.5, -1.0), (1.0, deep + 17.5, -3.5), 2.3, tall=min(2.4, 0.32 * size.tall)
     )
@@ -137,9 +150,10 @@ def _axis(size: VertebraSize, point: Point) -> Field:
     body = _body(size, folded, uncinate=0.0)
     dens = capsule(folded, (0.0, -0.5, base - 3.0), (0.0, 0.5, base + 15.0), 5.2, 4.6)
     shoulder = capsule(folded, (5.0, 0.0, 4.0), (wide + 8.0, 1.5, 3.0), 4.8, 4.2, tall=1.2)
+    shoulder = join(shoulder, ellipsoid(folded, (wide + 5.5, 2.0, 5.5), (7.2, 8.8, 5.0)), 2.0)
     centre = (wide + 7.0, deep + 4.0)
     sheared = (x, y, z + 5.0 + np.float32(FACET_SLOPE) * (y - np.float32(centre[1])))
-    pillar = box(sheared, (centre[0], centre[1], 0.0), (5.0, 5.2, 4.6), 2.0)
+    pillar = box(sheared, (centre[0], centre[1], 0.0), (5.2, 5.6, 5.2), 3.0)
     pars = capsule(folded, (wide + 6.0, 3.0, 2.0), (wide + 7.0, deep + 3.0, -4.0), 3.9)
     lamina = capsule(folded, (wide + 6.0, deep + 8.0, -3.0), (1.0, deep + 17.5, -2.5), 2.7, tall=2.3)
     process = capsule(folded, (wide + 7.0, 2.0, -1.0), (size.transverse - 3.0, 5.0, -3.0), 3.0, 2.4)
