@@ -86,7 +86,7 @@ def evaluate(inputs: EvaluationInputs, settings: EvaluationSettings, code: str) 
             " classifiers were trained with"
         )
     ensemble = ensemble_of(predictions)
-    quarantine = read_csv(inputs.quarantine, (STUDY, "code"), "the rule collect_quarantine")
+    quarantine = read_csv(inputs.quarantine, ("study", "code"), "the rule collect_quarantine")
     folds = read_csv(inputs.folds, (STUDY, "fold"), "the rule make_folds")
     grades = read_grades(inputs.grades) if inputs.grades else {}
     return {
@@ -94,7 +94,10 @@ def evaluate(inputs: EvaluationInputs, settings: EvaluationSettings, code: str) 
         "segmentation": segmentation_scores(inputs.segmentation),
         "classification": _classification(ensemble, predictions, truth, settings.seed),
         "averaging": _averaging(inputs.averaging),
-        "quarantine": {"n": len(quarantine), "by_code": dict(sorted(Counter(quarantine["code"]).items()))},
+        "quarantine": {
+            "n": quarantine["study"].nunique(),
+            "by_code": dict(sorted(Counter(quarantine["code"]).items())),
+        },
         "per_grade": grade_scores(ensemble, truth, grades) if grades else {},
         "notes": _notes(folds, ensemble),
         "provenance": {"inputs": _digests(inputs), "config": {"seed": settings.seed}, "code": code},
@@ -142,7 +145,7 @@ def _averaging(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(paths):
         facts = read_json(path)
-        kept = {key: facts[key] for key in ("best_single", "averaged", "epochs", "greedy") if key in facts}
+        kept = {key: facts[key] for key in ("best_single", "averaged", "greedy", "published") if key in facts}
         found.setdefault(path.parent.parent.name, {})[path.parent.name] = kept
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from spine_models.evaluation.competition import Floats
 from spine_models.evaluation.scores import area_under_curve, rounded
-from spine_models.evaluation.tables import read_csv
+from spine_models.evaluation.tables import STUDY, read_csv
 from spine_models.levels import LEVELS
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ SPECIFICITY = 0.9
 
 def read_grades(path: Path) -> dict[tuple[str, str], str]:
     """Read a phantom's table of fractures: (study, level) to grade; levels without a fracture are left out."""
-    frame = read_csv(path, ("study", "level", "grade"), "the rule generate_phantom")
-    rows = frame.dropna(subset=["grade"]).itertuples(index=False)
-    found = {(str(row.study), str(row.level)): str(row.grade) for row in rows}
-    return {key: grade for key, grade in found.items() if grade not in ("", "none")}
+    columns = (STUDY, "level", "grade")
+    frame = read_csv(path, columns, "the rule generate_phantom")
+    graded = frame.dropna(subset=["grade"])
+    return {(study, level): grade for study, level, grade in zip(*(graded[name] for name in columns), strict=True)}
 
 
 def grade_scores(

@@ -29,6 +29,10 @@ def oof_table(truth: pd.DataFrame, variant: str, fold: int, seed: int, strength:
     return table[list(OOF_COLUMNS)]
 
 
+def _grade(position: int) -> str:
+    return "obvious" if position % 2 else "subtle"
+
+
 @pytest.fixture
 def inputs(tmp_path: Path) -> EvaluationInputs:
     truth = labels()
@@ -42,7 +46,10 @@ def inputs(tmp_path: Path) -> EvaluationInputs:
         folder.mkdir(parents=True)
         table = oof_table(truth.iloc[fold::4], variant, fold, seed=fold + 10 * (variant == "ip"))
         table.to_csv(folder / "oof.csv", index=False, float_format="%.6f")
-        write_json(folder / "averaging.json", {"best_single": 0.4, "averaged": 0.39, "epochs": [3, 4], "greedy": False})
+        write_json(
+            folder / "averaging.json",
+            {"best_single": 0.4, "averaged": 0.39, "epochs": [3, 4], "greedy": None, "published": "averaged"},
+        )
         oof.append(folder / "oof.csv")
         averaging.append(folder / "averaging.json")
     segmentation = []
@@ -52,13 +59,12 @@ def inputs(tmp_path: Path) -> EvaluationInputs:
         per_study = {STUDIES[fold]: {"C1": 0.5 + 0.3 * fold, "C2": 0.7}}
         write_json(path, {"dice_mean": 0.0, "dice_per_class": {}, "n_studies": 1, "per_study": per_study})
         segmentation.append(path)
-    quarantine = pd.DataFrame({STUDY: ["9.1", "9.2"], "code": ["no_image", "no_image"], "reason": ["a", "b"]})
+    quarantine = pd.DataFrame({"study": ["9.1", "9.2"], "stage": "index", "code": "no_images", "reason": ["a", "b"]})
     quarantine.to_csv(tmp_path / "quarantine.csv", index=False)
     grades = [
-        {"study": study, "level": level, "grade": "obvious" if position % 2 else "subtle"}
+        {STUDY: study, "level": level, "grade": _grade(position) if truth.loc[study, level] else None}
         for position, study in enumerate(STUDIES)
         for level in LEVELS
-        if truth.loc[study, level]
     ]
     pd.DataFrame(grades).to_csv(tmp_path / "phantom.csv", index=False)
     return EvaluationInputs(

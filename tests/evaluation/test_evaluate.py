@@ -29,9 +29,9 @@ def test_every_promised_key(inputs):
     assert set(metrics["classification"]["auc"]) == set(TARGETS)
     assert set(metrics["classification"]["per_variant"]) == {"ir", "ip"}
     assert metrics["averaging"]["ir"]["fold1"] == {
-        "best_single": 0.4, "averaged": 0.39, "epochs": [3, 4], "greedy": False
+        "best_single": 0.4, "averaged": 0.39, "greedy": None, "published": "averaged"
     }  # fmt: skip
-    assert metrics["quarantine"] == {"n": 2, "by_code": {"no_image": 2}}
+    assert metrics["quarantine"] == {"n": 2, "by_code": {"no_images": 2}}
     assert metrics["phantom"] is True
     json.dumps(metrics, allow_nan=False)
 
