@@ -26,14 +26,17 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-HEAD_BYTES = 1 << 15
-MAX_FILE_BYTES = 1 << 30
-"""A file, or what a deflated one inflates to, may be no larger: no CT slice is, and few multi-frame objects are."""
+HEAD_BYTES = (1 << 15, 1 << 20)
+"""How much of a file is read in search of its pixel data before all of it is."""
+MAX_READ_BYTES = 1 << 28
+"""What is taken into memory of one file, or of what a deflated one inflates to; a slice of 4096 x 4096 x 4 bytes has
+a quarter of that. Native pixels of larger multi-frame objects are read a frame at a time."""
 
 PIXEL_DATA = 0x7FE00010
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 _PREAMBLE = 128
 _LONG_VRS = frozenset((b"OB", b"OW", b"SQ", b"UN", b"UT", b"OF", b"OD", b"OL", b"OV", b"UC", b"UR", b"SV", b"UV"))
+_UID = re.compile(r"[0-9.]{1,64}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 
@@ -77,17 +80,20 @@ def parse_file(path: Path, tags: Sequence[int], size: int) -> ParsedFile:
 
     Raises:
         NotDicomError: if it is something else.
-        FileTooLargeError: if it is, or inflates to, more than ``MAX_FILE_BYTES``.
+        FileTooLargeError: if it is, or inflates to, more than ``MAX_READ_BYTES``.
         UnreadableFileError: if it is damaged before its pixel data.
     """
     try:
         with path.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-            parsed = parse_bytes(head, tags, complete=size <= len(head))
-            if parsed is None:
-                if size > MAX_FILE_BYTES:
-                    raise FileTooLargeError(f"the file has {size >> 20} MiB")
-                parsed = parse_bytes(head + stream.read(size - len(head)), tags, complete=True)
+            for length in HEAD_BYTES:
+                head = stream.read(length)
+                parsed = parse_bytes(head, tags, complete=len(head) < length)
+                if parsed is not None:
+                    return parsed
+                stream.seek(0)
+            if size > MAX_READ_BYTES:
+                raise FileTooLargeError(f"its header does not end within {MAX_READ_BYTES >> 20} MiB")
+            parsed = parse_bytes(stream.read(MAX_READ_BYTES), tags, complete=True)
     except OSError as error:
         raise UnreadableFileError(f"it cannot be read ({error.strerror})") from None
     assert parsed is not None  # complete=True never returns None
@@ -109,16 +115,36 @@ def parse_bytes(data: bytes, tags: Sequence[int], complete: bool) -> ParsedFile 
     return _parse(data, body, syntax or _syntax_of(implicit, little), (implicit, little), tags, complete)
 
 
-def pixel_stream(path: Path, parsed_syntax: str) -> bytes:
-    """Return the bytes that ``ParsedFile.pixel_offset`` counts in: the file, or its inflated data set."""
-    data = path.read_bytes()
-    if parsed_syntax != DeflatedExplicitVRLittleEndian:
+def read_range(path: Path, syntax: str, start: int, length: int | None) -> bytes:
+    """Read bytes that ``ParsedFile.pixel_offset`` counts: of the file, or of its inflated data set.
+
+    Args:
+        path: the file.
+        syntax: its transfer syntax.
+        start: first byte.
+        length: number of bytes, None for all that follow.
+
+    Raises:
+        FileTooLargeError: if that is more than ``MAX_READ_BYTES``.
+        UnreadableFileError: if the file cannot be read or inflated.
+    """
+    deflated = syntax == DeflatedExplicitVRLittleEndian
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0 if deflated else start)
+            data = stream.read(MAX_READ_BYTES + 1 if deflated or length is None else length)
+    except OSError as error:
+        raise UnreadableFileError(f"it cannot be read ({error.strerror})") from None
+    if len(data) > MAX_READ_BYTES:
+        raise FileTooLargeError(f"its pixels have more than {MAX_READ_BYTES >> 20} MiB")
+    if not deflated:
         return data
-    return inflate(data[_meta(data, _start_of(data))[1] :])
+    inflated = inflate(data[_meta(data, _start_of(data))[1] :])
+    return inflated[start:] if length is None else inflated[start : start + length]
 
 
 def inflate(data: bytes) -> bytes:
-    """Inflate a raw deflate stream (DICOM PS3.5 section A.5), up to ``MAX_FILE_BYTES``.
+    """Inflate a raw deflate stream (DICOM PS3.5 section A.5), up to ``MAX_READ_BYTES``.
 
     Raises:
         FileTooLargeError: if more would come out.
@@ -126,11 +152,11 @@ def inflate(data: bytes) -> bytes:
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        inflated = inflater.decompress(data, MAX_FILE_BYTES)
+        inflated = inflater.decompress(data, MAX_READ_BYTES)
     except zlib.error:
         raise UnreadableFileError("its deflated data set is damaged") from None
     if inflater.unconsumed_tail:
-        raise FileTooLargeError(f"its deflated data set inflates to more than {MAX_FILE_BYTES >> 20} MiB")
+        raise FileTooLargeError(f"its deflated data set inflates to more than {MAX_READ_BYTES >> 20} MiB")
     return inflated
 
 
@@ -171,6 +197,8 @@ def _meta(data: bytes, start: int) -> tuple[str, int]:
         value = data[at + header : at + header + length]
         if element == 0x0010:
             syntax = value.decode("ascii", "replace").strip("\0 ")
+            if syntax and not _UID.fullmatch(syntax):
+                raise UnreadableFileError("its transfer syntax is no UID")
         at += header + length
     return syntax, at
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from spine_models.data.dicom_file import ParsedFile, integer_of, items_of, numbers_of, parse_file, text_of
+from spine_models.data.dicom_file import (
+    FileTooLargeError,
+    ParsedFile,
+    integer_of,
+    items_of,
+    numbers_of,
+    parse_file,
+    text_of,
+)
 from spine_models.data.layout import StudyFile
 
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY = 0x00080008, 0x00080016, 0x00080018, 0x00080060
@@ -107,7 +115,13 @@ def read_headers(folder: Path, file: StudyFile) -> list[SliceHeader]:
     """
     parsed = parse_file(folder / file.name, TAGS, file.size)
     header = _header(file, parsed)
-    return _frames(header, parsed) if items_of(parsed.elements, _PER_FRAME) else [header]
+    groups = items_of(parsed.elements, _PER_FRAME)
+    if len(groups) > MAX_FRAMES or header.frames > MAX_FRAMES:
+        raise FileTooLargeError(f"it claims more than {MAX_FRAMES} frames")
+    if groups:
+        return _frames(header, parsed, groups)
+    # Several frames that share one position are no stack.
+    return [header if header.frames == 1 else replace(header, position=None)]
 
 
 def _header(file: StudyFile, parsed: ParsedFile) -> SliceHeader:
@@ -173,10 +187,9 @@ def _padding(elements: Dataset, little: bool, signed: bool) -> tuple[int, int] |
     return min(value, other), max(value, other)
 
 
-def _frames(header: SliceHeader, parsed: ParsedFile) -> list[SliceHeader]:
+def _frames(header: SliceHeader, parsed: ParsedFile, groups: list[Dataset]) -> list[SliceHeader]:
     """Spread an enhanced object over its frames (DICOM PS3.3 section C.7.6.16, functional groups)."""
     shared = (items_of(parsed.elements, _SHARED) or [Dataset()])[0]
-    groups = items_of(parsed.elements, _PER_FRAME)[:MAX_FRAMES]
     spread = []
     for index, group in enumerate(groups):
         measures = _group(group, shared, _PIXEL_MEASURES)
@@ -192,8 +205,8 @@ def _frames(header: SliceHeader, parsed: ParsedFile) -> list[SliceHeader]:
                 position=_vector(_group(group, shared, _PLANE_POSITION), _POSITION, 3) or header.position,
                 orientation=_vector(_group(group, shared, _PLANE_ORIENTATION), _ORIENTATION, 6) or header.orientation,
                 spacing=_vector(measures, _SPACING, 2) or header.spacing,
-                slope=_first(values, _SLOPE) if _first(values, _SLOPE) is not None else header.slope,
-                intercept=_first(values, _INTERCEPT) if _first(values, _SLOPE) is not None else header.intercept,
+                slope=_first(values, _SLOPE) if values else header.slope,
+                intercept=_first(values, _INTERCEPT) if values else header.intercept,
                 rescale_type=text_of(values, _RESCALE_TYPE).upper() or header.rescale_type,
             )
         )

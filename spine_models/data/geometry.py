@@ -25,7 +25,8 @@ STEP_TOLERANCE = 0.1
 """Part of a step by which a slice may be off the regular grid and still be taken as it is."""
 MAX_GAP_MM = 5.0
 """Gaps up to this, or up to two steps, are bridged by interpolation; a C vertebra is 12 mm tall."""
-SAME_ORIENTATION = 1e-3
+CURVED = 0.01
+"""Difference between direction cosines in a stack from which on it is a curved reformat (half a degree)."""
 _AXIAL = float(np.cos(np.pi / 4))
 _UNIT_TOLERANCE = 0.01
 
@@ -129,6 +130,13 @@ def heights(headers: Sequence[SliceHeader]) -> Floats:
     return heights
 
 
+def lies_regularly(headers: Sequence[SliceHeader]) -> bool:
+    """Say whether the slices lie on a regular grid along their normal, gaps allowed."""
+    if len(headers) < 3:
+        return True
+    return _regular_coordinate(np.sort(heights(headers))) is not None
+
+
 def build_grid(headers: Sequence[SliceHeader]) -> Grid:
     """Order the slices of a stack and lay a regular grid through them.
 
@@ -174,7 +182,7 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
 
 def _is_curved(headers: Sequence[SliceHeader]) -> bool:
     both = np.array([header.orientation for header in headers], dtype=np.float64)
-    return bool(np.abs(both - both[0]).max() > SAME_ORIENTATION * 10)
+    return bool(np.abs(both - both[0]).max() > CURVED)
 
 
 def _distances(points: Floats, normal: Floats | None) -> Floats:
@@ -197,15 +205,26 @@ def _regular_slices(along: Floats) -> tuple[list[GridSlice], Floats, list[str]]:
             RefusalCode.SLICES_MISSING,
             f"a gap of {widest:.1f} mm between slices that are {step:.2f} mm apart: find the missing files",
         )
-    counts = np.maximum(np.rint(steps / step), 1)
-    if np.all(np.abs(steps / step - counts) <= STEP_TOLERANCE):
-        coordinate = np.concatenate([[0.0], np.cumsum(counts)])
+    coordinate = _regular_coordinate(along)
+    if coordinate is not None:
         missing = int(coordinate[-1]) + 1 - len(along)
         notes = [f"{missing} missing slices interpolated between their neighbours"] if missing else []
         return _blend(coordinate), coordinate, notes
     coordinate = along / step
     note = f"irregular steps ({steps.min():.3f} to {widest:.3f} mm): interpolated to steps of {step:.3f} mm"
     return _blend(coordinate), coordinate, [note]
+
+
+def _regular_coordinate(along: Floats) -> Floats | None:
+    """Return each slice's whole number of steps from the first, None if the slices do not lie on a regular grid."""
+    steps = np.diff(along)
+    step = float(np.median(steps))
+    if step <= 0:
+        return None
+    coordinate = np.concatenate([[0.0], np.cumsum(np.maximum(np.rint(steps / step), 1))])
+    start, fitted = _line(coordinate, along)
+    deviation = float(np.abs(along - start - coordinate * fitted).max())
+    return coordinate if deviation <= STEP_TOLERANCE * step else None
 
 
 def _blend(coordinate: Floats) -> list[GridSlice]:
@@ -224,7 +243,7 @@ def _blend(coordinate: Floats) -> list[GridSlice]:
 
 
 def _line(coordinate: Floats, points: Floats) -> tuple[Floats, Floats]:
-    """Least-squares line through the positions: the point at coordinate 0 and the vector of one step."""
+    """Least-squares line through points (n,) or (n, 3): the point at coordinate 0 and the vector of one step."""
     mean = coordinate.mean()
     offset = coordinate - mean
     step: Floats = offset @ (points - points.mean(axis=0)) / (offset @ offset)

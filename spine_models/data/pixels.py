@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pydicom.uid import (
 )
 
 from spine_models.data.codestream import codestream_facts
-from spine_models.data.dicom_file import MAX_FILE_BYTES, UnreadableFileError, pixel_stream
+from spine_models.data.dicom_file import UnreadableFileError, read_range
 from spine_models.data.dicom_headers import SliceHeader
 from spine_models.data.quarantine import RefusalCode, StudyRefused
 from spine_models.levels import AIR_HU
@@ -48,7 +49,13 @@ _LOSSLESS = frozenset(
 _JPEG_FAMILY = "1.2.840.10008.1.2.4."
 _INT16 = np.iinfo(np.int16)
 
-Stored = NDArray[np.int64]
+
+@dataclass(frozen=True)
+class _Stored:
+    """Stored values of a slice, (rows, columns), sign-extended, and which of them are padding."""
+
+    values: NDArray[np.integer]
+    padded: NDArray[np.bool_] | None
 
 
 def is_lossy(header: SliceHeader) -> bool:
@@ -66,8 +73,8 @@ def check_claims(header: SliceHeader) -> None:
         raise StudyRefused(
             RefusalCode.TOO_LARGE, f"a slice claims {header.rows} x {header.columns} pixels; {MAX_SIDE} is the limit"
         )
-    if header.float_pixels or header.bits_allocated not in (8, 16, 32):
-        kind = "floating-point" if header.float_pixels else f"{header.bits_allocated}-bit"
+    if header.float_pixels or header.pixel_offset is None or header.bits_allocated not in (8, 16, 32):
+        kind = "floating-point" if header.pixel_offset is None else f"{header.bits_allocated}-bit"
         raise StudyRefused(RefusalCode.PIXELS_UNSUPPORTED, f"{kind} pixels: CT has integers of 8, 16 or 32 bits")
     if not (0 < header.bits_stored <= header.bits_allocated and header.bits_stored - 1 <= header.high_bit):
         raise StudyRefused(
@@ -93,59 +100,63 @@ def read_hounsfield(folder: Path, header: SliceHeader) -> NDArray[np.int16]:
         StudyRefused: ``pixels_damaged`` or ``pixels_unsupported``; or as ``check_claims``.
     """
     check_claims(header)
+    path = folder / header.name
     try:
-        stream = pixel_stream(folder / header.name, header.transfer_syntax)
-    except (OSError, UnreadableFileError) as error:
+        stored = _native(path, header) if header.transfer_syntax in _NATIVE else _encapsulated(path, header)
+    except UnreadableFileError as error:
         raise StudyRefused(RefusalCode.PIXELS_DAMAGED, f"a slice cannot be read again: {error}") from None
-    return to_hounsfield(stored_values(stream, header), header)
-
-
-def to_hounsfield(stored: NDArray[np.integer], header: SliceHeader) -> NDArray[np.int16]:
-    """Apply rescale and padding to stored values of any integer type; see ``read_hounsfield``."""
     slope, intercept = float(header.slope or 1.0), float(header.intercept or 0.0)
-    scaled = stored.astype(np.float64)
+    scaled = stored.values.astype(np.float64)
     scaled *= slope
     scaled += intercept
     np.rint(scaled, out=scaled)
     hounsfield = np.clip(scaled, _INT16.min, _INT16.max).astype(np.int16)
-    if header.padding is not None:
-        low, high = header.padding
-        hounsfield[(stored >= low) & (stored <= high)] = AIR_HU
+    if stored.padded is not None:
+        hounsfield[stored.padded] = AIR_HU
     return hounsfield
 
 
-def stored_values(stream: bytes, header: SliceHeader) -> NDArray[np.integer]:
-    """Return the stored values of one slice, (rows, columns), sign-extended from the bits that are stored."""
-    if header.pixel_offset is None:
-        raise StudyRefused(RefusalCode.PIXELS_DAMAGED, "a slice has no pixels")
-    if header.transfer_syntax in _NATIVE:
-        return _native(stream, header)
-    return _encapsulated(stream, header)
-
-
-def _native(stream: bytes, header: SliceHeader) -> NDArray[np.integer]:
+def _native(path: Path, header: SliceHeader) -> _Stored:
     size = header.bits_allocated // 8
     count = header.rows * header.columns
-    start = (header.pixel_offset or 0) + header.frame * count * size
-    data = stream[start : start + count * size]
-    if len(data) < count * size or header.pixel_length < (header.frame + 1) * count * size:
-        raise StudyRefused(
-            RefusalCode.PIXELS_DAMAGED,
-            f"a slice has fewer pixels than its {header.rows} x {header.columns} x {size} bytes",
-        )
-    if size == 1 and not header.little_endian and header.pixel_vr == "OW":
-        data = _swapped(stream, header, count)
-    values = np.frombuffer(data, f"{'<' if header.little_endian else '>'}u{size}").reshape(header.rows, header.columns)
-    return _from_bits(values, header.high_bit + 1 - header.bits_stored, header.bits_stored, header.signed)
+    start = header.frame * count * size
+    if header.pixel_length < start + count * size:
+        raise _too_short(header)
+    swapped = size == 1 and not header.little_endian and header.pixel_vr == "OW"
+    begin = start - start % 2 if swapped else start
+    length = count * size + (start - begin) + (count % 2 if swapped else 0)
+    data = read_range(path, header.transfer_syntax, (header.pixel_offset or 0) + begin, length)
+    if swapped:  # 8-bit pixels in big-endian 16-bit words
+        data = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").tobytes()
+    data = data[start - begin :][: count * size]
+    if len(data) < count * size:
+        raise _too_short(header)
+    kind = np.dtype(f"{'<' if header.little_endian else '>'}u{size}")
+    values = np.frombuffer(data, kind).reshape(header.rows, header.columns)
+    cut = _from_bits(values, header.high_bit + 1 - header.bits_stored, header.bits_stored, header.signed)
+    return _Stored(cut, _padded(values, cut, header))
 
 
-def _swapped(stream: bytes, header: SliceHeader, count: int) -> bytes:
-    """Undo the byte order of 16-bit words that hold 8-bit pixels (big endian, VR OW)."""
-    begin = header.pixel_offset or 0
-    start = begin + header.frame * count
-    even = start - (start - begin) % 2
-    words = np.frombuffer(stream[even : even + (count + 3) // 2 * 2], ">u2")
-    return words.astype("<u2").tobytes()[start - even :][:count]
+def _too_short(header: SliceHeader) -> StudyRefused:
+    size = header.bits_allocated // 8
+    return StudyRefused(
+        RefusalCode.PIXELS_DAMAGED, f"a slice is shorter than its {header.rows} x {header.columns} x {size} bytes"
+    )
+
+
+def _padded(
+    patterns: NDArray[np.unsignedinteger], values: NDArray[np.integer], header: SliceHeader
+) -> NDArray[np.bool_] | None:
+    """Return which values are padding; a padding value that needs more bits than are stored is looked for in all."""
+    if header.padding is None:
+        return None
+    low, high = header.padding
+    bits = header.bits_stored
+    lowest, highest = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if header.signed else (0, (1 << bits) - 1)
+    if low < lowest or high > highest:
+        values = _from_bits(patterns, 0, patterns.dtype.itemsize * 8, header.signed)
+    padded: NDArray[np.bool_] = (values >= low) & (values <= high)
+    return padded
 
 
 def _from_bits(values: NDArray[np.unsignedinteger], shift: int, bits: int, signed: bool) -> NDArray[np.integer]:
@@ -160,7 +171,7 @@ def _from_bits(values: NDArray[np.unsignedinteger], shift: int, bits: int, signe
     return cut
 
 
-def _encapsulated(stream: bytes, header: SliceHeader) -> NDArray[np.integer]:
+def _encapsulated(path: Path, header: SliceHeader) -> _Stored:
     try:
         decoder = get_decoder(UID(header.transfer_syntax))
     except NotImplementedError:
@@ -171,7 +182,7 @@ def _encapsulated(stream: bytes, header: SliceHeader) -> NDArray[np.integer]:
         raise StudyRefused(
             RefusalCode.PIXELS_UNSUPPORTED, f"no decoder for transfer syntax {header.transfer_syntax} is installed"
         )
-    encapsulated = stream[header.pixel_offset :]
+    encapsulated = read_range(path, header.transfer_syntax, header.pixel_offset or 0, None)
     precision = _checked_precision(encapsulated, header)
     try:
         with warnings.catch_warnings():
@@ -186,7 +197,8 @@ def _encapsulated(stream: bytes, header: SliceHeader) -> NDArray[np.integer]:
             RefusalCode.PIXELS_DAMAGED, "the compressed pixels of a slice have another size than it says"
         )
     patterns = decoded.view(f"u{decoded.dtype.itemsize}")
-    return _from_bits(patterns, 0, _bits_in_use(patterns, precision, header), header.signed)
+    values = _from_bits(patterns, 0, _bits_in_use(patterns, precision, header), header.signed)
+    return _Stored(values, _padded(patterns, values, header))
 
 
 def _decoder_options(header: SliceHeader) -> dict[str, Any]:
@@ -212,7 +224,7 @@ def _checked_precision(encapsulated: bytes, header: SliceHeader) -> int:
         frame = get_frame(encapsulated, header.frame, number_of_frames=header.frames)
     except Exception:  # pydicom raises many kinds on damaged bytes
         raise StudyRefused(RefusalCode.PIXELS_DAMAGED, "the compressed pixels of a slice are cut off") from None
-    if len(frame) > MAX_FILE_BYTES or not header.transfer_syntax.startswith(_JPEG_FAMILY):
+    if not header.transfer_syntax.startswith(_JPEG_FAMILY):
         raise StudyRefused(RefusalCode.PIXELS_UNSUPPORTED, "the pixels are compressed as a film, not as slices")
     facts = codestream_facts(frame)
     if facts is None:

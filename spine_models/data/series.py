@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from spine_models.data.dicom_file import FileTooLargeError, NotDicomError, UnreadableFileError
 from spine_models.data.dicom_headers import SliceHeader, read_headers
-from spine_models.data.geometry import SAME_POSITION_MM, geometry_problem, heights, is_axial
+from spine_models.data.geometry import geometry_problem, is_axial
 from spine_models.data.layout import StudyFile
+from spine_models.data.passes import identity, repeats_of, split_passes, taken_order
 from spine_models.data.quarantine import RefusalCode, StudyRefused
 
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
@@ -25,6 +24,9 @@ _SCREEN_TYPES = frozenset(("SCREEN SAVE", "SCREENSAVE", "DOSE", "DOSE INFO", "DO
 _PROJECTION_TYPES = frozenset(("PROJECTION IMAGE", "MIP", "MINIP", "MAXIMUM_IP", "MINIMUM_IP"))
 _NOT_HU = frozenset(("OD", "MGML", "Z_EFF", "ED", "EDW", "HGML", "PCT"))  # DICOM PS3.3 C.11.1.1.2
 _TURN_DEGREES = 10.0
+"""Largest turn from one slice to the next within a stack."""
+_SAME_SPACING = 1e-3
+"""Relative difference of pixel spacings that are the same."""
 
 
 @dataclass(frozen=True)
@@ -108,19 +110,17 @@ def select(headers: Sequence[SliceHeader], aside: Sequence[LeftOut]) -> Selectio
     axial = [stack for stack in stacks if is_axial(stack)]
     if not axial:
         raise StudyRefused(RefusalCode.NOT_AXIAL, "no stack of slices lies within 45 degrees of the axial plane")
-    passes = [split for stack in axial for split in _passes(stack)]
+    passes = [split for stack in axial for split in split_passes(stack)]
     best = min(passes, key=_preference)
     if len(best) < 2:
         raise StudyRefused(RefusalCode.TOO_FEW_SLICES, "the folder holds one axial slice, which is no volume")
-    repeats = _repeats(best, axial)
+    repeats = repeats_of(best, axial)
     used = {(header.name, header.frame) for header in best}
-    rest = [LeftOut(h.name, "not axial" if not is_axial([h]) else "other series") for h in placed if _id(h) not in used]
+    rest = [
+        LeftOut(h.name, "not axial" if not is_axial([h]) else "other series") for h in placed if identity(h) not in used
+    ]
     left_out = sorted({*aside, *unplaced, *rest}, key=lambda item: (item.name, item.why))
     return Selection(best, repeats, left_out, _notes(best, left_out, repeats))
-
-
-def _id(header: SliceHeader) -> tuple[str, int]:
-    return header.name, header.frame
 
 
 def _nothing_left(aside: Sequence[LeftOut]) -> StudyRefused:
@@ -150,120 +150,45 @@ def _placed(headers: Sequence[SliceHeader]) -> tuple[list[SliceHeader], list[Lef
 def _by_series(headers: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
     groups: dict[tuple[object, ...], list[SliceHeader]] = defaultdict(list)
     for header in headers:
-        spacing = tuple(round(value, 4) for value in header.spacing or ())
-        key = (header.study_uid, header.patient_id, header.series_uid, header.frame_of_reference)
-        groups[(*key, header.rows, header.columns, spacing)].append(header)
+        whose = (header.study_uid, header.patient_id, header.series_uid, header.frame_of_reference)
+        groups[(*whose, header.rows, header.columns)].append(header)
     return list(groups.values())
 
 
 def _by_orientation(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
-    """Split a series where the orientation jumps; a curved reformat, which turns slowly, stays together."""
+    """Split a series where orientation or spacing jump; a curved reformat, which turns slowly, stays together."""
     stacks: list[list[SliceHeader]] = []
-    last: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
-    nearest = float(np.cos(np.radians(_TURN_DEGREES)))
-    for header in sorted(headers, key=_taken_order):
-        axes = np.array(header.orientation, dtype=np.float64).reshape(2, 3)
-        for index, previous in enumerate(last):
-            if min((axes * previous).sum(axis=1)) >= nearest:
-                stacks[index].append(header)
-                last[index] = axes
-                break
-        else:
+    for header in sorted(headers, key=taken_order):
+        stack = next((stack for stack in stacks if _continues(stack[-1], header)), None)
+        if stack is None:
             stacks.append([header])
-            last.append(axes)
+        else:
+            stack.append(header)
     return stacks
 
 
-def _taken_order(header: SliceHeader) -> tuple[float, list[tuple[int, str]], int]:
-    """Order of acquisition as far as numbers and names tell: used to tell passes apart, never to order slices."""
-    instance = float("inf") if header.instance is None else header.instance
-    parts = [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", header.name) if part]
-    return instance, parts, header.frame
-
-
-def _passes(stack: list[SliceHeader]) -> list[list[SliceHeader]]:
-    """Split a stack that holds positions twice into passes, each position once in the first of them."""
-    positions = len(set(_position_ids(stack)))
-    if positions == len(stack):
-        return [stack]
-    for separate in _SEPARATIONS:
-        groups: dict[object, list[SliceHeader]] = defaultdict(list)
-        for header, label in zip(stack, separate(stack), strict=True):
-            groups[label].append(header)
-        whole = max(len(group) for group in groups.values()) == positions
-        if whole and all(len(set(_position_ids(group))) == len(group) for group in groups.values()):
-            return list(groups.values())
-    raise AssertionError("ranks always separate")
-
-
-def _position_ids(stack: Sequence[SliceHeader]) -> list[int]:
-    """Number the positions of a stack: slices closer than the tolerance along the normal have the same number."""
-    along = heights(stack)
-    order = np.argsort(along, kind="stable")
-    numbers = np.concatenate([[0], np.cumsum(np.diff(along[order]) > SAME_POSITION_MM)])
-    ids = np.empty(len(stack), dtype=np.int64)
-    ids[order] = numbers
-    return [int(value) for value in ids]
-
-
-def _runs(stack: Sequence[SliceHeader]) -> list[object]:
-    """Number the runs in which positions go one way as the instance numbers rise."""
-    along = heights(stack)
-    order = sorted(range(len(stack)), key=lambda i: _taken_order(stack[i]))
-    labels: list[object] = [0] * len(stack)
-    run, direction = 0, 0.0
-    for before, after in pairwise(order):
-        step = float(np.sign(np.round((along[after] - along[before]) / SAME_POSITION_MM)))
-        if step == 0 or direction not in (0.0, step):
-            run, direction = run + 1, 0.0
-        else:
-            direction = step
-        labels[after] = run
-    return labels
-
-
-def _ranks(stack: Sequence[SliceHeader]) -> list[object]:
-    """Number the slices at each position in the order in which they were taken."""
-    ids = _position_ids(stack)
-    seen: Counter[int] = Counter()
-    labels: list[object] = [0] * len(stack)
-    for index in sorted(range(len(stack)), key=lambda i: _taken_order(stack[i])):
-        labels[index] = seen[ids[index]]
-        seen[ids[index]] += 1
-    return labels
-
-
-_SEPARATIONS: tuple[Callable[[Sequence[SliceHeader]], list[object]], ...] = (
-    lambda stack: [header.acquisition for header in stack],
-    lambda stack: [header.kernel for header in stack],
-    lambda stack: [header.image_type for header in stack],
-    _runs,
-    _ranks,
-)
+def _continues(before: SliceHeader, header: SliceHeader) -> bool:
+    if before.orientation == header.orientation and before.spacing == header.spacing:
+        return True
+    axes = np.array([before.orientation, header.orientation], dtype=np.float64).reshape(2, 2, 3)
+    spacing = np.array([before.spacing, header.spacing], dtype=np.float64)
+    turned = (axes[0] * axes[1]).sum(axis=1).min() < np.cos(np.radians(_TURN_DEGREES))
+    return not turned and bool(np.ptp(np.log(spacing), axis=0).max() <= _SAME_SPACING)
 
 
 def _preference(stack: Sequence[SliceHeader]) -> tuple[object, ...]:
     """Most slices first; ties by series number, first instance number, UIDs, positions and names."""
-    first = min(stack, key=_taken_order)
+    first = min(stack, key=taken_order)
     number = float("inf") if first.series_number is None else first.series_number
     return (
         -len(stack),
         number,
-        _taken_order(first)[0],
+        taken_order(first)[0],
         first.series_uid,
         first.sop_instance,
         first.position,
         first.name,
     )
-
-
-def _repeats(best: Sequence[SliceHeader], stacks: Iterable[list[SliceHeader]]) -> list[tuple[int, SliceHeader]]:
-    used = {_id(header): index for index, header in enumerate(best)}
-    stack = next(stack for stack in stacks if _id(best[0]) in {_id(header) for header in stack})
-    ids = _position_ids(stack)
-    twin = {number: used[_id(header)] for header, number in zip(stack, ids, strict=True) if _id(header) in used}
-    pairs = zip(stack, ids, strict=True)
-    return [(twin[number], header) for header, number in pairs if _id(header) not in used and number in twin]
 
 
 def _notes(

@@ -123,8 +123,6 @@ def open_study(folder: Path, root: Path, settings: VolumeSettings) -> StudySourc
     """
     files = layout.list_files(folder, root, settings.allow_symlinks)
     headers, aside = series.read_folder(folder, files)
-    for header in headers:
-        check_claims(header) if header.rows * header.columns > MAX_VOXELS else None
     selection = series.select(headers, aside)
     return StudySource(folder, files, selection, build_grid(selection.headers))
 
