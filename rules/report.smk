@@ -3,7 +3,8 @@ rule report:
         metrics=out("evaluation/metrics.json"),
         quarantine=out("index/quarantine.csv"),
         histories=[*segmentation_folds("history.csv"), *classifiers("history.csv")],
-        averaging=classifiers("averaging.json"),
+        half=shards("volumes_half/{shard}.json"),
+        masks=shards("masks/{shard}.json"),
         oof=classifiers("oof.csv"),
         train=dataset_file("train.csv"),
         bundle=out("bundle/bundle.json"),
@@ -23,5 +24,6 @@ rule report:
         code=code_of("report"),
     shell:
         "python -m workflow_scripts.report --code {params.code} --metrics {input.metrics:q}"
-        " --quarantine {input.quarantine:q} --histories {input.histories:q} --averaging {input.averaging:q}"
-        " --oof {input.oof:q} --train-csv {input.train:q} --bundle {input.bundle:q} --out {output:q} > {log:q} 2>&1"
+        " --quarantine {input.quarantine:q} --histories {input.histories:q} --half {input.half:q}"
+        " --masks {input.masks:q} --oof {input.oof:q} --train-csv {input.train:q} --bundle {input.bundle:q}"
+        " --out {output:q} > {log:q} 2>&1"
