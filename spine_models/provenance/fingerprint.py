@@ -17,7 +17,7 @@ PACKAGE = "spine_models"
 PRESENTATIONAL = frozenset({"spine_models.errors"})
 """Modules that only say something to a person: a change in them changes no result, so it must not retrain a model."""
 
-READ_FILES: dict[str, tuple[str, ...]] = {}
+READ_FILES: dict[str, tuple[str, ...]] = {"spine_models.report.rendering": ("report/*.j2", "report/*.css")}
 """Files that are no Python, by the module that reads them, as patterns relative to the package's folder."""
 
 
