@@ -45,6 +45,7 @@ def adjust_momentum(module: nn.Module, accumulation: int) -> None:
 def synchronise(module: M) -> M:
     """Replace, in place, each batch norm in ``module`` that is in training by one with statistics of all processes.
 
+    For processes on the CPU; on GPUs PyTorch's own ``SyncBatchNorm.convert_sync_batchnorm`` does it faster.
     Frozen ones (in evaluation) stay as they are. Names of parameters and buffers do not change.
     """
     for parent in list(module.modules()):
@@ -54,11 +55,11 @@ def synchronise(module: M) -> M:
     return module
 
 
-class SynchronisedBatchNorm(nn.SyncBatchNorm):
-    """PyTorch's synchronised batch norm, which also works on the CPU.
+class SynchronisedBatchNorm(nn.BatchNorm3d):
+    """The formulas of PyTorch's synchronised batch norm on differentiable all-reduces, for the CPU.
 
-    On a GPU it is PyTorch's own. PyTorch refuses the CPU; there the same formulas run on differentiable
-    all-reduces, so that two processes of a test compute what two GPUs do.
+    PyTorch's own, and ``DistributedDataParallel`` with it, refuse the CPU; with this one two processes of a test
+    compute what two GPUs do.
     """
 
     @classmethod
@@ -72,7 +73,7 @@ class SynchronisedBatchNorm(nn.SyncBatchNorm):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Normalise (N, C, ...) by the statistics of all processes in training, by the running ones otherwise."""
         spread = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-        if input.is_cuda or not (self.training and spread):
+        if not (self.training and spread):
             return super().forward(input)
         shape = (1, -1, *[1] * (input.ndim - 2))
         over = [axis for axis in range(input.ndim) if axis != 1]

@@ -104,10 +104,10 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     batches = EpochBatches(len(samples), plan, place.rank, settings.seed)
     torch.manual_seed(settings.seed)
     module = task.module(plan, recipe.epochs * batches.steps)
-    if compute.processes > 1:
-        synchronise(module.network)
     if compute.kind == "cpu":
         module.arrange_network()
+        if compute.processes > 1:
+            synchronise(module.network)
     # Every process drops other features.
     torch.manual_seed(settings.seed * 1009 + place.rank + 1)
     best = BestEpochs(folder / "epochs", settings.keep_best, settings.provenance)
@@ -141,6 +141,8 @@ def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: 
     return pl.Trainer(
         accelerator="gpu" if compute.kind == "cuda" else "cpu",
         devices=compute.processes,
+        # PyTorch's own for GPUs; on the CPU ``fit`` has synchronised the network already.
+        sync_batchnorm=compute.kind == "cuda" and compute.processes > 1,
         strategy=_strategy(compute, precision_plugin(recipe.precision, compute.kind)),
         max_epochs=recipe.epochs,
         accumulate_grad_batches=plan.accumulation,
@@ -184,7 +186,7 @@ def _strategy(compute: Compute, precision: Precision) -> Strategy:
         precision_plugin=precision,
         # Synchronised batch norm keeps buffers equal; a broadcast in the forward pass would wait for processes that
         # have fewer held-out studies.
-        broadcast_buffers=False,
+        forward_sync_buffers=False,
     )
 
 
@@ -199,5 +201,7 @@ def _quieten() -> None:
     for text in (".*does not have many workers.*", ".*is not resumable.*", ".*smaller than the logging interval.*"):
         warnings.filterwarnings("ignore", text)
     warnings.filterwarnings("ignore", module="pytorch_lightning.utilities._pytree")
+    warnings.filterwarnings("ignore", ".*torch.distributed.nn.functional.all_reduce is deprecated.*")
+    warnings.filterwarnings("ignore", ".*Grad strides do not match bucket view strides.*")
     warnings.filterwarnings("ignore", ".*lr_scheduler.step.*before.*optimizer.step.*")
     warnings.filterwarnings("ignore", ".*Found .* module.* in eval mode.*")

@@ -51,10 +51,10 @@ class SegmentationModule(StageModule):
         self.activation_maxima = ActivationMaxima([*network.decoder, network.last])
 
     def losses(self, image: torch.Tensor, target: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """Return the losses of images (N, Z, Y, X) and labels (N, Z, Y, X).
+        """Return the losses of images (N, 1, Z, Y, X) and labels (N, Z, Y, X).
 
-        Every 50 steps, and at the start of every epoch, the largest activation of the decoder is taken along, so that a person sees an overflow of
-        half precision (65504 in fp16) coming.
+        Every 50 steps, and at the start of every epoch, the largest activation of the decoder is taken along, so
+        that a person sees an overflow of half precision (65504 in fp16) coming.
         """
         steps_per_epoch = self.steps // self.recipe.epochs
         if self.global_step % steps_per_epoch % _LOOK_EVERY_STEPS == 0:

@@ -1,0 +1,117 @@
+"""Trainings on a tiny data set, and processes that are killed for real."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from spine_models.data.crops import CropSettings
+from spine_models.training.batching import BatchPlan
+from spine_models.training.classification import ClassificationInputs, ClassificationTask
+from spine_models.training.devices import Compute
+from spine_models.training.job import Job
+from spine_models.training.loaders import EpochBatches
+from spine_models.training.recipe import classification_recipe, segmentation_recipe
+from spine_models.training.segmentation import SegmentationInputs, SegmentationTask
+from tests.training import tiny
+
+ONE = Compute("cpu", 1, 1)
+TWO = Compute("cpu", 2, 1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    ONE.apply()
+    yield
+    torch.use_deterministic_algorithms(before[0])
+    torch.set_num_threads(before[1])
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    tiny.write_segmentation_data(root)
+    tiny.write_classification_data(root)
+    return root
+
+
+def segmentation_task(data: Path, fold: int = 0, **changes: Any) -> SegmentationTask:
+    inputs = SegmentationInputs(
+        data / "folds" / "segmentation.csv", [data / "volumes_half" / "0.json"], [data / "labels_half" / "0.json"], None
+    )
+    return SegmentationTask(inputs, fold, segmentation_recipe({**tiny.SEGMENTATION, **changes}))
+
+
+def classification_task(data: Path, variant: str = "ip", **changes: Any) -> ClassificationTask:
+    inputs = ClassificationInputs(
+        data / "folds" / "classification.csv", data / "train.csv", [data / "crops" / "0.json"], None
+    )
+    recipe = classification_recipe({**tiny.CLASSIFICATION, **changes}, variant)
+    return ClassificationTask(inputs, variant, 0, recipe, CropSettings(**tiny.CROPS))
+
+
+def make_job(folder: Path, **changes: Any) -> Job:
+    job = Job("train", {"fold": 0}, 1, 15.0, 2, "code", folder / "state", folder / "out")
+    return replace(job, **changes)
+
+
+def run_in_child(function: Callable[..., Any], *arguments: Any) -> int:
+    """Run ``function`` in a forked process and return its exit code, negative for a signal."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    process.join(60)
+    if process.exitcode is None:
+        process.kill()
+        pytest.fail("the child still ran after a minute")
+    return process.exitcode
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return every file of a result that equal runs share."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if not name.endswith(".run.json")}
+
+
+class Poisoned:
+    """Samples of which the draws in some global steps hold an infinity."""
+
+    def __init__(self, samples: Any, draws: set[tuple[int, int]]) -> None:
+        self._samples, self._draws = samples, draws
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def sample(self, epoch: int, index: int) -> Any:
+        image, target, study = self._samples.sample(epoch, index)
+        if (epoch, index) in self._draws:
+            image[..., 0, 0] = float("inf")
+        return image, target, study
+
+
+@dataclass(frozen=True)
+class PoisonedTask(ClassificationTask):
+    """The first sample of each of ``steps`` (counted from 0 through all epochs) is infinite."""
+
+    steps: tuple[int, ...] = ()
+
+    def samples(self, seed: int) -> Any:
+        samples = super().samples(seed)
+        batches = EpochBatches(len(samples), BatchPlan(self.recipe.global_batch, 1, 1), 0, seed)
+        draws = {
+            (step // batches.steps, int(batches.order(step // batches.steps)[step % batches.steps][0]))
+            for step in self.steps
+        }
+        return Poisoned(samples, draws)

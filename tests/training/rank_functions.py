@@ -1,0 +1,62 @@
+"""What the processes of ``test_ranks`` do; apart from it, so that they import little."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from spine_models.errors import UserError
+from spine_models.training.devices import Compute
+from spine_models.training.ranks import Place, run_ranks
+
+TWO = Compute("cpu", 2, 1)
+
+
+def join(place: Place) -> None:
+    distributed.init_process_group("gloo", rank=place.rank, world_size=place.compute.processes)
+
+
+def add(place: Place, folder: Path) -> None:
+    join(place)
+    total = torch.tensor([place.rank + 1.0])
+    distributed.all_reduce(total)
+    (folder / f"{place.rank}.txt").write_text(f"{total.item()} {os.getpid()} {torch.get_num_threads()}")
+
+
+def fail(place: Place, how: str) -> None:
+    join(place)
+    if place.rank == 1:
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise UserError("the study 1.2.3 is damaged") if how == "user" else ValueError("a defect of ours")
+    # The other one waits for a partner that never comes.
+    distributed.all_reduce(torch.zeros(1))
+
+
+def hang(place: Place, folder: Path) -> None:
+    (folder / f"{place.rank}.pid").write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def hang_in_two(folder: Path) -> None:
+    run_ranks(hang, TWO, folder)
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition, seconds: float = 30.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(condition())

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from spine_models.errors import UserError
+from spine_models.training.batching import plan_batches
+from spine_models.training.loaders import EpochBatches, training_loader, validation_loader
+
+
+class Echo:
+    """Samples that say which draw they are."""
+
+    def __len__(self):
+        return 23
+
+    def sample(self, epoch, index):
+        return np.array([epoch, index], np.float32), np.zeros(1, np.float32), f"study-{index}"
+
+
+def keys(processes, rank, *, epoch=0, start=0, seed=7):
+    batches = EpochBatches(23, plan_batches("segmentation", 8, 2, processes), rank, seed)
+    batches.start_at(epoch, start)
+    return list(batches)
+
+
+def test_every_draw_comes_at_most_once_and_whole_global_batches_alone():
+    flat = [key for rank in range(2) for batch in keys(2, rank) for key in batch]
+    assert len(flat) == 16 and len(set(flat)) == 16
+
+
+def test_a_step_sees_the_same_samples_on_any_number_of_processes():
+    alone = keys(1, 0)
+    for processes in (2, 4):
+        parts = [keys(processes, rank) for rank in range(processes)]
+        together = list(itertools.chain.from_iterable(zip(*parts, strict=True)))
+        assert together == alone
+
+
+def test_the_order_follows_from_seed_and_epoch():
+    assert keys(1, 0) == keys(1, 0)
+    assert [k[1] for b in keys(1, 0) for k in b] != [k[1] for b in keys(1, 0, epoch=1) for k in b]
+    assert keys(1, 0) != keys(1, 0, seed=8)
+
+
+def test_it_starts_in_the_middle_of_an_epoch_and_then_at_the_start_of_the_next():
+    batches = EpochBatches(23, plan_batches("segmentation", 8, 2, 1), 0, 7)
+    batches.start_at(3, 1)
+    batches.set_epoch(3)
+    assert list(batches) == keys(1, 0, epoch=3)[4:]
+    batches.set_epoch(4)
+    assert list(batches) == keys(1, 0, epoch=4)
+    assert len(batches) == 8
+
+
+def test_fewer_draws_than_a_global_batch_are_refused():
+    with pytest.raises(UserError, match="draws_per_study"):
+        EpochBatches(7, plan_batches("segmentation", 8, 2, 1), 0, 7)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_samples_arrive_in_order_with_and_without_workers(workers):
+    batches = EpochBatches(23, plan_batches("segmentation", 8, 2, 1), 0, 7)
+    batches.start_at(2, 1)
+    loader = training_loader(Echo(), batches, workers, pin=False)
+    for epoch in (2, 3):
+        batches.set_epoch(epoch)
+        got = [[tuple(int(v) for v in row) for row in images] for images, _, _ in loader]
+        assert got == keys(1, 0, epoch=epoch)[4 if epoch == 2 else 0 :]
+
+
+@pytest.mark.parametrize(("studies", "processes"), [(5, 2), (1, 2), (6, 4)])
+def test_every_held_out_study_is_in_exactly_one_process(studies, processes):
+    names = [f"study-{number}" for number in range(studies)]
+    shares = [list(validation_loader(names, rank, processes, 0)) for rank in range(processes)]
+    assert sorted(itertools.chain.from_iterable(shares)) == names
