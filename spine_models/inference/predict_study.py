@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spine_models.data.crops import CropSettings, spine_crop, validation_windows
 from spine_models.data.identity import Identity, IdentitySettings
-from spine_models.data.volumes import THICK_SPACING_MM, StudySource, StudyVolume, VolumeSettings, decode_study
+from spine_models.data.volumes import StudySource, StudyVolume, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR
 from spine_models.inference.bundle import Bundle
@@ -21,6 +21,9 @@ from spine_models.inference.classify import ClassifySettings, CropClassifier
 from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.settings import settings_from
+
+WIDEST_SPACING_MM = 3.0
+"""Slices are not thinned out beyond this (own choice): a vertebral body of the neck is about 12 mm high."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,13 @@ class StudyPredictor:
 def volume_settings_for(bundle: Bundle, source: StudySource, allow_symlinks: bool) -> VolumeSettings:
     """Choose how a study is read: as the networks' training data was, unless its slices are too thick for that.
 
-    The bundle's ``z_step`` is lowered until slices are no further apart than ``THICK_SPACING_MM`` (or 1 is
+    The bundle's ``z_step`` is lowered until slices are no further apart than ``WIDEST_SPACING_MM`` (or 1 is
     reached): dropping every second slice of a thick series would leave too little of a vertebra.
     """
     step = int(bundle.settings["z_step"])
     spacing = source.grid.spacing[0]
-    if spacing * step > THICK_SPACING_MM:
-        step = max(1, math.floor(THICK_SPACING_MM / spacing))
+    if spacing * step > WIDEST_SPACING_MM:
+        step = max(1, math.floor(WIDEST_SPACING_MM / spacing))
     return VolumeSettings(step, int(bundle.settings["half_size"]), allow_symlinks)
 
 
@@ -119,21 +122,17 @@ def _step_notes(source: StudySource, used: VolumeSettings, bundle: Bundle) -> li
         return []
     spacing = source.grid.spacing[0]
     return [
-        f"slices are {spacing:.2f} mm apart: every {_ordinal(used.z_step)} one was used,"
-        f" where the networks learnt from every {_ordinal(int(bundle.settings['z_step']))}"
+        f"slices are {spacing:.2f} mm apart: z_step {used.z_step} was used, where the networks learnt with"
+        f" {bundle.settings['z_step']}"
     ]
-
-
-def _ordinal(number: int) -> str:
-    return {1: "single", 2: "second", 3: "third"}.get(number, f"{number}th")
 
 
 def _mask_notes(identity: Identity, predicted: bool) -> list[str]:
     """Say in sentences which levels the prediction knows nothing or little of."""
     missing = [level for level in LEVELS if identity.levels[level] == "missing"]
     notes = []
-    if not predicted:
-        notes.append("no cervical vertebra was found: the probabilities are the training prior, not this study's")
-    elif missing:
+    if not predicted and identity.boxes:
+        notes.append("no vertebra is large enough: the probabilities are the training prior, not this study's")
+    if predicted and missing:
         notes.append(f"not visible: {', '.join(missing)}; their probabilities come from crops of other levels")
     return notes + [flag.sentence for flag in identity.flags]

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
+from spine_models.data.phantom.dataset import generate_dataset
+from spine_models.data.phantom.settings import PhantomSettings
 from spine_models.evaluation.tables import STUDY
 from spine_models.inference.bundle import ExportSettings, export_bundle
 from spine_models.levels import TARGETS
@@ -60,3 +62,12 @@ def bundle_folder(tmp_path, networks, train_csv) -> Path:
     out = tmp_path / "bundle" / "bundle.json"
     export_bundle(out, networks["segmentation"], networks["classification"], train_csv, SETTINGS, code="code")
     return out.parent
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory) -> Path:
+    """Two small test studies as DICOM files, and ``test.csv``."""
+    out = tmp_path_factory.mktemp("data") / "phantom"
+    settings = PhantomSettings(studies=1, segmented=0, test_studies=2, defective=0, matrix=64, slice_mm=2.5)
+    generate_dataset(out, settings, seed=3)
+    return out

@@ -1,0 +1,42 @@
+"""``python -m spine_models.predict``: the way without Snakemake."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _run(*arguments, cwd):
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "spine_models.predict", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_every_row_of_the_table_is_answered_and_the_page_is_there(phantom, bundle_folder, tmp_path):
+    out = tmp_path / "out"
+    done = _run(
+        "--bundle", bundle_folder, "--studies", phantom / "test_images", "--out", out,
+        "--test-csv", phantom / "test.csv", "--device", "cpu", "--threads", 1, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "1/2 " in done.stderr
+    with (phantom / "test.csv").open() as asked, (out / "submission.csv").open() as answered:
+        wanted = [row["row_id"] for row in csv.DictReader(asked)]
+        assert [row["row_id"] for row in csv.DictReader(answered)] == wanted
+    page = (out / "index.html").read_text()
+    for picture in out.glob("studies/*.png"):
+        assert f'src="studies/{picture.name}"' in page
+
+
+@pytest.mark.parametrize("missing", ["bundle", "studies"])
+def test_a_mistake_is_one_sentence(phantom, bundle_folder, tmp_path, missing):
+    paths = {"bundle": bundle_folder, "studies": phantom / "test_images"} | {missing: tmp_path / "nowhere"}
+    done = _run("--bundle", paths["bundle"], "--studies", paths["studies"], "--out", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr

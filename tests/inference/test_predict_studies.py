@@ -1,0 +1,135 @@
+"""New studies through the whole chain: DICOM, mask, crops, classifiers, files."""
+
+import json
+import shutil
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+import torch
+
+from spine_models.data.volumes import VolumeSettings, open_study, read_study
+from spine_models.inference.bundle import load_bundle
+from spine_models.inference.predict_studies import PredictSettings, predict_studies
+from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
+from spine_models.inference.study_folders import folders_to_predict
+from spine_models.levels import TARGETS
+from spine_models.provenance.manifest import read_manifest
+from spine_models.provenance.records import read_record
+
+SETTINGS = PredictSettings(shards=1, allow_symlinks=False, math_threads=1, device="cpu")
+
+
+def _predict(studies, bundle, out, code="code"):
+    said = []
+    predict_studies(
+        folders_to_predict(studies), bundle, out, SETTINGS, gpus=0, code=code, progress=lambda *a: said.append(a)
+    )
+    return read_manifest(out), said
+
+
+@pytest.fixture
+def studies(phantom, tmp_path):
+    folder = tmp_path / "studies"
+    shutil.copytree(phantom / "test_images", folder)
+    return folder
+
+
+def test_studies_are_predicted_and_one_that_cannot_be_is_refused(studies, bundle_folder, tmp_path):
+    names = sorted(path.name for path in studies.iterdir())
+    (studies / "Doe Jane").mkdir()
+    (studies / "Doe Jane" / "letter.txt").write_text("no image")
+    manifest, said = _predict(studies, bundle_folder, tmp_path / "out" / "0.json")
+    assert sorted(manifest.studies) == names
+    (refused,) = manifest.refused.items()
+    assert refused[1]["code"] == "no_images"
+    assert [number for number, _, _ in said] == [1, 2, 3]
+    written = {path.name for path in (tmp_path / "out" / "0").iterdir() if not path.name.startswith(".")}
+    kinds = (".json", "_mask.nii.gz", "_sagittal.png", "_axial.png")
+    assert written == {f"{name}{kind}" for name in names for kind in kinds}
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert b"Doe" not in everything
+
+
+def test_facts_are_those_of_the_steps_done_one_by_one(studies, bundle_folder, tmp_path):
+    manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
+    study = min(manifest.studies)
+    facts = read_record(manifest.record_path(study)).facts
+    bundle = load_bundle(bundle_folder)
+    source = open_study(studies / study, studies, VolumeSettings())
+    settings = volume_settings_for(bundle, source, False)
+    again = StudyPredictor(bundle, torch.device("cpu")).predict(source, settings)
+    assert facts["probabilities"] == again.facts["probabilities"]
+    assert set(facts["models"]) == {"ir-0", "ip-0"}
+    mean = np.mean(list(facts["models"].values()), axis=0)
+    np.testing.assert_allclose([facts["probabilities"][target] for target in TARGETS], mean)
+    image = nibabel.load(manifest.record_path(study).parent / f"{study}_mask.nii.gz")
+    np.testing.assert_array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), again.mask[:, :, : image.shape[0]])
+    half = read_study(studies / study, settings).facts["half_affine_lps"]
+    corner = np.array(half) @ [0, 0, 0, 1]
+    np.testing.assert_allclose(image.affine[:3, 3], corner[:3] * [-1, -1, 1], atol=1e-4)
+
+
+def test_a_second_run_finds_its_results_and_a_new_bundle_or_code_does_not(studies, bundle_folder, tmp_path):
+    out = tmp_path / "0.json"
+    first, _ = _predict(studies, bundle_folder, out)
+    mark = {path: path.stat().st_mtime_ns for path in (tmp_path / "0").iterdir() if path.suffix == ".png"}
+    second, said = _predict(studies, bundle_folder, out)
+    assert all("already predicted" in sentence for _, _, sentence in said)
+    assert mark == {path: path.stat().st_mtime_ns for path in mark}
+    assert first.studies == second.studies
+    _, said = _predict(studies, bundle_folder, out, code="other")
+    assert not any("already" in sentence for _, _, sentence in said)
+
+
+def test_what_belongs_to_no_study_any_more_is_removed(studies, bundle_folder, tmp_path):
+    _predict(studies, bundle_folder, tmp_path / "0.json")
+    gone = min(studies.iterdir())
+    shutil.rmtree(gone)
+    manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
+    assert gone.name not in manifest.studies
+    assert not list((tmp_path / "0").glob(f"{gone.name}*"))
+
+
+def test_a_study_in_two_folders_is_predicted_once(studies, bundle_folder, tmp_path):
+    first = min(studies.iterdir())
+    shutil.copytree(first, studies / "9.9.9")
+    manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
+    assert first.name in manifest.studies
+    assert manifest.refused["9.9.9"]["code"] == "duplicate_study"
+
+
+def test_thick_slices_are_not_thinned_out_and_a_note_says_so(studies, bundle_folder):
+    # The phantom's slices are about 2.5 mm apart; the bundle's z_step of 2 would leave 5 mm.
+    bundle = load_bundle(bundle_folder)
+    source = open_study(min(studies.iterdir()), studies, VolumeSettings())
+    settings = volume_settings_for(bundle, source, False)
+    assert settings.z_step == 1
+    notes = StudyPredictor(bundle, torch.device("cpu")).predict(source, settings).facts["notes"]
+    assert any("z_step 1 was used, where the networks learnt with 2" in note for note in notes)
+
+
+def test_without_a_vertebra_the_prior_is_the_prediction(studies, bundle_folder):
+    bundle = load_bundle(bundle_folder)
+    predictor = StudyPredictor(bundle, torch.device("cpu"))
+    # A segmentation network that sees nothing but background.
+    head = predictor._segmentation[0].head
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(torch.tensor([1.0] + [0.0] * 7))
+    source = open_study(min(studies.iterdir()), studies, VolumeSettings())
+    prediction = predictor.predict(source, volume_settings_for(bundle, source, False))
+    assert prediction.facts["probabilities"] == bundle.prior
+    assert prediction.facts["source"] == "prior"
+    assert any("prior" in note for note in prediction.facts["notes"])
+    json.dumps(prediction.facts, allow_nan=False)
+
+
+def test_a_study_without_uid_is_called_by_its_content(studies, bundle_folder, tmp_path):
+    for path in min(studies.iterdir()).iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.StudyInstanceUID = ""
+        dataset.save_as(path)
+    manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
+    assert any(study.startswith("study-") for study in manifest.studies)

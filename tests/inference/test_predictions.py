@@ -1,0 +1,94 @@
+"""Tables of a prediction: every study and every row is answered."""
+
+import csv
+
+import pytest
+
+from spine_models.errors import UserError
+from spine_models.inference.predictions import (
+    PREDICTION_TYPES,
+    collect,
+    write_predictions,
+    write_submission,
+)
+from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.manifest import write_manifest
+from spine_models.provenance.records import write_record
+
+PRIOR = dict.fromkeys(TARGETS, 0.05)
+
+
+def _facts(value, source="crops", folder_uid=None):
+    return {
+        "probabilities": dict.fromkeys(TARGETS, value),
+        "source": source,
+        "levels": dict.fromkeys(LEVELS, "visible") | {"C7": "missing"},
+        "notes": ["not visible: C7"],
+        "folder_uid": folder_uid,
+    }
+
+
+@pytest.fixture
+def manifests(tmp_path):
+    """Two shards: 1.2 (folder 9.9), 1.3 without a vertebra; 1.1 and a refused folder."""
+    write_record(tmp_path / "0" / "1.2.json", "k", {}, _facts(0.7, folder_uid="9.9"))
+    write_record(tmp_path / "0" / "1.3.json", "k", {}, _facts(0.05, source="prior"))
+    write_record(tmp_path / "1" / "1.1.json", "k", {}, _facts(1 / 3))
+    write_manifest(tmp_path / "0.json", {"1.2": "d", "1.3": "d"}, {})
+    write_manifest(tmp_path / "1.json", {"1.1": "d"}, {"4.4": {"code": "no_ct", "reason": "no CT slice"}})
+    return [tmp_path / "1.json", tmp_path / "0.json"]
+
+
+def _read(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_without_a_table_every_study_is_answered(manifests, tmp_path):
+    studies = collect(manifests, PRIOR, None)
+    assert [(row.study, row.status) for row in studies] == [
+        ("1.1", "predicted"), ("1.2", "predicted"), ("1.3", "prior"), ("4.4", "refused")
+    ]  # fmt: skip
+    write_submission(tmp_path / "submission.csv", studies, None)
+    rows = _read(tmp_path / "submission.csv")
+    assert [row["row_id"] for row in rows[:8]] == [f"1.1_{kind}" for kind in PREDICTION_TYPES]
+    assert len(rows) == 32
+    assert rows[0]["fractured"] == "0.333333"
+    assert {row["fractured"] for row in rows[24:]} == {"0.050000"}
+
+
+def test_rows_of_the_table_in_its_order_and_no_row_without_an_answer(manifests, tmp_path):
+    test = tmp_path / "test.csv"
+    asked = [("9.9", "C1"), ("7.7", "patient_overall"), ("4.4", "C2"), ("1.1", "C7")]
+    lines = [f"{study}_{kind},{study},{kind}" for study, kind in asked]
+    test.write_text("\n".join(["row_id,StudyInstanceUID,prediction_type", *lines]) + "\n")
+    studies = collect(manifests, PRIOR, test)
+    # 9.9 is the folder of study 1.2; 7.7 is nowhere; the study that nobody asked for comes last.
+    assert [(row.study, row.status) for row in studies] == [
+        ("1.2", "predicted"), ("7.7", "missing"), ("4.4", "refused"), ("1.1", "predicted"), ("1.3", "prior")
+    ]  # fmt: skip
+    write_submission(tmp_path / "submission.csv", studies, test)
+    assert (tmp_path / "submission.csv").read_text() == (
+        "row_id,fractured\n9.9_C1,0.700000\n7.7_patient_overall,0.050000\n4.4_C2,0.050000\n1.1_C7,0.333333\n"
+    )
+
+
+def test_predictions_table(manifests, tmp_path):
+    write_predictions(tmp_path / "predictions.csv", collect(manifests, PRIOR, None))
+    rows = {row["StudyInstanceUID"]: row for row in _read(tmp_path / "predictions.csv")}
+    assert rows["1.2"]["levels_visible"] == "C1 C2 C3 C4 C5 C6"
+    assert rows["1.2"]["notes"] == "not visible: C7"
+    assert (rows["4.4"]["status"], rows["4.4"]["code"], rows["4.4"]["notes"]) == ("refused", "no_ct", "no CT slice")
+    assert rows["4.4"]["C1"] == "0.050000"
+
+
+def test_a_strange_table_is_a_sentence(manifests, tmp_path):
+    test = tmp_path / "test.csv"
+    test.write_text("row_id,StudyInstanceUID,prediction_type\n1.1_T1,1.1,T1\n")
+    with pytest.raises(UserError, match=r"asks in row 1\.1_T1 for 'T1'"):
+        collect(manifests, PRIOR, test)
+    test.write_text("row_id,study\n1,2\n")
+    with pytest.raises(UserError, match="no column StudyInstanceUID"):
+        collect(manifests, PRIOR, test)
+    with pytest.raises(UserError, match="missing or no CSV"):
+        collect(manifests, PRIOR, tmp_path / "nowhere.csv")
