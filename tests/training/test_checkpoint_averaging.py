@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from spine_models.data.crops import CropSettings
+from spine_models.errors import UserError
+from spine_models.models.weights import load_model, load_state
+from spine_models.training.best_epochs import Epoch
+from spine_models.training.checkpoint_averaging import (
+    AveragingInputs,
+    AveragingSettings,
+    average_checkpoints,
+    greedy_choice,
+)
+from spine_models.training.job import run_job
+from tests.training import tiny
+from tests.training.conftest import ONE, classification_task, files_of, make_job
+
+CROPS = CropSettings(**tiny.CROPS)
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    ONE.apply()
+    folder = tmp_path_factory.mktemp("trained")
+    task = classification_task(data, epochs=3)
+    run_job(make_job(folder, keep_best=3), task, ONE)
+    return AveragingInputs(folder / "out" / "epochs", task.inputs.folds, task.inputs.train_csv, task.inputs.crops)
+
+
+def average(trained, out, count=2, greedy=False):
+    return average_checkpoints(trained, 0, AveragingSettings(count, greedy, CROPS), ONE, code="c", out=out)
+
+
+def test_the_published_weights_are_the_mean_of_the_best(trained, tmp_path):
+    report = average(trained, tmp_path)
+    states = [load_state(trained.epochs / entry["file"])[0] for entry in report["epochs"]]
+    found, description = load_state(tmp_path / "model.safetensors")
+    for name, value in found.items():
+        if value.is_floating_point():
+            expected = np.mean([state[name].double().numpy() for state in states], axis=0)
+            assert value.numpy() == pytest.approx(expected, rel=1e-6, abs=1e-12), name
+        else:
+            assert torch.equal(value, states[0][name]), name
+    assert any("running_var" in name for name in found)
+    assert [entry["epoch"] for entry in description["provenance"]["averaged"]] == [e["epoch"] for e in report["epochs"]]
+    load_model(tmp_path / "model.safetensors")
+
+
+def test_the_table_compares_the_best_single_epoch_with_the_average(trained, tmp_path):
+    report = average(trained, tmp_path)
+    # The same studies, crops and network as in the training's validation.
+    assert report["best_single"] == pytest.approx(report["epochs"][0]["metric"], abs=1e-6)
+    metrics = [entry["metric"] for entry in report["epochs"]]
+    assert metrics == sorted(metrics) and len(metrics) == 2
+    assert report["published"] == "averaged" and report["greedy"] is None
+    assert all(len(entry["sha256"]) == 64 for entry in report["epochs"])
+
+
+def test_the_average_of_one_is_that_epoch(trained, tmp_path):
+    report = average(trained, tmp_path, count=1)
+    assert report["averaged"] == report["best_single"]
+
+
+def test_the_greedy_choice_is_never_worse_than_the_best(trained, tmp_path):
+    report = average(trained, tmp_path, greedy=True)
+    assert report["greedy"]["loss"] <= report["best_single"]
+    assert report["published"] == "greedy"
+    averaged = load_state(tmp_path / "model.safetensors")[1]["provenance"]["averaged"]
+    assert [one["epoch"] for one in averaged] == [one["epoch"] for one in report["greedy"]["epochs"]]
+
+
+def test_twice_gives_the_same_bytes(trained, tmp_path):
+    average(trained, tmp_path / "a")
+    average(trained, tmp_path / "b")
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+
+
+def test_more_than_are_kept_is_refused(trained, tmp_path):
+    with pytest.raises(UserError, match="keeps 3 epochs and 5 are to be averaged"):
+        average(trained, tmp_path, count=5)
+
+
+def test_a_checkpoint_joins_only_when_it_helps():
+    one = Epoch(0, 0.0, "", "", {})
+    epochs = [replace(one, epoch=number) for number in range(4)]
+    losses = {(0,): 0.5, (0, 1): 0.6, (0, 2): 0.4, (0, 2, 3): 0.4}
+    chosen, loss = greedy_choice(epochs, lambda some: losses[tuple(epoch.epoch for epoch in some)])
+    assert [epoch.epoch for epoch in chosen] == [0, 2] and loss == 0.4
