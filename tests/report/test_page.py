@@ -1,0 +1,142 @@
+"""The report: complete, self-contained, and nothing from outside gets into its markup."""
+
+import dataclasses
+import itertools
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from spine_models.provenance.files import read_json, write_json
+from spine_models.report.page import report_page
+from tests.report.conftest import HOSTILE
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+VOID = {"meta", "img", "br", "path", "use", "link"}
+
+
+class Page(HTMLParser):
+    """Collects what the tests look at."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.open, self.ids, self.references, self.text = [], [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        named = dict(attributes)
+        self.tags.append((tag, named))
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in named:
+            self.ids.append(named["id"])
+        self.references += [named[name] for name in ("src", "href", "action", "data") if name in named]
+        self.references += re.findall(r"url\(([^)]*)\)", " ".join(str(value) for value in named.values()))
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def page(run):
+    text = report_page(run, "code")
+    return text, Page(text)
+
+
+def test_nothing_is_fetched_and_nothing_runs(page):
+    text, parsed = page
+    assert parsed.open == []
+    assert all(reference.startswith(("#", "data:image/png;base64,")) for reference in parsed.references)
+    names = {tag for tag, _ in parsed.tags}
+    assert not names & {"script", "iframe", "object", "embed", "link", "base", "form"}
+    assert not [name for _, named in parsed.tags for name in named if name.startswith("on")]
+    assert "@import" not in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_text_from_outside_is_text(page):
+    text, parsed = page
+    assert "<script" not in text
+    assert parsed.text.count(HOSTILE) >= 3
+
+
+def test_identifiers_are_unique_and_links_inside_lead_somewhere(page):
+    _, parsed = page
+    assert len(parsed.ids) == len(set(parsed.ids))
+    inside = [reference[1:].rstrip('"') for reference in parsed.references if reference.startswith("#")]
+    assert inside
+    assert set(inside) <= set(parsed.ids)
+
+
+def test_accessible_names(page):
+    _, parsed = page
+    assert ("html", {"lang": "en"}) in parsed.tags
+    assert all(named.get("alt") for tag, named in parsed.tags if tag == "img")
+    assert all("scope" in named for tag, named in parsed.tags if tag == "th")
+    headings = [int(tag[1]) for tag, _ in parsed.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert headings[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
+
+
+def test_it_says_what_the_figures_are(page, run):
+    _, parsed = page
+    metrics = read_json(run.metrics)
+    words = re.sub(r"\s+", " ", parsed.text)
+    assert "These are phantom results" in words
+    assert "not a medical device" in words
+    assert "chosen and judged on the very fold" in words
+    assert f"{metrics['classification']['competition_loss']:.3f}" in words
+    assert f"{metrics['classification']['prior_loss']:.3f}" in words
+    assert f"{metrics['segmentation']['dice_mean']:.3f}" in words
+    assert "12 of 24 studies have no out-of-fold prediction" in words
+    for variant in ("ir", "ip"):
+        assert variant in metrics["averaging"]
+    assert words.count("0.4000") == 3
+    assert len([tag for tag, _ in parsed.tags if tag == "svg"]) == 7
+    assert words.count("Best predicted") == 2
+    assert all(version in words for version in ("torch", "mmaction2", "d" * 64))
+
+
+def test_real_data_is_not_called_phantom(run):
+    metrics = read_json(run.metrics) | {"phantom": False, "per_grade": {}}
+    write_json(run.metrics, metrics)
+    words = Page(report_page(run, "code")).text
+    assert "hantom" not in words.replace("phantom.csv", "")
+
+
+def test_figures_that_are_not_defined_and_missing_parts(run):
+    metrics = read_json(run.metrics)
+    metrics["classification"]["auc"] = dict.fromkeys(metrics["classification"]["auc"])
+    metrics["segmentation"] |= {
+        "dice_mean": None,
+        "dice_per_class": dict.fromkeys(metrics["segmentation"]["dice_per_class"]),
+    }
+    metrics["segmentation"]["n_studies"] = 0
+    write_json(run.metrics, metrics)
+    words = Page(report_page(dataclasses.replace(run, half=[], masks=[], histories=[]), "code")).text
+    assert "networks of another bundle" in words
+    assert "No masks and volumes were given" in words
+
+
+def test_the_same_run_gives_the_same_page(run, tmp_path):
+    for name in ("a.html", "b.html"):
+        command = [sys.executable, str(REPOSITORY / "workflow_scripts/report.py"), "--code", "code"]
+        command += ["--metrics", run.metrics, "--quarantine", run.quarantine, "--histories", *run.histories]
+        command += ["--oof", *run.oof, "--train-csv", run.train_csv, "--bundle", run.bundle]
+        command += ["--half", *run.half, "--masks", *run.masks, "--out", tmp_path / name]
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+        subprocess.run([str(part) for part in command], check=True, env=environment)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()

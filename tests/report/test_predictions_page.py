@@ -1,0 +1,50 @@
+"""The page of predicted studies."""
+
+from pathlib import Path
+
+from spine_models.inference.predictions import MISSING, PREDICTED, REFUSED, PredictedStudy
+from spine_models.levels import LEVELS, TARGETS
+from spine_models.report.predictions_page import predictions_page
+from tests.report.conftest import HOSTILE
+from tests.report.test_page import Page
+
+
+def _page(*studies, phantom=False):
+    text = predictions_page(studies, Path("out"), phantom=phantom, bundle_digest="b" * 64)
+    return text, Page(text)
+
+
+def _study(name, status, **more):
+    return PredictedStudy(name, dict.fromkeys(TARGETS, 0.25), status, **more)
+
+
+def test_studies_with_pictures_relative_to_the_page():
+    files = {kind: Path("out/0") / f"1 2#_{kind}.png" for kind in ("sagittal", "axial", "mask")}
+    levels = dict.fromkeys(LEVELS, "visible") | {"C7": "missing"}
+    text, parsed = _page(_study("1.2", PREDICTED, files=files, levels=levels))
+    sources = [named["src"] for tag, named in parsed.tags if tag == "img"]
+    assert sources == ["0/1%202%23_sagittal.png", "0/1%202%23_axial.png"]
+    assert "0.25†" in parsed.text
+    assert parsed.text.count("†") == 1
+    assert parsed.open == []
+    assert "http" not in text
+
+
+def test_text_from_outside_is_text():
+    hostile = _study(HOSTILE, REFUSED, code=HOSTILE, notes=(HOSTILE,) * 6)
+    text, parsed = _page(hostile)
+    assert "<script" not in text
+    assert parsed.text.count(HOSTILE) == 8
+
+
+def test_every_status_is_explained():
+    _, parsed = _page(_study("1.2", REFUSED), _study("1.3", MISSING), phantom=True)
+    assert "refused: prior" in parsed.text
+    assert "no such folder: prior" in parsed.text
+    assert "learnt from phantoms" in parsed.text
+    assert "not a medical device" in parsed.text
+
+
+def test_no_study_at_all():
+    _, parsed = _page()
+    assert "0 studies" in parsed.text
