@@ -35,6 +35,10 @@ def _grade(position: int) -> str:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> EvaluationInputs:
+    return write_inputs(tmp_path)
+
+
+def write_inputs(tmp_path: Path) -> EvaluationInputs:
     truth = labels()
     truth.rename_axis(STUDY).to_csv(tmp_path / "train.csv")
     folds = pd.DataFrame({STUDY: STUDIES, "group": STUDIES, "fold": [index % 4 for index in range(len(STUDIES))]})

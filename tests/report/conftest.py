@@ -12,9 +12,7 @@ from spine_models.provenance.files import write_json
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
 from spine_models.report.contents import ReportInputs
-from tests.evaluation.conftest import STUDIES, inputs
-
-__all__ = ["inputs"]
+from tests.evaluation.conftest import STUDIES, write_inputs
 
 HOSTILE = '<script>alert("x")</script>&"\''
 
@@ -26,8 +24,13 @@ def volumes(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def run(inputs, volumes, tmp_path) -> ReportInputs:
+def run(volumes, tmp_path) -> ReportInputs:
     """A run of phantoms; texts that come from outside hold markup."""
+    return write_run(tmp_path, volumes)
+
+
+def write_run(tmp_path: Path, volumes: tuple[Path, Path]) -> ReportInputs:
+    inputs = write_inputs(tmp_path)
     write_json(tmp_path / "metrics.json", evaluate(inputs, EvaluationSettings(seed=1), "code"))
     with inputs.quarantine.open("a", newline="") as stream:
         csv.writer(stream).writerow([HOSTILE, "index", "no_ct", HOSTILE])

@@ -13,7 +13,7 @@ import pytest
 
 from spine_models.provenance.files import read_json, write_json
 from spine_models.report.page import report_page
-from tests.report.conftest import HOSTILE
+from tests.report.conftest import HOSTILE, write_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VOID = {"meta", "img", "br", "path", "use", "link"}
@@ -50,9 +50,9 @@ class Page(HTMLParser):
         self.text += data
 
 
-@pytest.fixture
-def page(run):
-    text = report_page(run, "code")
+@pytest.fixture(scope="module")
+def page(volumes, tmp_path_factory):
+    text = report_page(write_run(tmp_path_factory.mktemp("run"), volumes), "code")
     return text, Page(text)
 
 
@@ -91,8 +91,8 @@ def test_accessible_names(page):
     assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
 
 
-def test_it_says_what_the_figures_are(page, run):
-    _, parsed = page
+def test_it_says_what_the_figures_are(run):
+    parsed = Page(report_page(run, "code"))
     metrics = read_json(run.metrics)
     words = re.sub(r"\s+", " ", parsed.text)
     assert "These are phantom results" in words
