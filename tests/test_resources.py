@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spine_models.errors import UserError
+from spine_models.resources import needs, read_configuration, table
+
+PRESETS = Path(__file__).resolve().parents[1] / "presets"
+
+
+def found(preset: str):
+    return {need.name: need for need in needs(read_configuration([PRESETS / preset]))}
+
+
+def test_the_laptop_preset_keeps_the_global_batch_and_fits_16_gb():
+    laptop, original = found("laptop-16g.yaml"), found("original-4x48g.yaml")
+    for name, need in laptop.items():
+        assert need.gpu_gib < 15.0, name
+        # The published set-up is known to run on 48 GB: the estimate may be off by a few per cent.
+        assert original[name].gpu_gib < 50.0, name
+        assert need.batch.global_batch == original[name].batch.global_batch
+
+
+def test_the_steps_are_those_of_the_recipe():
+    need = found("original-4x48g.yaml")["segmentation"]
+    assert need.steps == (87 * 3 // 4) * 64 // 16 * 40
+    assert "| 4 x 4 x 1 |" in table([need])
+
+
+def test_a_missing_preset_is_named():
+    with pytest.raises(UserError, match=r"nowhere.yaml"):
+        read_configuration([Path("nowhere.yaml")])
