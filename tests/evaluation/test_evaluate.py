@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,6 +14,7 @@ from spine_models.evaluation.competition import competition_loss, prior_loss
 from spine_models.evaluation.evaluate import EvaluationSettings, evaluate
 from spine_models.evaluation.tables import STUDY, read_truth
 from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.files import write_json
 from tests.evaluation.conftest import STUDIES, labels
 
 SETTINGS = EvaluationSettings(seed=7)
@@ -104,16 +104,15 @@ def test_mistakes_are_sentences(inputs):
         evaluate(dataclasses.replace(inputs, quarantine=Path("nowhere.csv")), SETTINGS, "")
 
 
-def test_script_writes_the_same_bytes_twice(inputs, tmp_path):
-    first, second = tmp_path / "a.json", tmp_path / "b.json"
-    for out in (first, second):
-        command = [sys.executable, str(REPOSITORY / "workflow_scripts/evaluate.py"), "--config", '{"seed": 7}']
-        command += ["--code", "code", "--train-csv", str(inputs.train_csv), "--folds", str(inputs.folds), "--oof"]
-        command += [*map(str, inputs.oof), "--segmentation", *map(str, inputs.segmentation), "--averaging"]
-        command += [*map(str, inputs.averaging), "--quarantine", str(inputs.quarantine)]
-        command += ["--grades", str(inputs.grades), "--out", str(out)]
-        subprocess.run(command, check=True, cwd=tmp_path, env={"PYTHONPATH": str(REPOSITORY)})
-    assert first.read_bytes() == second.read_bytes()
-    written = json.loads(first.read_text())
-    assert written["provenance"]["inputs"]["classification/ip/fold0/oof.csv"]
-    np.testing.assert_equal(written, json.loads(json.dumps(evaluate(inputs, SETTINGS, "code"))))
+def test_the_script_writes_the_same_bytes_in_another_process(inputs, tmp_path):
+    out = tmp_path / "metrics.json"
+    command = [sys.executable, str(REPOSITORY / "workflow_scripts/evaluate.py"), "--config", '{"seed": 7}']
+    command += ["--code", "code", "--train-csv", str(inputs.train_csv), "--folds", str(inputs.folds), "--oof"]
+    command += [*map(str, inputs.oof), "--segmentation", *map(str, inputs.segmentation), "--averaging"]
+    command += [*map(str, inputs.averaging), "--quarantine", str(inputs.quarantine)]
+    command += ["--grades", str(inputs.grades), "--out", str(out)]
+    subprocess.run(command, check=True, cwd=tmp_path, env={"PYTHONPATH": str(REPOSITORY)})
+    metrics = evaluate(inputs, SETTINGS, "code")
+    assert metrics["provenance"]["inputs"]["classification/ip/fold0/oof.csv"]
+    write_json(tmp_path / "here.json", metrics)
+    assert out.read_bytes() == (tmp_path / "here.json").read_bytes()

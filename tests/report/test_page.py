@@ -131,12 +131,11 @@ def test_figures_that_are_not_defined_and_missing_parts(run):
     assert "No masks and volumes were given" in words
 
 
-def test_the_same_run_gives_the_same_page(run, tmp_path):
-    for name in ("a.html", "b.html"):
-        command = [sys.executable, str(REPOSITORY / "workflow_scripts/report.py"), "--code", "code"]
-        command += ["--metrics", run.metrics, "--quarantine", run.quarantine, "--histories", *run.histories]
-        command += ["--oof", *run.oof, "--train-csv", run.train_csv, "--bundle", run.bundle]
-        command += ["--half", *run.half, "--masks", *run.masks, "--out", tmp_path / name]
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-        subprocess.run([str(part) for part in command], check=True, env=environment)
-    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+def test_the_script_gives_the_same_page_in_another_process(run, tmp_path):
+    command = [sys.executable, str(REPOSITORY / "workflow_scripts/report.py"), "--code", "code"]
+    command += ["--metrics", run.metrics, "--quarantine", run.quarantine, "--histories", *run.histories]
+    command += ["--oof", *run.oof, "--train-csv", run.train_csv, "--bundle", run.bundle]
+    command += ["--half", *run.half, "--masks", *run.masks, "--out", tmp_path / "page.html"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([str(part) for part in command], check=True, env=environment)
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == report_page(run, "code")
