@@ -52,15 +52,15 @@ class VertebraSize:
 
 ADULT: dict[str, VertebraSize] = {
     "C1": VertebraSize(17.0, 9.0, 8.5, 19.0, 0.0, 0.0, 37.0),
-    "C2": VertebraSize(8.6, 7.6, 9.0, 20.0, 17.0, 0.45, 25.0),
-    "C3": VertebraSize(8.6, 7.6, 6.9, 18.0, 13.0, 0.50, 23.0),
-    "C4": VertebraSize(8.8, 7.7, 6.8, 18.0, 13.0, 0.50, 23.5),
-    "C5": VertebraSize(9.2, 7.8, 6.8, 18.0, 15.0, 0.50, 24.5),
-    "C6": VertebraSize(9.8, 8.0, 6.9, 18.5, 21.0, 0.45, 26.0),
-    "C7": VertebraSize(10.8, 8.3, 7.5, 20.0, 28.0, 0.40, 30.0),
-    "T1": VertebraSize(12.5, 8.6, 8.2, 21.5, 29.0, 0.50, 34.0),
-    "T2": VertebraSize(12.0, 9.0, 8.8, 22.5, 28.0, 0.75, 31.0),
-    "T3": VertebraSize(11.8, 9.4, 9.2, 22.5, 28.0, 0.85, 30.0),
+    "C2": VertebraSize(8.6, 7.6, 9.0, 20.0, 17.0, 0.50, 25.0),
+    "C3": VertebraSize(8.6, 7.6, 6.9, 18.0, 15.0, 0.85, 23.0),
+    "C4": VertebraSize(8.8, 7.7, 6.8, 18.0, 15.0, 0.95, 23.5),
+    "C5": VertebraSize(9.2, 7.8, 6.8, 18.0, 17.0, 0.98, 24.5),
+    "C6": VertebraSize(9.8, 8.0, 6.9, 18.5, 21.0, 0.92, 26.0),
+    "C7": VertebraSize(10.8, 8.3, 7.5, 20.0, 28.0, 0.85, 30.0),
+    "T1": VertebraSize(12.5, 8.6, 8.2, 21.5, 29.0, 0.90, 34.0),
+    "T2": VertebraSize(12.0, 9.0, 8.8, 22.5, 28.0, 1.00, 31.0),
+    "T3": VertebraSize(11.8, 9.4, 9.2, 22.5, 28.0, 1.05, 30.0),
 }
 
 
@@ -106,7 +106,7 @@ def draw_patient(rng: np.random.Generator) -> Patient:
     sizes = {level: size.scaled(scale * float(rng.uniform(0.98, 1.02))) for level, size in ADULT.items()}
     inclination = rng.uniform(14, 24)
     lordosis = rng.uniform(6, 34)
-    frames = _bent_spine(sizes, inclination, lordosis, head_turn=rng.uniform(-8, 8), nod=rng.uniform(-5, 5))
+    frames = _bent_spine(sizes, inclination, lordosis, rng)
     pose = rotation(rng.uniform(-4, 4), rng.uniform(-3, 3), rng.uniform(-4, 4))
     centre = rng.uniform((-8, -30, -400), (8, 30, 400))
     posed = {level: Frame(centre + pose @ frame.origin, pose @ frame.axes) for level, frame in frames.items()}
@@ -126,20 +126,24 @@ def rotation(about_x: float, about_y: float, about_z: float) -> Matrix:
 
 
 def _bent_spine(
-    sizes: dict[str, VertebraSize], inclination: float, lordosis: float, head_turn: float, nod: float
+    sizes: dict[str, VertebraSize], inclination: float, lordosis: float, rng: np.random.Generator
 ) -> dict[str, Frame]:
     """Chain the levels along a curve in the sagittal plane; the body of C4 is the origin.
 
-    ``inclination`` is the forward lean of C7 (degrees), ``lordosis`` the angle between C7 and C2.
+    ``inclination`` is the forward lean of C7 (degrees), ``lordosis`` the angle between C7 and C2. The head (C0) nods
+    and turns against C2; C1 turns with it and stands with its front arch higher.
     """
     lean = {level: inclination - lordosis * step / 5 for step, level in enumerate(("C7", "C6", "C5", "C4", "C3", "C2"))}
-    lean |= {"T1": inclination + 3, "T2": inclination + 4, "T3": inclination + 4, "C1": lean["C2"] + nod}
+    lean |= {"T1": inclination + 3, "T2": inclination + 4, "T3": inclination + 4, "C0": lean["C2"] + rng.uniform(-5, 5)}
+    lean["C1"] = lean["C0"] - rng.uniform(8, 18)
     origins: dict[str, Matrix] = {"C1": np.zeros(3)}
     for upper, lower in pairwise(ALL_LEVELS):
         angle = np.deg2rad(lean["C2"] if upper == "C1" else (lean[upper] + lean[lower]) / 2)
         origins[lower] = origins[upper] - sizes[upper].pitch * np.array([0.0, -np.sin(angle), np.cos(angle)])
-    turns = dict.fromkeys(ALL_LEVELS, 0.0) | {"C1": head_turn, "C2": head_turn / 4}
-    frames = {
-        level: Frame(origins[level] - origins["C4"], rotation(lean[level], 0, turns[level])) for level in ALL_LEVELS
+    origins["C0"] = origins["C1"]
+    head_turn = float(rng.uniform(-8, 8))
+    turns = {"C0": head_turn, "C1": head_turn, "C2": head_turn / 4}
+    return {
+        level: Frame(origin - origins["C4"], rotation(lean[level], 0, turns.get(level, 0.0)))
+        for level, origin in origins.items()
     }
-    return frames | {"C0": frames["C1"]}

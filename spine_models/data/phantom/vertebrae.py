@@ -39,7 +39,7 @@ def vertebra_reach(level: str, size: VertebraSize) -> tuple[Vector, Vector]:
     side = size.transverse + 5.0
     if level == "C1":
         scale = size.wide / 17.0
-        return (-side, -17.0 * scale, -16.0 * scale), (side, 38.0 * scale, 15.0 * scale)
+        return (-side, -17.0 * scale, -16.0 * scale), (side, 38.0 * scale, 16.0 * scale)
     back = size.deep + 23.0 + size.spinous
     drop = size.tall + size.spinous * size.spinous_drop + 8.0
     front = size.deep + 6.0
@@ -173,7 +173,7 @@ def _atlas(size: VertebraSize, point: Point) -> Field:
     height = np.float32(3.6) + np.float32(1.6) * front
     arches = np.sqrt((ring / np.float32(2.9)) ** 2 + ((z + 1.0) / height) ** 2)
     ring_rod: Field = (arches - 1) * np.float32(2.9)
-    mass = ellipsoid(unit, (17.0, 2.5, 0.0), (6.6, 9.5, 9.0))
+    mass = ellipsoid(unit, (17.0, 2.5, 0.0), (6.6, 9.5, 9.8))
     process = capsule(unit, (19.0, 3.0, -2.0), (size.transverse / scale - 3.0, 5.5, -3.0), 4.0, 3.4)
     hole = ellipse(x - np.float32(26.0), y - np.float32(4.6), 2.7, 2.7)
     tubercles = join(
