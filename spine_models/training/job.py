@@ -19,9 +19,12 @@ from spine_models.training.best_epochs import Epoch
 from spine_models.training.devices import Compute
 from spine_models.training.fit import OUTCOME, FitSettings, Task, fit
 from spine_models.training.ranks import run_ranks
+from spine_models.training.recipe import Recipe
 from spine_models.training.state import State, open_state
 
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "albumentations", "mmaction2")
+_FEW_SAMPLES = 4
+"""Batch norm over fewer samples is warned about; 4 is what a GPU of the published segmentation sees."""
 _HOW_IT_RUNS = ("workers", "micro_batch", "activation_checkpointing")
 
 
@@ -63,6 +66,7 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
     """
     recipe = task.recipe
     plan = plan_batches(task.stage, recipe.global_batch, recipe.micro_batch, compute.processes)
+    _warn_of_small_statistics(task.stage, recipe, plan)
     inputs, config = task.digests(), key_config(job, task, plan, compute)
     started = time.time()
     with folder_lock(job.state):
@@ -97,6 +101,14 @@ def key_config(job: Job, task: Task, plan: BatchPlan, compute: Compute) -> dict[
         "batch_norm_over": None if recipe.freeze_bn else plan.statistics_batch,
         "math_threads": compute.math_threads if compute.kind == "cpu" else None,
     }
+
+
+def _warn_of_small_statistics(stage: str, recipe: Recipe, plan: BatchPlan) -> None:
+    if not recipe.freeze_bn and plan.statistics_batch < _FEW_SAMPLES:
+        sys.stderr.write(
+            f"{stage}: batch norm takes its statistics over {plan.statistics_batch} samples (micro_batch x GPUs), "
+            "which makes them noisy: raise micro_batch, or set freeze_bn: true to keep those of the published weights\n"
+        )
 
 
 def _provenance(job: Job, state: State, inputs: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -160,3 +160,9 @@ def test_the_stopwatch_divides_waiting_from_working(monkeypatch):
 def test_auto_chooses_the_precision(monkeypatch, precision, kind, bf16, chosen):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
     assert chosen_precision(precision, kind) == chosen
+
+
+@pytest.mark.parametrize(("changes", "warned"), [({}, True), ({"freeze_bn": True}, False), ({"micro_batch": 4}, False)])
+def test_batch_norm_over_few_samples_is_warned_about(data, tmp_path, capfd, changes, warned):
+    run_job(make_job(tmp_path), classification_task(data, epochs=1, **changes), ONE)
+    assert ("batch norm takes its statistics over 2 samples" in capfd.readouterr().err) == warned

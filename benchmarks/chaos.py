@@ -1,0 +1,162 @@
+"""A kill campaign: random SIGKILLs over the training rules, each followed by the same Snakemake command.
+
+``python benchmarks/chaos.py --kills 20`` runs the tiny preset once undisturbed and once under kills, and compares
+weights, tables and metrics byte for byte. Three of four kills hit the job; the fourth hits Snakemake itself, which
+leaves the job as an orphan: ``--unlock`` comes first, and the state's lock keeps a second writer out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAINING = ("train_segmentation", "train_classifier", "average_checkpoints")
+LONGEST_WAIT = 12.0
+"""Seconds from the start of a job to its kill, at most: about what a tiny training takes with its imports."""
+COMPARED = ("segmentation", "classification", "evaluation", "folds")
+
+
+class Campaign:
+    """One campaign in a folder of its own."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.random = random.Random(seed)
+        self.kills: Counter[str] = Counter()
+        self.refused = 0
+
+    def command(self, place: str, *arguments: str) -> list[str]:
+        overlays = [str(ROOT / "tests" / "workflow" / "tiny.yaml"), str(ROOT / "benchmarks" / "chaos.yaml")]
+        where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder / place)]
+        options = ["--cores", "2", "--rerun-incomplete", "--configfile", *overlays]
+        return [sys.executable, "-m", "snakemake", *where, *options, *arguments]
+
+    def finish(self, place: str, *targets: str, attempts: int = 1) -> None:
+        """Run to the end; an orphan of a killed Snakemake may hold a state for a while."""
+        for _ in range(attempts):
+            done = subprocess.run(self.command(place, "--", *targets), capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return
+            self.refused += "is being written by" in self._logs(place)
+            time.sleep(2.0)
+        sys.exit(f"{place} did not finish:\n{done.stderr[-4000:]}")
+
+    def kill_once(self, place: str) -> bool:
+        """Start the workflow and kill a training at a random moment; False where nothing was left to train."""
+        log = (self.folder / "snakemake.log").open("ab")
+        process = subprocess.Popen(
+            self.command(place, "--", "evaluate"), stdout=log, stderr=log, start_new_session=True
+        )
+        wait = self.random.uniform(0.0, LONGEST_WAIT)
+        while process.poll() is None:
+            jobs = list(training_jobs(process.pid))
+            if jobs:
+                time.sleep(wait)
+                victim = self.random.choice(list(training_jobs(process.pid)) or jobs)
+                return self._strike(place, process, victim)
+            time.sleep(0.05)
+        return process.returncode != 0
+
+    def _strike(self, place: str, process: subprocess.Popen[bytes], victim: psutil.Process) -> bool:
+        rule = next((name for name in TRAINING if name in " ".join(_command_line(victim))), "")
+        if not rule:
+            process.wait()
+            return True
+        if self.random.random() < 0.25:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            self.kills["snakemake during " + rule] += 1
+            subprocess.run(self.command(place, "--unlock"), capture_output=True, check=False)
+        else:
+            victim.kill()
+            self.kills[rule] += 1
+            process.wait()
+        return True
+
+    def differences(self, first: str, second: str) -> list[str]:
+        """Return the files that the two runs do not share byte for byte."""
+        one, other = (results(self.folder / place / "chaos") for place in (first, second))
+        return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+    def _logs(self, place: str) -> str:
+        logs = (self.folder / place / "chaos" / "logs").rglob("*.log")
+        return "".join(path.read_text(errors="replace") for path in logs)
+
+
+def training_jobs(pid: int) -> Iterator[psutil.Process]:
+    """Yield the Python processes of training rules below ``pid``."""
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    for child in children:
+        words = _command_line(child)
+        if any(f"workflow_scripts.{name}" in words for name in TRAINING):
+            yield child
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def results(output: Path) -> dict[str, bytes]:
+    """Return the files that equal runs share: weights, tables, metrics; not what tells of one run alone."""
+    found = [path for part in COMPARED for path in (output / part).rglob("*") if path.is_file()]
+    kept = [path for path in found if not path.name.endswith(".run.json") and path.name != ".lock"]
+    return {path.relative_to(output).as_posix(): path.read_bytes() for path in kept}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="spine_models-chaos-"))
+    campaign = Campaign(folder, args.seed)
+    started = time.monotonic()
+    campaign.finish("calm", "evaluate")
+    campaign.finish("stormy", "convert")
+    while campaign.kills.total() < args.kills:
+        if not campaign.kill_once("stormy"):
+            # All is trained: train anew from the same data, so that every kill hits a training.
+            for part in ("segmentation", "classification", "evaluation", "state"):
+                shutil.rmtree(folder / "stormy" / "chaos" / part, ignore_errors=True)
+    campaign.finish("stormy", "evaluate", attempts=10)
+    different = campaign.differences("calm", "stormy")
+    figures = {
+        "kills": dict(sorted(campaign.kills.items())),
+        "total": campaign.kills.total(),
+        "refused_second_writers": campaign.refused,
+        "files_compared": len(results(folder / "calm" / "chaos")),
+        "different": different,
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "seed": args.seed,
+    }
+    sys.stdout.write(json.dumps(figures, indent=1) + "\n")
+    if args.out:
+        args.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if different:
+        sys.exit(f"{len(different)} files differ; the runs are kept in {folder}")
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""One process against two (gloo) on the CPU, for the same global batch: seconds a step of a classifier.
+
+``python benchmarks/two_processes.py`` prints one row for ``benchmarks/results.json``. The processes share the
+machine's cores, one thread each, so that on two idle cores a ratio near 2 is the best that there is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = 1.4
+
+
+def seconds_a_step(data: Path, folder: Path, processes: int) -> float:
+    """Train and return the seconds of a step in the second epoch, the first with everything warm."""
+    from spine_models.training.devices import Compute
+    from spine_models.training.job import run_job
+    from tests.training.conftest import classification_task, make_job
+
+    network = {"depth": 50, "base_channels": 32, "dropout": 0.5}
+    task = classification_task(
+        data, network=network, freeze_bn=True, global_batch=8, micro_batch=4, draws_per_study=32, epochs=2
+    )
+    run_job(make_job(folder), task, Compute("cpu", processes, 1))
+    second = json.loads((folder / "out" / "history.run.json").read_text())[1]
+    steps = len(task.samples(1)) // task.recipe.global_batch
+    return float(second["training_seconds"]) / steps
+
+
+def main() -> None:
+    # The processes of a training import the tests' data set by name.
+    os.environ["PYTHONPATH"] = str(ROOT)
+    sys.path.insert(0, str(ROOT))
+    from tests.training import tiny
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tiny.write_classification_data(folder)
+        one, two = (seconds_a_step(folder, folder / str(processes), processes) for processes in (1, 2))
+    row = {
+        "name": "training step, two processes against one, same global batch (s)",
+        "ours": round(two, 4),
+        "other": round(one, 4),
+        "ratio": round(one / two, 3),
+        "target": TARGET,
+        "ok": one / two >= TARGET,
+    }
+    sys.stdout.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
