@@ -139,3 +139,11 @@ def test_a_training_step_is_deterministic(deterministic):
         gradients.append([p.grad for p in network.parameters()])
     assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
     assert all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients[0])
+
+
+def test_an_untrained_network_starts_from_rare_vertebrae():
+    torch.manual_seed(0)
+    network = CsnUNet(UNetSettings(50, 8, (16, 8, 8, 8, 8))).eval()
+    with torch.no_grad():
+        background = network(torch.randn(1, 1, 8, 32, 32)).softmax(1)[:, 0]
+    assert background.mean().item() == pytest.approx(0.95, abs=0.02)
