@@ -6,7 +6,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 
 .PHONY: help
 help:
-	@echo "make demo | test | lint | bench | chaos | fuzz | test-slurm | prune-state   (README.md says what each does)"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 # torch brings what its build needs (the CUDA build its nvidia packages); everything else comes from the
 # complete lock without a resolver, since mmcv, mmengine and mmaction2 ask for two other OpenCV wheels.
@@ -17,3 +17,34 @@ help:
 	$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch .venv
+
+.PHONY: demo
+demo: .venv ## generate phantoms, run every rule on the CPU, print the metrics and the report's path
+	$(BIN)/snakemake --configfile presets/demo.yaml
+	@$(BIN)/python -m spine_models.summary demo
+
+.PHONY: test
+test: .venv ## run the whole test suite
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+
+.PHONY: lint
+lint: .venv ## run all static checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports
+
+.PHONY: test-slurm
+test-slurm: .venv ## run the tiny preset on a real single-node Slurm (needs Debian's slurm and munge packages)
+	$(BIN)/python -m pytest tests/slurm --run-slurm -v
+
+.PHONY: prune-state
+prune-state: .venv ## remove the states of trainings that nothing uses any more (OUTPUT=results)
+	$(BIN)/python -m spine_models.prune_state $(or $(OUTPUT),results)
+
+# What conda installs is the lock: written anew after a change of it (a test says when that was forgotten).
+.PHONY: envs
+envs: ## write the lock into the conda environment's post-deploy script
+	sed -i -e "/^cat > /,/^LOCK$$/{/^cat > /{p;r requirements.lock" -e "};/^LOCK$$/p;d}" envs/spine_models.post-deploy.sh

@@ -11,7 +11,7 @@ rule generate_phantom:
         out("benchmarks/generate_phantom.tsv")
     conda:
         "../envs/spine_models.yaml"
-    threads: 1
+    threads: 4
     resources:
         mem_mb=grows(2000),
         runtime=grows(60),
@@ -21,4 +21,4 @@ rule generate_phantom:
         folder=lambda wildcards, output: str(Path(output.done).parent),
     shell:
         "python -m workflow_scripts.generate_phantom --config {params.config:q} --code {params.code}"
-        " --out {params.folder:q} > {log:q} 2>&1"
+        " --threads {threads} --out {params.folder:q} > {log:q} 2>&1"

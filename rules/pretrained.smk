@@ -16,5 +16,5 @@ rule fetch_pretrained:
     params:
         code=code_of("fetch_pretrained"),
     shell:
-        "python -m workflow_scripts.fetch_pretrained --code {params.code} --source {resources.source:q}"
+        "python -m workflow_scripts.fetch_pretrained --code {params.code} --set source={resources.source:q}"
         " --name {wildcards.weights}.pth --out {output:q} > {log:q} 2>&1"

@@ -26,7 +26,7 @@ rule train_segmentation:
         config=settings(
             "seed",
             "math_threads",
-            segmentation=section("segmentation", *HOW_IT_RUNS, "inference"),
+            segmentation=section("segmentation", *HOW_IT_RUNS, "folds", "inference"),
         ),
         code=code_of("train_segmentation"),
         state=out("state/segmentation/fold{fold}"),
