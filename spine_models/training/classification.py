@@ -124,6 +124,10 @@ class ClassificationTask:
             "pretrained": digest_file(self.inputs.pretrained) if self.inputs.pretrained else "none",
         }
 
+    def training_studies(self) -> tuple[str, ...]:
+        """See ``fit.Task``."""
+        return self.data().split.training
+
     def further(self) -> dict[str, Any]:
         """See ``fit.Task``."""
         return {"crops": asdict(self.crops)}

@@ -67,6 +67,10 @@ class Task(Protocol):
         """Return the digest of the content of each input."""
         ...
 
+    def training_studies(self) -> tuple[str, ...]:
+        """Return the ids of the studies that the weights learn from."""
+        ...
+
     def further(self) -> dict[str, Any]:
         """Return configuration outside of the recipe that the weights depend on, as JSON values."""
         ...

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from spine_models.data.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.locks import folder_lock
 from spine_models.training.batching import BatchPlan, plan_batches
@@ -75,7 +76,7 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
         if found:
             sys.stderr.write(f"{job.out}: finished before under the same configuration, code and inputs; copied\n")
         else:
-            provenance = _provenance(job, state, inputs, config)
+            provenance = _provenance(job, task, state, inputs, config)
             settings = FitSettings(job.seed, job.checkpoint_minutes, job.keep_best, provenance)
             run_ranks(fit, compute, task, settings, state.folder)
             _finish(state, task)
@@ -111,7 +112,9 @@ def _warn_of_small_statistics(stage: str, recipe: Recipe, plan: BatchPlan) -> No
         )
 
 
-def _provenance(job: Job, state: State, inputs: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(
+    job: Job, task: Task, state: State, inputs: Mapping[str, str], config: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         **job.title,
         "stage": job.stage,
@@ -119,6 +122,7 @@ def _provenance(job: Job, state: State, inputs: Mapping[str, str], config: Mappi
         "inputs": dict(inputs),
         "config": dict(config),
         "code": job.code,
+        TRAINING_STUDIES: study_tokens(task.training_studies()),
         "packages": {name: version(name) for name in _PACKAGES},
     }
 

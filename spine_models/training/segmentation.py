@@ -70,6 +70,10 @@ class SegmentationTask:
             "pretrained": digest_file(self.inputs.pretrained) if self.inputs.pretrained else "none",
         }
 
+    def training_studies(self) -> tuple[str, ...]:
+        """See ``fit.Task``."""
+        return self.split().training
+
     def further(self) -> dict[str, Any]:
         """See ``fit.Task``."""
         return {}
