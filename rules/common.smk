@@ -181,7 +181,12 @@ def test_table(wildcards):
 
 def optional(flag, name):
     """Return a function of a rule's inputs: `flag` and the input `name` for the command line, nothing without it."""
-    return lambda wildcards, input: (" ".join([flag, *map(shlex.quote, input[name])]) if input[name] else "")
+
+    def words(wildcards, input):
+        found = [input[name]] if isinstance(input[name], str) else input[name]
+        return " ".join([flag, *map(shlex.quote, found)]) if found else ""
+
+    return words
 
 
 def folder_of(name):
