@@ -10,12 +10,16 @@ from spine_models.resources import needs, read_configuration, table
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
 
 
-def found(preset: str):
-    return {need.name: need for need in needs(read_configuration([PRESETS / preset]))}
+@pytest.fixture(scope="module")
+def presets():
+    return {
+        name: {need.name: need for need in needs(read_configuration([PRESETS / f"{name}.yaml"]))}
+        for name in ("laptop-16g", "original-4x48g")
+    }
 
 
-def test_the_laptop_preset_keeps_the_global_batch_and_fits_16_gb():
-    laptop, original = found("laptop-16g.yaml"), found("original-4x48g.yaml")
+def test_the_laptop_preset_keeps_the_global_batch_and_fits_16_gb(presets):
+    laptop, original = presets["laptop-16g"], presets["original-4x48g"]
     for name, need in laptop.items():
         assert need.gpu_gib < 15.0, name
         # The published set-up is known to run on 48 GB: the estimate may be off by a few per cent.
@@ -23,8 +27,8 @@ def test_the_laptop_preset_keeps_the_global_batch_and_fits_16_gb():
         assert need.batch.global_batch == original[name].batch.global_batch
 
 
-def test_the_steps_are_those_of_the_recipe():
-    need = found("original-4x48g.yaml")["segmentation"]
+def test_the_steps_are_those_of_the_recipe(presets):
+    need = presets["original-4x48g"]["segmentation"]
     assert need.steps == (87 * 3 // 4) * 64 // 16 * 40
     assert "| 4 x 4 x 1 |" in table([need])
 
