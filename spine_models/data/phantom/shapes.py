@@ -19,7 +19,7 @@ Vector = tuple[float, float, float]
 FAR_MM = 50.0
 """Distance that stands for "nothing near"."""
 
-_TINY = 1e-6  # keeps the centre of an ellipse, where value and gradient vanish, at minus the least radius
+_TINY = np.float32(1e-6)  # keeps the centre of an ellipse, where value and gradient vanish, at minus the least radius
 
 
 def mirrored(point: Point) -> Point:
@@ -36,7 +36,7 @@ def ellipsoid(point: Point, centre: Vector, radii: Vector) -> Field:
     root = np.sqrt(squares[0] + squares[1] + squares[2])
     weights = [np.float32(1.0 / radius**2) for radius in radii]
     slope = np.sqrt(squares[0] * weights[0] + squares[1] * weights[1] + squares[2] * weights[2])
-    distance: Field = (root - 1) * (root + np.float32(_TINY * min(radii))) / (slope + np.float32(_TINY))
+    distance: Field = (root - 1) * (root + _TINY * np.float32(min(radii))) / (slope + _TINY)
     return distance
 
 
@@ -47,8 +47,9 @@ def ellipse(across: Field, along: Field, radius_across: Field | float, radius_al
     """
     wide, deep = np.asarray(radius_across, np.float32), np.asarray(radius_along, np.float32)
     u, v = across / wide, along / deep
-    root, slope = np.sqrt(u**2 + v**2), np.sqrt((u / wide) ** 2 + (v / deep) ** 2)
-    distance: Field = (root - 1) * (root + np.float32(_TINY) * np.minimum(wide, deep)) / (slope + np.float32(_TINY))
+    root = np.sqrt(u * u + v * v)
+    u, v = u / wide, v / deep
+    distance: Field = (root - 1) * (root + _TINY * np.minimum(wide, deep)) / (np.sqrt(u * u + v * v) + _TINY)
     return distance
 
 

@@ -180,8 +180,8 @@ def _paint_tube(slab: Slab, patient: Patient, tube: Tube, side: float, inner: Fi
     distance = np.maximum(_section(slab, window, course), inner[window])
     if tube.rim_mm:
         slab.paint(window, distance - np.float32(tube.rim_mm), tube.rim_hu)
-    filled = patient.contrast and tube.contrast_hu is not None
-    slab.paint(window, distance, tube.contrast_hu if filled and tube.contrast_hu is not None else tube.hu)
+    blood = tube.contrast_hu if patient.contrast else None
+    slab.paint(window, distance, tube.hu if blood is None else blood)
 
 
 def _stations(patient: Patient, stations: tuple[Station, ...], side: float) -> Matrix:
