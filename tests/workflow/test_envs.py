@@ -1,0 +1,53 @@
+"""The environments that conda makes hold what the lock holds."""
+
+import re
+
+import pytest
+import yaml
+
+from tests.workflow.runs import ROOT
+
+ENVIRONMENT = ROOT / "envs/spine_models.yaml"
+POST_DEPLOY = ROOT / "envs/spine_models.post-deploy.sh"
+
+
+@pytest.fixture(scope="module")
+def lock():
+    return (ROOT / "requirements.lock").read_text()
+
+
+@pytest.fixture(scope="module")
+def script():
+    return POST_DEPLOY.read_text()
+
+
+def test_every_package_of_the_lock_has_one_exact_version(lock):
+    lines = lock.splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.+!-]+", line)] == []
+    names = [re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lines]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_the_post_deploy_script_carries_the_lock(lock, script):
+    carried = re.search(r"<< 'LOCK'\n(.*?)^LOCK$", script, flags=re.DOTALL | re.MULTILINE)
+    assert carried, f"{POST_DEPLOY.name} has no here-document of the lock"
+    assert carried[1] == lock, "the lock changed: run `make envs`"
+
+
+def test_the_post_deploy_script_installs_only_from_the_lock(script):
+    installs = [line for line in script.splitlines() if line.startswith("pip install")]
+    assert installs
+    assert all('"$lock"' in line for line in installs)
+    assert any("--no-deps --requirement" in line for line in installs)
+
+
+def test_conda_brings_the_python_that_the_project_asks_for_and_pins_nothing_of_the_lock():
+    environment = yaml.safe_load(ENVIRONMENT.read_text())
+    python = re.search(r'requires-python = "[>=~]*(\d+\.\d+)', (ROOT / "pyproject.toml").read_text())
+    assert python
+    # A package beside Python and pip would be a second version of what the lock says.
+    assert environment["dependencies"] == [f"python={python[1]}", "pip"]
+
+
+def test_the_one_opencv_is_the_headless_one(lock):
+    assert re.findall(r"^opencv[\w-]*", lock, flags=re.MULTILINE) == ["opencv-python-headless"]
