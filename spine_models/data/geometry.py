@@ -27,6 +27,7 @@ MAX_GAP_MM = 5.0
 """Gaps up to this, or up to two steps, are bridged by interpolation; a C vertebra is 12 mm tall."""
 CURVED = 0.01
 """Difference between direction cosines in a stack from which on it is a curved reformat (half a degree)."""
+_FILLED = 0.8
 _AXIAL = float(np.cos(np.pi / 4))
 _UNIT_TOLERANCE = 0.01
 
@@ -131,10 +132,11 @@ def heights(headers: Sequence[SliceHeader]) -> Floats:
 
 
 def lies_regularly(headers: Sequence[SliceHeader]) -> bool:
-    """Say whether the slices lie on a regular grid along their normal, gaps allowed."""
+    """Say whether the slices lie on a regular grid along their normal, of which they fill most."""
     if len(headers) < 3:
         return True
-    return _regular_coordinate(np.sort(heights(headers))) is not None
+    coordinate = _regular_coordinate(np.sort(heights(headers)))
+    return coordinate is not None and len(headers) >= _FILLED * (coordinate[-1] + 1)
 
 
 def build_grid(headers: Sequence[SliceHeader]) -> Grid:

@@ -115,7 +115,8 @@ def _whole_numbers(image: Any, shape: tuple[int, ...]) -> NDArray[np.integer]:
 
 def _labels_of(slab: NDArray[Any]) -> NDArray[Any]:
     rounded: NDArray[Any] = np.rint(slab)
-    whole = np.abs(slab - rounded) <= _INTEGER_TOLERANCE
+    with np.errstate(invalid="ignore"):  # infinities; they fail the comparison
+        whole = np.abs(slab - rounded) <= _INTEGER_TOLERANCE
     if not (whole & (rounded >= 0) & (rounded < 32768)).all():
         raise StudyRefused(RefusalCode.LABEL_INVALID, "the label map holds values that are no labels")
     return rounded

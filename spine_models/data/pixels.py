@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     UID,
@@ -20,9 +19,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from spine_models.data.codestream import codestream_facts
 from spine_models.data.dicom_file import UnreadableFileError, read_range
 from spine_models.data.dicom_headers import SliceHeader
+from spine_models.data.encapsulated import checked_precision, damaged, decode_rle, whole_frame
 from spine_models.data.quarantine import RefusalCode, StudyRefused
 from spine_models.levels import AIR_HU
 
@@ -172,36 +171,44 @@ def _from_bits(values: NDArray[np.unsignedinteger], shift: int, bits: int, signe
 
 
 def _encapsulated(path: Path, header: SliceHeader) -> _Stored:
-    try:
-        decoder = get_decoder(UID(header.transfer_syntax))
-    except NotImplementedError:
-        raise StudyRefused(
-            RefusalCode.PIXELS_UNSUPPORTED, f"transfer syntax {header.transfer_syntax} is not known"
-        ) from None
-    if not decoder.is_available:
-        raise StudyRefused(
-            RefusalCode.PIXELS_UNSUPPORTED, f"no decoder for transfer syntax {header.transfer_syntax} is installed"
-        )
     encapsulated = read_range(path, header.transfer_syntax, header.pixel_offset or 0, None)
-    precision = _checked_precision(encapsulated, header)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            decoded, _ = decoder.as_array(encapsulated, index=header.frame, raw=True, **_decoder_options(header))
-    except Exception as error:  # decoders raise many kinds on damaged bytes
-        raise StudyRefused(
-            RefusalCode.PIXELS_DAMAGED, f"the compressed pixels of a slice cannot be decoded ({type(error).__name__})"
-        ) from None
-    if decoded.shape != (header.rows, header.columns):
-        raise StudyRefused(
-            RefusalCode.PIXELS_DAMAGED, "the compressed pixels of a slice have another size than it says"
-        )
-    patterns = decoded.view(f"u{decoded.dtype.itemsize}")
-    values = _from_bits(patterns, 0, _bits_in_use(patterns, precision, header), header.signed)
+    if header.transfer_syntax == RLELossless:
+        patterns = decode_rle(whole_frame(encapsulated, header), header)
+        bits = header.bits_stored
+    else:
+        patterns, precision = _decoded(encapsulated, header)
+        bits = _bits_in_use(patterns, precision, header)
+    values = _from_bits(patterns, 0, bits, header.signed)
     return _Stored(values, _padded(patterns, values, header))
 
 
-def _decoder_options(header: SliceHeader) -> dict[str, Any]:
+def _decoded(encapsulated: bytes, header: SliceHeader) -> tuple[NDArray[np.unsignedinteger], int]:
+    """Decode a frame by pydicom's plugins: bit patterns (rows, columns) and the codestream's bits a sample."""
+    try:
+        decoder = get_decoder(UID(header.transfer_syntax))
+    except NotImplementedError:
+        decoder = None
+    if decoder is None or not decoder.is_available or not header.transfer_syntax.startswith(_JPEG_FAMILY):
+        raise StudyRefused(
+            RefusalCode.PIXELS_UNSUPPORTED, f"there is no decoder for transfer syntax {header.transfer_syntax}"
+        )
+    precision = checked_precision(whole_frame(encapsulated, header), header)
+    if precision > header.bits_allocated:
+        raise damaged(f"compressed pixels of {precision} bits in a slice that claims {header.bits_allocated}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            decoded, _ = decoder.as_array(
+                encapsulated, index=header.frame, raw=True, **_decoder_options(header, precision)
+            )
+    except Exception as error:  # decoders raise many kinds on damaged bytes
+        raise damaged(f"the compressed pixels of a slice cannot be decoded ({type(error).__name__})") from None
+    if decoded.shape != (header.rows, header.columns):
+        raise damaged("compressed pixels of another size than the slice says")
+    return decoded.view(f"u{decoded.dtype.itemsize}"), precision
+
+
+def _decoder_options(header: SliceHeader, precision: int) -> dict[str, Any]:
     return {
         "rows": header.rows,
         "columns": header.columns,
@@ -209,33 +216,11 @@ def _decoder_options(header: SliceHeader) -> dict[str, Any]:
         "samples_per_pixel": 1,
         "photometric_interpretation": "MONOCHROME2",
         "bits_allocated": header.bits_allocated,
-        "bits_stored": header.bits_stored,
+        "bits_stored": max(header.bits_stored, precision),  # no bit is to be cut off yet; see _bits_in_use
         "pixel_representation": int(header.signed),
         "pixel_keyword": "PixelData",
-        "correct_unused_bits": False,  # the header's BitsStored may be wrong; see _bits_in_use
+        "correct_unused_bits": False,
     }
-
-
-def _checked_precision(encapsulated: bytes, header: SliceHeader) -> int:
-    """Compare the codestream's own header with the slice's; return its bits a sample."""
-    if header.transfer_syntax == RLELossless:
-        return header.bits_allocated
-    try:
-        frame = get_frame(encapsulated, header.frame, number_of_frames=header.frames)
-    except Exception:  # pydicom raises many kinds on damaged bytes
-        raise StudyRefused(RefusalCode.PIXELS_DAMAGED, "the compressed pixels of a slice are cut off") from None
-    if not header.transfer_syntax.startswith(_JPEG_FAMILY):
-        raise StudyRefused(RefusalCode.PIXELS_UNSUPPORTED, "the pixels are compressed as a film, not as slices")
-    facts = codestream_facts(frame)
-    if facts is None:
-        raise StudyRefused(RefusalCode.PIXELS_DAMAGED, "the compressed pixels of a slice have no readable header")
-    if (facts.rows, facts.columns, facts.components) != (header.rows, header.columns, 1):
-        raise StudyRefused(
-            RefusalCode.PIXELS_DAMAGED,
-            f"compressed pixels of {facts.rows} x {facts.columns} x {facts.components} in a slice that claims "
-            f"{header.rows} x {header.columns} x 1",
-        )
-    return facts.precision
 
 
 def _bits_in_use(patterns: NDArray[np.unsignedinteger], precision: int, header: SliceHeader) -> int:

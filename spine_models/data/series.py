@@ -81,7 +81,8 @@ def aside_because(header: SliceHeader) -> str | None:
     types = frozenset(header.image_type)
     no_pixels = header.pixel_offset is None and not header.float_pixels
     other_class = header.sop_class.startswith(_STORAGE) and header.sop_class not in _CT_CLASSES
-    captured = header.sop_class.startswith(_SECONDARY_CAPTURE) or bool(header.conversion)
+    # ConversionType belongs to secondary captures, but is found in genuine CT objects too: the SOP class counts.
+    captured = header.sop_class.startswith(_SECONDARY_CAPTURE) or bool(header.conversion and not header.sop_class)
     reasons = (
         ("no image", header.rows == 0 or header.columns == 0 or no_pixels),
         ("secondary capture", captured or bool(types & _SCREEN_TYPES)),

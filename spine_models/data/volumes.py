@@ -257,6 +257,7 @@ def _facts(
 ) -> dict[str, Any]:
     grid = source.grid
     affine = stepped_affine(grid.affine, settings.z_step)
+    frame = grid.headers[0].frame_of_reference
     factor = settings.half_size / max(shape[1:])
     return {
         "shape": list(shape),
@@ -271,5 +272,5 @@ def _facts(
         "tilt_degrees": grid.tilt_degrees,
         "oblique_degrees": grid.oblique_degrees,
         "group": source.group,
-        "frame_of_reference": grid.headers[0].frame_of_reference,
+        "frame_of_reference": frame if layout.is_uid(frame) else "",
     }
