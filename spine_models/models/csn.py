@@ -23,6 +23,7 @@ from torch import nn
 
 from spine_models.models.batch_norm import batch_norms, freeze_parameters
 from spine_models.models.checkpointing import run_checkpointed
+from spine_models.models.convolutions import use_pointwise
 
 VARIANTS = ("ir", "ip")
 """Interaction-reduced (depthwise 3x3x3 alone) and interaction-preserving (a 1x1x1 before it); Tran et al. 2019."""
@@ -137,6 +138,7 @@ def _build(settings: CsnSettings) -> Any:
         out_indices=(0, 1, 2, 3),
     )
     network.init_weights()
+    use_pointwise(network)
     return network
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from spine_models.levels import LEVELS
 from spine_models.models.checkpointing import run_checkpointed
+from spine_models.models.convolutions import AxialConv3d, PointwiseConv3d
 from spine_models.models.csn import BATCH_NORM_EPS, CsnBackbone, CsnSettings
 from spine_models.models.precision import single_precision
 
@@ -111,7 +112,7 @@ class FactorisedBlock(nn.Module):
         """Build a block from ``channels`` to ``filters`` channels with Kaiming's weights and no bias at first."""
         super().__init__()
         self.plane = nn.Conv3d(channels, filters, (1, 3, 3), padding=(0, 1, 1))
-        self.axial = nn.Conv3d(filters, filters, (3, 1, 1), padding=(1, 0, 0))
+        self.axial = AxialConv3d(filters, filters)
         for convolution in (self.plane, self.axial):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
             if convolution.bias is not None:
@@ -154,14 +155,14 @@ class LastStage(nn.Module):
         return result
 
 
-def _rare_vertebrae_head(channels: int) -> nn.Conv3d:
+def _rare_vertebrae_head(channels: int) -> PointwiseConv3d:
     """Return the last convolution, which at first calls every voxel background with ``BACKGROUND_PRIOR``.
 
     From even odds, a network without norm layers in its decoder spends hundreds of steps on unlearning the
     vertebrae altogether: they are a few voxels in a hundred. The start is that of the focal loss (Lin et al.,
     "Focal loss for dense object detection", 2017, section 3.3): small weights, and biases that are the prior.
     """
-    head = nn.Conv3d(channels, CLASSES, kernel_size=1)
+    head = PointwiseConv3d(channels, CLASSES, kernel_size=1)
     nn.init.normal_(head.weight, std=0.01)
     bias = torch.zeros(CLASSES)
     bias[0] = math.log(BACKGROUND_PRIOR * len(LEVELS) / (1.0 - BACKGROUND_PRIOR))

@@ -70,6 +70,11 @@ class EpochBatches(Sampler[list[Key]]):
         Raises:
             UserError: if an epoch has fewer draws than one global batch.
         """
+        if draws == 0:
+            raise UserError(
+                "no study of this training has anything to draw: its masks show no vertebra of crops.min_voxels, "
+                "so look at segmentation/fold*/metrics.json and the masks"
+            )
         if draws < plan.global_batch:
             raise UserError(
                 f"an epoch has {draws} draws, fewer than the global_batch of {plan.global_batch}: "

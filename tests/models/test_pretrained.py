@@ -58,7 +58,8 @@ def test_features_equal_those_of_the_recogniser(published):
     load_pretrained(backbone, published.path)
     with torch.no_grad():
         features = backbone.eval()(published.clip)
-    assert all(torch.equal(one, other) for one, other in zip(features[1:], published.features, strict=True))
+    for one, other in zip(features[1:], published.features, strict=True):
+        assert (one - other).abs().max() < 1e-5 * other.abs().max()
 
 
 @pytest.fixture(scope="module")

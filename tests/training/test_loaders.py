@@ -76,3 +76,8 @@ def test_every_held_out_study_is_in_exactly_one_process(studies, processes):
     names = [f"study-{number}" for number in range(studies)]
     shares = [list(validation_loader(names, rank, processes, 0)) for rank in range(processes)]
     assert sorted(itertools.chain.from_iterable(shares)) == names
+
+
+def test_masks_without_any_vertebra_are_named_as_the_cause():
+    with pytest.raises(UserError, match="masks show no vertebra"):
+        EpochBatches(0, plan_batches("classification", 8, 2, 1), 0, 7)

@@ -1,0 +1,57 @@
+"""Convolutions computed another way on the CPU: the same values and gradients as Conv3d's own."""
+
+import pytest
+import torch
+from torch import nn
+
+from spine_models.models.convolutions import AxialConv3d, PointwiseConv3d, use_pointwise
+from spine_models.models.csn import CsnBackbone, CsnSettings
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last_3d]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=["plain", "channels last"])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "convolution",
+    [PointwiseConv3d(6, 5, 1), PointwiseConv3d(6, 5, 1, bias=False), AxialConv3d(6, 5)],
+    ids=["pointwise", "without bias", "axial"],
+)
+def test_values_and_gradients_equal_those_of_a_plain_convolution(convolution, threads, layout):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        image = torch.randn(2, 6, 4, 5, 7, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+        convolution = convolution.double()
+        results = []
+        for forward in (convolution.forward, super(type(convolution), convolution).forward):
+            output = forward(image)
+            inputs = [image, *convolution.parameters()]
+            results.append([output, *torch.autograd.grad(output.square().sum(), inputs)])
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+    assert results[0][0].shape == (2, 5, 4, 5, 7)
+
+
+@pytest.mark.parametrize("convolution", [PointwiseConv3d(16, 16, 1), AxialConv3d(16, 16)], ids=["pointwise", "axial"])
+def test_channels_last_stays(convolution):
+    image = torch.randn(2, 16, 4, 6, 6).contiguous(memory_format=torch.channels_last_3d)
+    assert convolution(image).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_only_plain_pointwise_convolutions_are_taken():
+    module = nn.ModuleList(
+        [nn.Conv3d(4, 4, 1), nn.Conv3d(4, 4, 1, stride=2), nn.Conv3d(4, 4, 1, groups=4), nn.Conv3d(4, 4, 3)]
+    )
+    weights = [part.weight for part in module]
+    use_pointwise(module)
+    assert [isinstance(part, PointwiseConv3d) for part in module] == [True, False, False, False]
+    assert all(part.weight is weight for part, weight in zip(module, weights, strict=True))
+
+
+def test_the_encoder_uses_them():
+    network = CsnBackbone(CsnSettings("ip", 50, 8))
+    # Three a block (conv1, conv2.0, conv3) and the first layer's shortcut; the other shortcuts have a stride.
+    assert sum(isinstance(part, PointwiseConv3d) for part in network.modules()) == 3 * 16 + 1
