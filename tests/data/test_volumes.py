@@ -169,7 +169,11 @@ def test_passes_are_told_apart_by_acquisition_number(tmp_path) -> None:
     """Instance numbers run crosswise here: taken by number alone the passes would mix."""
     write_stack(tmp_path, instance=lambda i: 2 * i + 1 + i % 2, AcquisitionNumber=2)
     write_stack(
-        tmp_path, instance=lambda i: 2 * i + 2 - i % 2, AcquisitionNumber=1, pixels=lambda i: ramp(i) + 7000, name="b{}".format
+        tmp_path,
+        instance=lambda i: 2 * i + 2 - i % 2,
+        AcquisitionNumber=1,
+        pixels=lambda i: ramp(i) + 7000,
+        name="b{}".format,
     )  # fmt: skip
     values = read(tmp_path).full[:, 0, 0]
     assert set(np.diff(values)) == {100}
@@ -383,7 +387,11 @@ def test_study_uid_is_a_digest_where_the_files_have_none(tmp_path) -> None:
 def test_nothing_of_the_patient_is_in_the_facts(tmp_path) -> None:
     secret = "SMITH^JOHN"
     write_stack(
-        tmp_path, PatientID=secret, FrameOfReferenceUID=secret, SeriesDescription=secret, PhotometricInterpretation="MONOCHROME1"
+        tmp_path,
+        PatientID=secret,
+        FrameOfReferenceUID=secret,
+        SeriesDescription=secret,
+        PhotometricInterpretation="MONOCHROME1",
     )  # fmt: skip
     text = canonical_json(read(tmp_path).facts)
     for private in ("SMITH", "JOHN", "SECRET", "1970"):
@@ -405,7 +413,7 @@ def test_links_out_of_the_data_set_are_refused_unless_allowed(tmp_path) -> None:
 
 
 def test_a_volume_that_is_too_large_is_refused_before_memory_is_taken(tmp_path) -> None:
-    write_stack(tmp_path, pixels=lambda i: ramp(i), Rows=60000, Columns=60000)
+    write_stack(tmp_path, pixels=ramp, Rows=60000, Columns=60000)
     assert refused(tmp_path).code == RefusalCode.TOO_LARGE
 
 
