@@ -30,7 +30,7 @@ def planned(process):
     if "Nothing to be done" in text:
         return {}
     table = text.rsplit("Job stats:", 1)[1].split("\n\n", 1)[0].splitlines()
-    return {rule: int(count) for rule, count in (line.split() for line in table[3:])}
+    return {rule: int(count) for rule, count in (line.split() for line in table[3:]) if rule != "total"}
 
 
 def data_set(folder, studies):
