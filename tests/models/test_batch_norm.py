@@ -130,7 +130,7 @@ def test_synchronising_keeps_names_parameters_and_eps():
 
 def test_frozen_batch_norm_is_not_synchronised():
     network = synchronise(CsnBackbone(CsnSettings("ip", 50, 8), freeze_bn=True))
-    assert not any(isinstance(norm, nn.SyncBatchNorm) for norm in batch_norms(network))
+    assert not any(isinstance(norm, SynchronisedBatchNorm) for norm in batch_norms(network))
 
 
 def test_one_process_alone_computes_plain_batch_norm():
