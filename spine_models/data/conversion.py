@@ -96,6 +96,21 @@ def _described(source: StudySource) -> dict[str, Any]:
     }
 
 
+def overwritten_studies(volumes: Path, stats: Mapping[str, str]) -> list[str]:
+    """Return the studies whose files are no longer those that they were converted from.
+
+    Args:
+        volumes: folder of the rule's output, with a folder a shard.
+        stats: study to its present ``layout.stat_digest``.
+    """
+    found = []
+    for path in sorted(volumes.glob(f"*/*{SOURCE_SUFFIX}")):
+        study = path.name.removesuffix(SOURCE_SUFFIX)
+        if study in stats and read_json(path)["stat"] != stats[study]:
+            found.append(study)
+    return found
+
+
 def remove_strangers(folder: Path, studies: Iterable[str]) -> None:
     """Remove files of studies that no longer belong to a shard; a study's files are named ``<study>.*``."""
     kept = set(studies)

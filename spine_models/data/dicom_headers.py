@@ -21,7 +21,7 @@ from spine_models.data.layout import StudyFile
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY = 0x00080008, 0x00080016, 0x00080018, 0x00080060
 _CONVERSION = 0x00080064
 _PATIENT_ID = 0x00100020
-_TILT, _KERNEL = 0x00181120, 0x00181210
+_THICKNESS, _KERNEL = 0x00180050, 0x00181210
 _STUDY, _SERIES, _FRAME_OF_REFERENCE = 0x0020000D, 0x0020000E, 0x00200052
 _SERIES_NUMBER, _ACQUISITION, _INSTANCE = 0x00200011, 0x00200012, 0x00200013
 _POSITION, _ORIENTATION = 0x00200032, 0x00200037
@@ -34,7 +34,7 @@ _PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES, _PIXEL_VALUES = 0x00209113
 _FRAME_TYPE_SEQUENCE, _FRAME_TYPE = 0x00189329, 0x00089007
 
 TAGS = (
-    _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY, _CONVERSION, _PATIENT_ID, _TILT, _KERNEL, _STUDY, _SERIES,
+    _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY, _CONVERSION, _PATIENT_ID, _THICKNESS, _KERNEL, _STUDY, _SERIES,
     _FRAME_OF_REFERENCE, _SERIES_NUMBER, _ACQUISITION, _INSTANCE, _POSITION, _ORIENTATION, _SAMPLES, _PHOTOMETRIC,
     _FRAMES, _ROWS, _COLUMNS, _SPACING, _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED, _PADDING, _PADDING_LIMIT, _INTERCEPT,
     _SLOPE, _RESCALE_TYPE, _LOSSY, _SHARED, _PER_FRAME,
@@ -77,7 +77,7 @@ class SliceHeader:
     series_number: float | None
     acquisition: float | None
     instance: float | None
-    tilt: float | None
+    thickness: float | None
     position: Vector | None
     orientation: Vector | None
     spacing: Vector | None
@@ -152,7 +152,7 @@ def _header(file: StudyFile, parsed: ParsedFile) -> SliceHeader:
         series_number=_first(elements, _SERIES_NUMBER),
         acquisition=_first(elements, _ACQUISITION),
         instance=_first(elements, _INSTANCE),
-        tilt=_first(elements, _TILT),
+        thickness=_first(elements, _THICKNESS),
         position=_vector(elements, _POSITION, 3),
         orientation=_vector(elements, _ORIENTATION, 6),
         spacing=_vector(elements, _SPACING, 2),

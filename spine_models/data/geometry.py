@@ -28,6 +28,7 @@ MAX_GAP_MM = 5.0
 CURVED = 0.01
 """Difference between direction cosines in a stack from which on it is a curved reformat (half a degree)."""
 _FILLED = 0.8
+_EXACT_STEP = 0.01  # an irregular stack is interpolated wherever it is further than this part of a step off the grid
 _AXIAL = float(np.cos(np.pi / 4))
 _UNIT_TOLERANCE = 0.01
 
@@ -211,10 +212,10 @@ def _regular_slices(along: Floats) -> tuple[list[GridSlice], Floats, list[str]]:
     if coordinate is not None:
         missing = int(coordinate[-1]) + 1 - len(along)
         notes = [f"{missing} missing slices interpolated between their neighbours"] if missing else []
-        return _blend(coordinate), coordinate, notes
+        return _blend(coordinate, STEP_TOLERANCE), coordinate, notes
     coordinate = along / step
     note = f"irregular steps ({steps.min():.3f} to {widest:.3f} mm): interpolated to steps of {step:.3f} mm"
-    return _blend(coordinate), coordinate, [note]
+    return _blend(coordinate, _EXACT_STEP), coordinate, [note]
 
 
 def _regular_coordinate(along: Floats) -> Floats | None:
@@ -229,12 +230,12 @@ def _regular_coordinate(along: Floats) -> Floats | None:
     return coordinate if deviation <= STEP_TOLERANCE * step else None
 
 
-def _blend(coordinate: Floats) -> list[GridSlice]:
+def _blend(coordinate: Floats, tolerance: float) -> list[GridSlice]:
     """For each whole number up to the last coordinate: the slice there, or its two neighbours and a weight."""
     planes = []
-    for target in np.arange(int(np.floor(coordinate[-1] + STEP_TOLERANCE)) + 1, dtype=np.float64):
+    for target in np.arange(int(np.floor(coordinate[-1] + tolerance)) + 1, dtype=np.float64):
         nearest = int(np.abs(coordinate - target).argmin())
-        if abs(coordinate[nearest] - target) <= STEP_TOLERANCE:
+        if abs(coordinate[nearest] - target) <= tolerance:
             planes.append(GridSlice(nearest, nearest, 0.0))
             continue
         lower = int(np.searchsorted(coordinate, target))

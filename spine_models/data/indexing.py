@@ -12,7 +12,7 @@ from spine_models.data import layout, tables
 from spine_models.data.dicom_file import UnreadableFileError
 from spine_models.data.dicom_headers import SliceHeader, read_headers
 from spine_models.data.layout import StudyFile
-from spine_models.data.quarantine import RefusalCode, StudyRefused
+from spine_models.data.quarantine import StudyRefused
 from spine_models.data.shards import shard_of
 from spine_models.provenance.files import write_text
 
@@ -77,7 +77,7 @@ def index_shard(dataset_dir: Path, shard: int, settings: IndexSettings) -> list[
 def _index_study(images_dir: Path, name: str, allow_symlinks: bool) -> IndexRow:
     study = layout.study_id(name)
     try:
-        files = _listed(images_dir, name, allow_symlinks)
+        files = layout.list_study(images_dir, name, allow_symlinks)
     except StudyRefused as refused:
         return IndexRow(study, name, refused_code=refused.code.value, refused_reason=refused.reason)
     row = IndexRow(study, name, len(files), sum(file.size for file in files), layout.stat_digest(files))
@@ -85,15 +85,6 @@ def _index_study(images_dir: Path, name: str, allow_symlinks: bool) -> IndexRow:
     if header is None:
         return row
     return replace(row, rows=header.rows, columns=header.columns, transfer_syntax=header.transfer_syntax)
-
-
-def _listed(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyFile]:
-    if not layout.is_uid(name):
-        raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name is no UID: name it by the StudyInstanceUID")
-    files = layout.list_files(images_dir / name, images_dir, allow_symlinks)
-    if not files:
-        raise StudyRefused(RefusalCode.NO_IMAGES, "the folder holds no files")
-    return files
 
 
 def _first_header(folder: Path, files: Iterable[StudyFile]) -> SliceHeader | None:

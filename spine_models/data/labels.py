@@ -76,11 +76,30 @@ def read_label(path: Path) -> LabelMap:
     """Read a NIfTI label map stored as integers or as floats that are whole numbers.
 
     Raises:
-        StudyRefused: ``label_damaged`` or ``label_invalid``.
+        StudyRefused: ``label_damaged``, ``label_invalid``, or ``label_geometry`` for an affine without inverse.
     """
+    image, shape, affine = _open_label(path)
+    return LabelMap(_whole_numbers(image, shape), affine)
+
+
+def check_label(path: Path, affine: Floats, shape: tuple[int, ...]) -> None:
+    """Check a label map's header alone against the grid of a volume: (z, y, x, 1) to mm, LPS.
+
+    Raises:
+        StudyRefused: as ``read_label``, and ``label_geometry`` if the boxes around the two do not overlap.
+    """
+    _, label_shape, label_affine = _open_label(path)
+    low, high = _box(label_affine, label_shape)
+    other_low, other_high = _box(affine, shape)
+    if np.any(low > other_high) or np.any(other_low > high):
+        raise StudyRefused(RefusalCode.LABEL_GEOMETRY, _no_overlap(label_affine, label_shape, affine, shape))
+
+
+def _open_label(path: Path) -> tuple[Any, tuple[int, ...], Floats]:
+    """Open a label map without reading its voxels: the image, its three sides, and its LPS affine."""
     try:
         image: Any = nib.load(path)
-        shape = tuple(image.shape)
+        shape = tuple(int(side) for side in image.shape)
         affine = np.array(image.affine, dtype=np.float64)
         storage = image.get_data_dtype()
     except Exception as error:  # nibabel raises many kinds on damaged bytes
@@ -94,7 +113,7 @@ def read_label(path: Path) -> LabelMap:
         raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map holds {storage}, not labels")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise StudyRefused(RefusalCode.LABEL_GEOMETRY, "the affine of the label map is not invertible")
-    return LabelMap(_whole_numbers(image, shape), _LPS_FROM_RAS @ affine)
+    return image, shape, _LPS_FROM_RAS @ affine
 
 
 def _whole_numbers(image: Any, shape: tuple[int, ...]) -> NDArray[np.integer]:
@@ -218,7 +237,8 @@ def half_label(
     inner = tuple(facts["half_inner_shape"])
     sampled = onto_grid(label, affine, (inner[0], inner[1], inner[2]))
     if not sampled.inside.any():
-        raise StudyRefused(RefusalCode.LABEL_GEOMETRY, _no_overlap(label, full_affine, facts["shape"]))
+        reason = _no_overlap(label.affine_lps, label.values.shape, full_affine, facts["shape"])
+        raise StudyRefused(RefusalCode.LABEL_GEOMETRY, reason)
     half = np.full(facts["half_shape"], IGNORE_LABEL, np.uint8)
     levels = np.where(sampled.values <= len(LEVELS), sampled.values, 0)
     half[:, : inner[1], : inner[2]] = np.where(sampled.inside, levels, IGNORE_LABEL)
@@ -243,16 +263,21 @@ def _by_index(label: LabelMap, facts: Mapping[str, Any]) -> tuple[LabelMap, Floa
     return LabelMap(label.values, to_index), full_affine @ to_half, full_affine
 
 
-def _no_overlap(label: LabelMap, affine: Floats, shape: tuple[int, ...]) -> str:
-    spans = [_span(label.affine_lps, label.values.shape), _span(affine, shape)]
+def _no_overlap(label_affine: Floats, label_shape: tuple[int, ...], affine: Floats, shape: tuple[int, ...]) -> str:
+    spans = [_span(label_affine, label_shape), _span(affine, shape)]
     return f"the label map covers {spans[0]}, the volume {spans[1]} (LPS, mm): they do not overlap"
 
 
 def _span(affine: Floats, shape: tuple[int, ...]) -> str:
+    low, high = _box(affine, shape)
+    return " ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in zip("xyz", low, high, strict=True))
+
+
+def _box(affine: Floats, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Return the lowest and the highest x, y, z of a grid's voxel centres."""
     corners = np.array([[a, b, c, 1] for a in (0, shape[0] - 1) for b in (0, shape[1] - 1) for c in (0, shape[2] - 1)])
     points = (corners @ affine.T)[:, :3]
-    low, high = points.min(axis=0), points.max(axis=0)
-    return " ".join(f"{axis} {a:.1f} to {b:.1f}" for axis, a, b in zip("xyz", low, high, strict=True))
+    return points.min(axis=0), points.max(axis=0)
 
 
 def _notes(difference: float, sampled: Sampled, counts: Mapping[str, int]) -> list[str]:

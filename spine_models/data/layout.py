@@ -129,6 +129,20 @@ def list_files(folder: Path, root: Path, allow_symlinks: bool) -> list[StudyFile
         raise StudyRefused(RefusalCode.NO_IMAGES, f"the folder cannot be read ({error.strerror})") from None
 
 
+def list_study(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyFile]:
+    """List the files of a data set's study.
+
+    Raises:
+        StudyRefused: ``folder_name`` if the name is no UID, ``no_images`` if there are no files; or as ``list_files``.
+    """
+    if not is_uid(name):
+        raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name is no UID: name it by the StudyInstanceUID")
+    files = list_files(images_dir / name, images_dir, allow_symlinks)
+    if not files:
+        raise StudyRefused(RefusalCode.NO_IMAGES, "the folder holds no files")
+    return files
+
+
 def _walk(folder: Path, prefix: str, root: Path, allow_symlinks: bool, depth: int) -> Iterator[StudyFile]:
     with os.scandir(folder) as entries:
         for entry in entries:

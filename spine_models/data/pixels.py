@@ -81,6 +81,9 @@ def check_claims(header: SliceHeader) -> None:
         )
     if header.high_bit >= header.bits_allocated:
         raise StudyRefused(RefusalCode.PIXELS_UNSUPPORTED, "HighBit lies above BitsAllocated")
+    whole = header.pixel_length != 0xFFFFFFFF and header.transfer_syntax != DeflatedExplicitVRLittleEndian
+    if whole and header.pixel_offset + header.pixel_length > header.file.size + 1:  # a last odd byte may be left out
+        raise StudyRefused(RefusalCode.PIXELS_DAMAGED, "a slice's file ends before its pixels do")
     if header.slope is None or header.intercept is None or not 0 < abs(header.slope) <= 1e4:
         raise StudyRefused(
             RefusalCode.RESCALE_INVALID, "RescaleSlope or RescaleIntercept is missing, zero or no number"
