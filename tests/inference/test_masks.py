@@ -64,6 +64,9 @@ def test_networks_are_averaged_as_probabilities_neither_as_votes_nor_as_logits()
 def test_folded_channels_last_networks_in_windows_equal_the_plain_ones():
     torch.manual_seed(0)
     models = [CsnUNet(UNetSettings(base_channels=8, decoder_channels=(16, 8, 8, 8, 8))).eval() for _ in range(2)]
+    for model in models:
+        torch.nn.init.zeros_(model.head.bias)
+        torch.nn.init.normal_(model.head.weight)
     volume = np.random.default_rng(0).integers(-1000, 1500, (16, 32, 32)).astype(np.int16)
     mask = predict_mask(volume, 100.0, 400.0, [prepared(model, CPU) for model in models], WINDOWS)
     with torch.no_grad():
