@@ -23,6 +23,7 @@ from spine_models.configuration_checks import folds_of
 from spine_models.errors import UserError, run_command
 from spine_models.levels import TARGETS
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
+from spine_models.models.convolutions import AxialConv3d, PointwiseConv3d
 from spine_models.models.csn import CsnBackbone
 from spine_models.models.losses import segmentation_loss
 from spine_models.models.unet import CsnUNet
@@ -165,8 +166,17 @@ def _units(network: CsnUNet | CsnClassifier) -> list[nn.Module]:
     return [*units, *network.decoder, network.last] if isinstance(network, CsnUNet) else units
 
 
+def _image(network: nn.Module, channels: int) -> torch.Tensor:
+    """Let the network compute as on a GPU (plain convolutions, channels last) and return an image for it."""
+    for part in network.modules():
+        if isinstance(part, PointwiseConv3d | AxialConv3d):
+            part.__class__ = nn.Conv3d  # type: ignore[assignment]
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return torch.zeros(1, channels, *_SMALL).contiguous(memory_format=torch.channels_last_3d)
+
+
 def _segmentation_step(network: CsnUNet, loss: Any) -> torch.Tensor:
-    return segmentation_loss(network(torch.zeros(1, 1, *_SMALL)), torch.ones(1, *_SMALL, dtype=torch.uint8), loss).total
+    return segmentation_loss(network(_image(network, 1)), torch.ones(1, *_SMALL, dtype=torch.uint8), loss).total
 
 
 class _Classify:
@@ -176,7 +186,7 @@ class _Classify:
         self._network = network
 
     def __call__(self) -> torch.Tensor:
-        logits = self._network(torch.zeros(1, 3, *_SMALL))
+        logits = self._network(_image(self._network, 3))
         return functional.binary_cross_entropy_with_logits(logits, torch.zeros(1, len(TARGETS)))
 
 
