@@ -1,8 +1,8 @@
 """Two kinds of 3D convolution that PyTorch computes slowly on one CPU thread, computed another way there.
 
-With one thread PyTorch gives convolutions of in-plane size 1 to an old kernel without channels-last layout. Measured
+With one thread alone PyTorch gives convolutions of in-plane size 1 to an old kernel without channels-last layout. Measured
 on one thread, a training step of the narrow networks takes 0.65 to 0.7 of the time this way, a prediction half.
-On other devices these are plain ``Conv3d``. Parameters and their names are those of ``Conv3d`` everywhere.
+With more threads and on other devices these are plain ``Conv3d``. Parameters and their names are those of ``Conv3d`` everywhere.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class PointwiseConv3d(nn.Conv3d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Map (N, in, Z, Y, X) to (N, out, Z, Y, X)."""
-        if input.device.type != "cpu":
+        if not _on_one_cpu_thread(input):
             return super().forward(input)
         voxels = input.permute(0, 2, 3, 4, 1)
         return functional.linear(voxels, self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
@@ -32,7 +32,7 @@ class AxialConv3d(nn.Conv3d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Map (N, channels, Z, Y, X) to (N, filters, Z, Y, X)."""
-        if input.device.type != "cpu":
+        if not _on_one_cpu_thread(input):
             return super().forward(input)
         rows = functional.conv2d(input.flatten(3), self.weight.squeeze(-1), self.bias, padding=(1, 0))
         return rows.view(*rows.shape[:3], *input.shape[3:])
@@ -48,3 +48,7 @@ def use_pointwise(module: nn.Module) -> None:
             and part.groups == 1
         ):
             part.__class__ = PointwiseConv3d
+
+
+def _on_one_cpu_thread(input: torch.Tensor) -> bool:
+    return input.device.type == "cpu" and torch.get_num_threads() == 1
