@@ -1,8 +1,8 @@
 """Two kinds of 3D convolution that PyTorch computes slowly on one CPU thread, computed another way there.
 
-With one thread alone PyTorch gives convolutions of in-plane size 1 to an old kernel without channels-last layout. Measured
-on one thread, a training step of the narrow networks takes 0.65 to 0.7 of the time this way, a prediction half.
-With more threads and on other devices these are plain ``Conv3d``. Parameters and their names are those of ``Conv3d`` everywhere.
+With one thread alone PyTorch gives convolutions of in-plane size 1 to an old kernel without channels-last layout.
+Measured on one thread, a training step of the narrow networks takes 0.65 to 0.7 of the time this way, a prediction
+half. With more threads and on other devices these are plain ``Conv3d``; parameters and names always are.
 """
 
 from __future__ import annotations
