@@ -1,8 +1,9 @@
 """A kill campaign: random SIGKILLs over the training rules, each followed by the same Snakemake command.
 
-``python benchmarks/chaos.py --kills 20`` runs the tiny preset once undisturbed and once under kills, and compares
-weights, tables and metrics byte for byte. Three of four kills hit the job; the fourth hits Snakemake itself, which
-leaves the job as an orphan: ``--unlock`` comes first, and the state's lock keeps a second writer out.
+``python benchmarks/chaos.py --kills 20`` runs the training rules of a tiny preset once undisturbed and once under
+kills, and compares weights, tables and metrics byte for byte. The data are those of the trainings' tests, laid where
+the data rules would put them. Three of four kills hit the job; the fourth hits Snakemake itself, which leaves the job
+as an orphan: ``--unlock`` comes first, and the state's lock keeps a second writer out.
 """
 
 from __future__ import annotations
@@ -20,14 +21,54 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.training import tiny  # noqa: E402
+
 TRAINING = ("train_segmentation", "train_classifier", "average_checkpoints")
-LONGEST_WAIT = 12.0
-"""Seconds from the start of a job to its kill, at most: about what a tiny training takes with its imports."""
-COMPARED = ("segmentation", "classification", "evaluation", "folds")
+COMPARED = ("segmentation", "classification", "folds")
+TARGETS = ("segmentation", "classification")
+ALLOWED = (*TRAINING, "predict_oof", *TARGETS)
+"""Rules of the workflow that the campaign runs: what they read is there already."""
+PRESET: dict[str, Any] = {
+    "output_dir": "chaos",
+    "dataset_dir": "data",
+    "device": "cpu",
+    "pretrained": "none",
+    "shards": 1,
+    "math_threads": 1,
+    # A state at every step.
+    "checkpoint_minutes": 1e-6,
+    "keep_best": 3,
+    "half_size": tiny.SIDE,
+    "crops": tiny.CROPS,
+    "segmentation": {
+        **tiny.SEGMENTATION,
+        "gpus": 0,
+        "folds": 2,
+        "epochs": 4,
+        "draws_per_study": 16,
+        "inference": {"window": 16, "overlap": 8, "z_multiple": 8},
+    },
+    "classification": {
+        **{key: value for key, value in tiny.CLASSIFICATION.items() if key not in ("draws_per_study", "freeze_bn")},
+        "gpus": 0,
+        "folds": 2,
+        "fold_parts": 2,
+        "epochs": 6,
+        "greedy_averaging": True,
+        "variants": {
+            "ir": {"draws_per_study": 24, "average": 3, "freeze_bn": False},
+            "ip": {"folds": 1, "draws_per_study": 24, "average": 2, "freeze_bn": True},
+        },
+    },
+}
 
 
 class Campaign:
@@ -38,30 +79,36 @@ class Campaign:
         self.random = random.Random(seed)
         self.kills: Counter[str] = Counter()
         self.refused = 0
+        self.longest_wait = 0.0
+        for place in ("calm", "stormy"):
+            self._lay_out(place)
 
     def command(self, place: str, *arguments: str) -> list[str]:
-        overlays = [str(ROOT / "tests" / "workflow" / "tiny.yaml"), str(ROOT / "benchmarks" / "chaos.yaml")]
         where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder / place)]
-        options = ["--cores", "2", "--rerun-incomplete", "--configfile", *overlays]
+        preset = str(self.folder / place / "preset.yaml")
+        options = ["--cores", "2", "--rerun-incomplete", "--configfile", preset, "--allowed-rules", *ALLOWED]
         return [sys.executable, "-m", "snakemake", *where, *options, *arguments]
 
-    def finish(self, place: str, *targets: str, attempts: int = 1) -> None:
+    def finish(self, place: str, attempts: int = 1) -> None:
         """Run to the end; an orphan of a killed Snakemake may hold a state for a while."""
         for _ in range(attempts):
-            done = subprocess.run(self.command(place, "--", *targets), capture_output=True, text=True, check=False)
+            done = subprocess.run(self.command(place, "--", *TARGETS), capture_output=True, text=True, check=False)
             if done.returncode == 0:
                 return
             self.refused += "is being written by" in self._logs(place)
             time.sleep(2.0)
         sys.exit(f"{place} did not finish:\n{done.stderr[-4000:]}")
 
+    def measure(self, place: str) -> None:
+        """Let kills come at any moment of a job as long as those of a finished run, imports included."""
+        tables = [path for rule in TRAINING for path in (self.folder / place / "chaos/benchmarks" / rule).glob("*.tsv")]
+        self.longest_wait = max(float(path.read_text().splitlines()[1].split("\t", 1)[0]) for path in tables)
+
     def kill_once(self, place: str) -> bool:
         """Start the workflow and kill a training at a random moment; False where nothing was left to train."""
         log = (self.folder / "snakemake.log").open("ab")
-        process = subprocess.Popen(
-            self.command(place, "--", "evaluate"), stdout=log, stderr=log, start_new_session=True
-        )
-        wait = self.random.uniform(0.0, LONGEST_WAIT)
+        process = subprocess.Popen(self.command(place, "--", *TARGETS), stdout=log, stderr=log, start_new_session=True)
+        wait = self.random.uniform(0.0, self.longest_wait)
         while process.poll() is None:
             jobs = list(training_jobs(process.pid))
             if jobs:
@@ -91,6 +138,14 @@ class Campaign:
         """Return the files that the two runs do not share byte for byte."""
         one, other = (results(self.folder / place / "chaos") for place in (first, second))
         return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+    def _lay_out(self, place: str) -> None:
+        output, dataset = self.folder / place / "chaos", self.folder / place / "data"
+        tiny.write_segmentation_data(output)
+        tiny.write_classification_data(output)
+        (dataset / "train_images").mkdir(parents=True)
+        (output / "train.csv").rename(dataset / "train.csv")
+        (self.folder / place / "preset.yaml").write_text(yaml.safe_dump(PRESET), encoding="utf-8")
 
     def _logs(self, place: str) -> str:
         logs = (self.folder / place / "chaos" / "logs").rglob("*.log")
@@ -132,14 +187,14 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="spine_models-chaos-"))
     campaign = Campaign(folder, args.seed)
     started = time.monotonic()
-    campaign.finish("calm", "evaluate")
-    campaign.finish("stormy", "convert")
+    campaign.finish("calm")
+    campaign.measure("calm")
     while campaign.kills.total() < args.kills:
         if not campaign.kill_once("stormy"):
             # All is trained: train anew from the same data, so that every kill hits a training.
-            for part in ("segmentation", "classification", "evaluation", "state"):
+            for part in (*TARGETS, "state"):
                 shutil.rmtree(folder / "stormy" / "chaos" / part, ignore_errors=True)
-    campaign.finish("stormy", "evaluate", attempts=10)
+    campaign.finish("stormy", attempts=10)
     different = campaign.differences("calm", "stormy")
     figures = {
         "kills": dict(sorted(campaign.kills.items())),
