@@ -76,7 +76,7 @@ def test_synchronised_batch_norm_equals_one_process_with_the_larger_micro_batch(
 
 
 def test_the_job_goes_on_with_another_number_of_processes_and_says_so(data, tmp_path, capfd):
-    task = classification_task(data, freeze_bn=True, epochs=4, **PLAIN)
+    task = classification_task(data, freeze_bn=True, epochs=12, **PLAIN)
 
     def child() -> None:
         os.setsid()
