@@ -36,6 +36,8 @@ PIXEL_DATA = 0x7FE00010
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 _PREAMBLE = 128
 _LONG_VRS = frozenset((b"OB", b"OW", b"SQ", b"UN", b"UT", b"OF", b"OD", b"OL", b"OV", b"UC", b"UR", b"SV", b"UV"))
+_TEXT = frozenset(("CS", "DS", "IS", "LO", "SH", "UI", "UN"))
+_SHORTS = frozenset(("US", "SS", "UN"))
 _UID = re.compile(r"[0-9.]{1,64}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
@@ -253,17 +255,22 @@ def _parse(
     return ParsedFile(elements, syntax, encoding[1], offset, found.get("length", 0), found.get("vr"), is_float)
 
 
-def raw_of(elements: Dataset, tag: int) -> bytes | None:
-    """Return the raw bytes of an element that is no sequence, None if it is absent or empty."""
-    element = elements.get_item(tag)
+def raw_of(elements: Dataset, tag: int, kinds: frozenset[str]) -> bytes | None:
+    """Return the raw bytes of an element, None if it is absent, empty or of another kind (VR) than ``kinds``."""
+    try:
+        element = elements.get_item(tag)
+    except Exception:  # pydicom converts some elements at once, and raises many kinds on damaged ones
+        return None
     value = getattr(element, "value", None)
-    return value if isinstance(value, bytes) and value else None
+    if not isinstance(value, bytes) or not value or element is None:
+        return None
+    return value if element.VR is None or element.VR in kinds else None
 
 
 def text_of(elements: Dataset, tag: int) -> str:
     """Return an element's text without padding, "" if it is absent."""
-    raw = raw_of(elements, tag)
-    return "" if raw is None else raw.decode("ascii", "replace").strip(" \0\t\r\n")
+    raw = raw_of(elements, tag, _TEXT)
+    return "" if raw is None else raw.decode("ascii", "replace").rstrip(" \0").lstrip(" ")
 
 
 def numbers_of(elements: Dataset, tag: int) -> tuple[float, ...] | None:
@@ -275,7 +282,7 @@ def numbers_of(elements: Dataset, tag: int) -> tuple[float, ...] | None:
     text = text_of(elements, tag)
     if not text:
         return None
-    parts = [part.strip(" \0") for part in text.split("\\")]
+    parts = [part.strip(" ") for part in text.split("\\")]
     if not all(_NUMBER.fullmatch(part) for part in parts):
         return None
     values = tuple(float(part) for part in parts)
@@ -283,11 +290,11 @@ def numbers_of(elements: Dataset, tag: int) -> tuple[float, ...] | None:
 
 
 def integer_of(elements: Dataset, tag: int, little_endian: bool, signed: bool = False) -> int | None:
-    """Return the first value of a 16-bit integer element, None if it is absent."""
-    raw = raw_of(elements, tag)
-    if raw is None or len(raw) < 2:
+    """Return the value of a 16-bit integer element, None if it is absent or holds several."""
+    raw = raw_of(elements, tag, _SHORTS)
+    if raw is None or len(raw) != 2:
         return None
-    return int.from_bytes(raw[:2], "little" if little_endian else "big", signed=signed)
+    return int.from_bytes(raw, "little" if little_endian else "big", signed=signed)
 
 
 def items_of(elements: Dataset, tag: int) -> list[Dataset]:

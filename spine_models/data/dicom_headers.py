@@ -57,6 +57,8 @@ class SliceHeader:
         orientation: directions along a row and along a column, LPS.
         spacing: mm between rows and between columns.
         slope: of the rescale to HU; with ``intercept``.
+        rows: of pixels; 0 if absent, as ``columns``, ``samples``, ``bits_allocated`` and ``bits_stored``.
+        sign: PixelRepresentation, 1 for signed values; -1 if absent.
         padding: lowest and highest stored value that mean "no data", None without padding tags.
         pixel_offset: see ``ParsedFile``; None: no pixels.
     """
@@ -88,7 +90,7 @@ class SliceHeader:
     bits_allocated: int
     bits_stored: int
     high_bit: int
-    signed: bool
+    sign: int
     slope: float | None
     intercept: float | None
     rescale_type: str
@@ -100,6 +102,11 @@ class SliceHeader:
     pixel_length: int
     pixel_vr: str | None
     float_pixels: bool
+
+    @property
+    def signed(self) -> bool:
+        """Stored values are two's complement."""
+        return self.sign == 1
 
     @property
     def name(self) -> str:
@@ -132,13 +139,12 @@ def _header(file: StudyFile, parsed: ParsedFile) -> SliceHeader:
         value = integer_of(elements, tag, little)
         return default if value is None else value
 
-    allocated = integer(_ALLOCATED, 16)
-    stored = integer(_STORED, allocated)
+    stored = integer(_STORED, 0)
     signed = integer(_SIGNED, 0) == 1
     return SliceHeader(
         file=file,
         frame=0,
-        frames=max(1, int(_first(elements, _FRAMES) or 1)),
+        frames=max(1, int(_number(elements, _FRAMES) or 1)),
         study_uid=text_of(elements, _STUDY),
         series_uid=text_of(elements, _SERIES),
         sop_instance=text_of(elements, _SOP_INSTANCE),
@@ -149,23 +155,23 @@ def _header(file: StudyFile, parsed: ParsedFile) -> SliceHeader:
         conversion=text_of(elements, _CONVERSION).upper(),
         frame_of_reference=text_of(elements, _FRAME_OF_REFERENCE),
         kernel=text_of(elements, _KERNEL),
-        series_number=_first(elements, _SERIES_NUMBER),
-        acquisition=_first(elements, _ACQUISITION),
-        instance=_first(elements, _INSTANCE),
-        thickness=_first(elements, _THICKNESS),
+        series_number=_number(elements, _SERIES_NUMBER),
+        acquisition=_number(elements, _ACQUISITION),
+        instance=_number(elements, _INSTANCE),
+        thickness=_number(elements, _THICKNESS),
         position=_vector(elements, _POSITION, 3),
         orientation=_vector(elements, _ORIENTATION, 6),
         spacing=_vector(elements, _SPACING, 2),
         rows=integer(_ROWS, 0),
         columns=integer(_COLUMNS, 0),
-        samples=integer(_SAMPLES, 1),
-        photometric=text_of(elements, _PHOTOMETRIC).upper(),
-        bits_allocated=allocated,
+        samples=integer(_SAMPLES, 0),
+        photometric=text_of(elements, _PHOTOMETRIC),
+        bits_allocated=integer(_ALLOCATED, 0),
         bits_stored=stored,
         high_bit=integer(_HIGH_BIT, stored - 1),
-        signed=signed,
-        slope=_first(elements, _SLOPE),
-        intercept=_first(elements, _INTERCEPT),
+        sign=integer(_SIGNED, -1),
+        slope=_number(elements, _SLOPE),
+        intercept=_number(elements, _INTERCEPT),
         rescale_type=text_of(elements, _RESCALE_TYPE).upper(),
         padding=_padding(elements, little, signed),
         lossy=text_of(elements, _LOSSY) == "01",
@@ -205,8 +211,8 @@ def _frames(header: SliceHeader, parsed: ParsedFile, groups: list[Dataset]) -> l
                 position=_vector(_group(group, shared, _PLANE_POSITION), _POSITION, 3) or header.position,
                 orientation=_vector(_group(group, shared, _PLANE_ORIENTATION), _ORIENTATION, 6) or header.orientation,
                 spacing=_vector(measures, _SPACING, 2) or header.spacing,
-                slope=_first(values, _SLOPE) if values else header.slope,
-                intercept=_first(values, _INTERCEPT) if values else header.intercept,
+                slope=_number(values, _SLOPE) if values else header.slope,
+                intercept=_number(values, _INTERCEPT) if values else header.intercept,
                 rescale_type=text_of(values, _RESCALE_TYPE).upper() or header.rescale_type,
             )
         )
@@ -226,6 +232,6 @@ def _vector(elements: Dataset, tag: int, length: int) -> Vector | None:
     return values if values is not None and len(values) == length else None
 
 
-def _first(elements: Dataset, tag: int) -> float | None:
+def _number(elements: Dataset, tag: int) -> float | None:
     values = numbers_of(elements, tag)
-    return None if values is None else values[0]
+    return values[0] if values is not None and len(values) == 1 else None

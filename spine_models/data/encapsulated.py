@@ -90,7 +90,9 @@ def _segment(data: bytes, count: int) -> NDArray[np.uint8]:
         raise damaged("the run-length code of a slice is longer than its pixels")
     try:
         plane = np.frombuffer(decode_segment(data), np.uint8)
-    except (ValueError, IndexError):
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # a panic of the decoder, which is written in Rust, is no Exception
         raise damaged("the run-length code of a slice cannot be decoded") from None
     # A zero byte that pads a segment to even length decodes to nothing, or to a copy of what is not there.
     if not count <= len(plane) <= count + 1:

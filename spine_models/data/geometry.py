@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.dicom_headers import SliceHeader
+from spine_models.data.outliers import drop_sideways
 from spine_models.data.quarantine import RefusalCode, StudyRefused
 
 Floats = NDArray[np.float64]
@@ -147,7 +148,8 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
         headers: slices of one stack, each at a position of its own, in any order.
 
     Raises:
-        StudyRefused: ``too_few_slices`` for fewer than two, ``slices_missing`` where a gap is too wide to bridge.
+        StudyRefused: ``too_few_slices`` for fewer than two, ``slices_missing`` where a gap is too wide to bridge,
+            ``geometry_invalid`` where positions jump sideways.
     """
     if len(headers) < 2:
         raise StudyRefused(RefusalCode.TOO_FEW_SLICES, "one slice is no volume")
@@ -156,8 +158,10 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
     row, column, normal = directions(ordered)
     points = positions(ordered)
     curved = _is_curved(ordered)
-    along = _distances(points, None if curved else normal)
-    slices, coordinate, notes = _regular_slices(along)
+    in_line, beside = drop_sideways(ordered, points, _distances(points, normal))
+    ordered, points = [ordered[i] for i in in_line], points[in_line]
+    slices, coordinate, notes = _regular_slices(_distances(points, None if curved else normal))
+    notes += [beside] if beside else []
     start, step = _line(coordinate, points)
     deviation = float(np.abs(points - start - coordinate[:, None] * step).max())
     spacing = ordered[0].spacing or (0.0, 0.0)

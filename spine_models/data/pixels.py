@@ -27,6 +27,7 @@ from spine_models.levels import AIR_HU
 
 MAX_SIDE = 4096
 """Largest side of a slice: CT scanners make 512 to 2048."""
+MAX_NARROWNESS = 16
 MAX_VOXELS = 4 << 30
 """Largest study: 8 GiB as int16."""
 
@@ -72,9 +73,16 @@ def check_claims(header: SliceHeader) -> None:
         raise StudyRefused(
             RefusalCode.TOO_LARGE, f"a slice claims {header.rows} x {header.columns} pixels; {MAX_SIDE} is the limit"
         )
+    if max(header.rows, header.columns) > MAX_NARROWNESS * min(header.rows, header.columns):
+        raise StudyRefused(RefusalCode.PIXELS_UNSUPPORTED, "slices are more than 16 times as long as they are wide")
     if header.float_pixels or header.pixel_offset is None or header.bits_allocated not in (8, 16, 32):
         kind = "floating-point" if header.pixel_offset is None else f"{header.bits_allocated}-bit"
         raise StudyRefused(RefusalCode.PIXELS_UNSUPPORTED, f"{kind} pixels: CT has integers of 8, 16 or 32 bits")
+    if header.samples != 1 or not header.photometric or header.sign not in (0, 1):
+        raise StudyRefused(
+            RefusalCode.PIXELS_UNSUPPORTED,
+            "SamplesPerPixel, PhotometricInterpretation or PixelRepresentation is missing or impossible",
+        )
     if not (0 < header.bits_stored <= header.bits_allocated and header.bits_stored - 1 <= header.high_bit):
         raise StudyRefused(
             RefusalCode.PIXELS_UNSUPPORTED, "BitsStored, HighBit and BitsAllocated contradict each other"
@@ -177,11 +185,11 @@ def _encapsulated(path: Path, header: SliceHeader) -> _Stored:
     encapsulated = read_range(path, header.transfer_syntax, header.pixel_offset or 0, None)
     if header.transfer_syntax == RLELossless:
         patterns = decode_rle(whole_frame(encapsulated, header), header)
-        bits = header.bits_stored
+        shift, bits = header.high_bit + 1 - header.bits_stored, header.bits_stored
     else:
         patterns, precision = _decoded(encapsulated, header)
-        bits = _bits_in_use(patterns, precision, header)
-    values = _from_bits(patterns, 0, bits, header.signed)
+        shift, bits = 0, _bits_in_use(patterns, precision, header)
+    values = _from_bits(patterns, shift, bits, header.signed)
     return _Stored(values, _padded(patterns, values, header))
 
 
@@ -227,17 +235,22 @@ def _decoder_options(header: SliceHeader, precision: int) -> dict[str, Any]:
 
 
 def _bits_in_use(patterns: NDArray[np.unsignedinteger], precision: int, header: SliceHeader) -> int:
-    """Say how many bits of a decoded value count: the codestream's, or fewer where the header says so and they fit.
+    """Say how many bits of a decoded value count: the codestream's, or fewer where the header says so.
 
     Signed values of 12 bits are found in 16-bit codestreams both with and without their sign extended; 12 bits are
-    right for both. Values that need the codestream's bits contradict the header, and the codestream wins.
+    right for both. Values that need more bits than the header says are damage, unless a lossy encoder overshot.
+
+    Raises:
+        StudyRefused: ``pixels_damaged`` if lossless values do not fit into the bits that the header says.
     """
-    width = patterns.dtype.itemsize * 8
-    bits = min(precision, width)
+    bits = min(precision, patterns.dtype.itemsize * 8)
     stored = header.bits_stored
-    if not header.signed or stored >= bits:
+    if stored >= bits:
         return bits
-    high = patterns & np.array((1 << bits) - 1, patterns.dtype)
-    extended = (1 << bits) - (1 << (stored - 1))
-    fits = bool(np.all((high < (1 << stored)) | (high >= extended)))
-    return stored if fits else bits
+    used = patterns & patterns.dtype.type((1 << bits) - 1)
+    negative = (1 << bits) - (1 << (stored - 1)) if header.signed else 1 << bits
+    if np.all((used < (1 << stored)) | (used >= negative)):
+        return stored
+    if is_lossy(header):
+        return bits
+    raise damaged(f"compressed values of a slice do not fit into the {stored} bits that it claims")

@@ -87,7 +87,7 @@ def aside_because(header: SliceHeader) -> str | None:
         ("no image", header.rows == 0 or header.columns == 0 or no_pixels),
         ("secondary capture", captured or bool(types & _SCREEN_TYPES)),
         ("other modality", other_class or header.modality not in ("", "CT")),
-        ("colour", header.samples != 1 or header.photometric not in ("", "MONOCHROME1", "MONOCHROME2")),
+        ("colour", header.samples > 1 or header.photometric not in ("", "MONOCHROME1", "MONOCHROME2")),
         ("localizer", bool(types & _LOCALIZER_TYPES)),
         ("projection", bool(types & _PROJECTION_TYPES)),
         ("not Hounsfield units", header.rescale_type in _NOT_HU),

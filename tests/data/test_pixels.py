@@ -64,10 +64,11 @@ def test_bits_above_the_stored_ones_are_no_part_of_the_value(tmp_path) -> None:
     assert np.array_equal(hounsfield(tmp_path, encoded(make_slice(with_overlay, BitsStored=12, HighBit=11))), values)
 
 
-def test_bits_below_the_lowest_stored_one_are_no_part_of_the_value(tmp_path) -> None:
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_bits_below_the_lowest_stored_one_are_no_part_of_the_value(tmp_path, syntax) -> None:
     values = np.arange(30, dtype="<u2").reshape(6, 5)
     shifted = ((values << 4) | 0x7).astype("<u2")
-    assert np.array_equal(hounsfield(tmp_path, encoded(make_slice(shifted, BitsStored=12, HighBit=15))), values)
+    assert np.array_equal(hounsfield(tmp_path, encoded(make_slice(shifted, BitsStored=12, HighBit=15), syntax)), values)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "<u2", "<u4", "i1", "<i4"])
@@ -187,12 +188,16 @@ def test_j2k_with_unsigned_codestream_and_signed_header(tmp_path) -> None:
     assert np.array_equal(hounsfield(tmp_path, data.replace(tag + b"\0\0", tag + b"\1\0")), ANATOMY)
 
 
-def test_a_codestream_that_needs_more_bits_than_the_header_says_is_read_whole(tmp_path) -> None:
-    values = (np.arange(192).reshape(16, 12) * 300).astype("<u2")
-    data = encoded(make_slice(values), JPEGLosslessSV1)
+def test_a_codestream_whose_values_need_more_bits_than_the_header_says_is_refused(tmp_path) -> None:
     tag, high = b"\x28\x00\x01\x01US\x02\x00", b"\x28\x00\x02\x01US\x02\x00"
-    data = data.replace(tag + b"\x10\0", tag + b"\x0c\0").replace(high + b"\x0f\0", high + b"\x0b\0")
-    assert np.array_equal(hounsfield(tmp_path, data), np.clip(values, 0, 32767))
+
+    def with_12_bits(values: np.ndarray) -> bytes:
+        data = encoded(make_slice(values), JPEGLosslessSV1)
+        return data.replace(tag + b"\x10\0", tag + b"\x0c\0").replace(high + b"\x0f\0", high + b"\x0b\0")
+
+    values = (np.arange(192).reshape(16, 12) * 21).astype("<u2")
+    assert np.array_equal(hounsfield(tmp_path, with_12_bits(values)), values)
+    assert refusal(tmp_path, with_12_bits(values + 500)) == RefusalCode.PIXELS_DAMAGED
 
 
 def test_lossy_syntaxes_are_told_apart(tmp_path) -> None:
@@ -215,6 +220,23 @@ def test_floating_point_and_odd_bit_depths_are_refused(tmp_path) -> None:
     assert refusal(tmp_path, encoded(dataset)) == RefusalCode.PIXELS_UNSUPPORTED
     assert refusal(tmp_path, encoded(make_slice(ramp(1), BitsAllocated=12))) == RefusalCode.PIXELS_UNSUPPORTED
     assert refusal(tmp_path, encoded(make_slice(ramp(1), HighBit=3))) == RefusalCode.PIXELS_UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation", "BitsAllocated", "BitsStored"],
+)
+def test_pixels_without_description_are_refused(tmp_path, tag) -> None:
+    assert refusal(tmp_path, encoded(make_slice(ANATOMY, **{tag: None}))) == RefusalCode.PIXELS_UNSUPPORTED
+
+
+def test_an_element_of_the_wrong_kind_counts_as_absent(tmp_path) -> None:
+    """A flipped bit in the VR: what the bytes mean is no longer known."""
+    data = encoded(make_slice(ANATOMY))
+    tag = b"\x28\x00\x53\x10"
+    assert tag + b"DS" in data
+    for kind in (b"US", b"D\x13", b"FL"):
+        assert refusal(tmp_path, data.replace(tag + b"DS", tag + kind)) == RefusalCode.RESCALE_INVALID
 
 
 def test_a_deflate_bomb_is_refused_without_inflating_it(tmp_path, monkeypatch) -> None:

@@ -209,6 +209,24 @@ def test_a_slice_with_a_damaged_position_counts_as_missing(tmp_path) -> None:
     assert "1 files left out: no usable position or spacing" in notes(study)
 
 
+def test_one_slice_beside_the_others_counts_as_missing(tmp_path) -> None:
+    write_stack(tmp_path, count=12, ImagePositionPatient=lambda i: [-10 - 4 * (i == 5), -20, 100 - i])
+    study = read(tmp_path)
+    assert study.full[:, 0, 0].tolist() == [100 * i for i in range(12)]
+    assert np.array(study.facts["affine_lps"])[0].tolist() == pytest.approx([0, 0, 0.5, -10])
+    assert "1 slices left out: they lie beside the line" in notes(study)
+
+
+def test_the_last_slice_beside_the_others(tmp_path) -> None:
+    write_stack(tmp_path, count=12, ImagePositionPatient=lambda i: [-10 - 4 * (i == 11), -20, 100 - i])
+    assert read(tmp_path).full.shape[0] == 11
+
+
+def test_a_stack_that_jumps_sideways_is_refused(tmp_path) -> None:
+    write_stack(tmp_path, count=12, ImagePositionPatient=lambda i: [-10 - 4 * (i % 3 == 1), -20, 100 - i])
+    assert refused(tmp_path).code == RefusalCode.GEOMETRY_INVALID
+
+
 def test_a_wide_gap_is_refused(tmp_path) -> None:
     write_stack(tmp_path, count=20)
     for index in range(8, 13):

@@ -1,0 +1,199 @@
+"""A small study with damaged files: refused with a code, or equal to what plain pydicom reads in the same bytes."""
+
+from __future__ import annotations
+
+import random
+import struct
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.encaps import get_frame
+from pydicom.uid import RLELossless
+
+from spine_models.data.dicom_headers import SliceHeader
+from spine_models.data.pixels import read_hounsfield
+from spine_models.data.quarantine import StudyRefused
+from spine_models.data.volumes import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
+from tests.data.dicom_builder import NINE_LOSSLESS, encoded, enhanced, make_slice
+from tests.fuzz.mutations import damage_bytes, damage_tags
+
+SETTINGS = VolumeSettings(z_step=1, half_size=32)
+SLICES = 4
+
+
+@cache
+def originals(kind: int, signed: bool) -> tuple[bytes, ...]:
+    """Files of an undamaged study, in one of the nine lossless syntaxes or as one enhanced object."""
+    anatomy = np.random.default_rng(kind).integers(-1000, 1000, (SLICES, 66, 64)).astype("<i2")
+    anatomy[:, 10:50, 10:50] //= 50
+    stored = anatomy if signed else (anatomy + 1024).astype("<u2")
+    tags: dict[str, Any] = {"Modality": "CT", "SeriesInstanceUID": "1.2.3"}
+    if not signed:
+        tags |= {"BitsStored": 12, "HighBit": 11, "RescaleIntercept": -1024}
+    if kind == len(NINE_LOSSLESS):
+        tags.pop("RescaleIntercept", None)
+        return (encoded(enhanced(stored, **tags)),)
+    return tuple(
+        encoded(make_slice(stored[i], (-20, -30, 90 - 2 * i), i + 1, **tags), NINE_LOSSLESS[kind]) for i in range(SLICES)
+    )
+
+
+def run_case(rng: random.Random) -> str:
+    """Damage a study and read it; return "equal" or "refused: code".
+
+    Raises:
+        AssertionError: if it was read, and plain pydicom reads something else.
+    """
+    undamaged = originals(rng.randrange(len(NINE_LOSSLESS) + 1), rng.random() < 0.5)
+    files = list(undamaged)
+    for index in rng.sample(range(len(files)), rng.randint(1, len(files))):
+        files[index] = rng.choice((damage_bytes, damage_tags))(rng, files[index])
+    if rng.random() < 0.2:
+        rng.shuffle(files)
+    if rng.random() < 0.1:
+        files.append(rng.choice(files))
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = Path(name)
+        for index, data in enumerate(files):
+            (folder / f"{index}.dcm").write_bytes(data)
+        try:
+            source = open_study(folder, folder, SETTINGS)
+            study = decode_study(source, SETTINGS)
+        except StudyRefused as refusal:
+            return f"refused: {refusal.code.value}"
+        compare(source, study, undamaged)
+    return "equal"
+
+
+def compare(source: StudySource, study: StudyVolume, undamaged: tuple[bytes, ...]) -> None:
+    """Compare a volume with plain pydicom's reading of the files that it was made from.
+
+    Where pydicom cannot read a file that was read here, the damage must not have mattered: some undamaged file has the
+    same slice.
+    """
+    grid = source.grid
+    decoded = [_reference(source.folder, header, undamaged) for header in grid.headers]
+    assert study.full.shape == grid.shape
+    affine = np.array(study.facts["affine_lps"])
+    assert affine[2, 0] < 0
+    for index, plane in enumerate(grid.slices):
+        if plane.weight == 0:
+            _compare_plane(study.full[index], affine @ np.array([index, 0, 0, 1]), affine, decoded[plane.upper])
+        else:
+            low, high = sorted((plane.upper, plane.lower))
+            values = [np.sort(decoded[i][0].ravel())[[0, -1]] for i in (low, high)]
+            assert min(v[0] for v in values) - 1 <= study.full[index].min()
+            assert study.full[index].max() <= max(v[1] for v in values) + 1
+
+
+def _reference(folder: Path, header: SliceHeader, undamaged: tuple[bytes, ...]) -> tuple[Any, ...]:
+    try:
+        return reference_slice(folder / header.name, header)
+    except Exception:
+        hounsfield = read_hounsfield(folder, header)
+        for index, data in enumerate(undamaged):
+            path = folder / f"undamaged {index}"
+            path.write_bytes(data)
+            reference = reference_slice(path, header)
+            if np.mean(reference[0] != hounsfield) < 0.01 and np.array_equal(reference[1], header.position):
+                return reference
+        raise
+
+
+def _compare_plane(plane: np.ndarray, corner: np.ndarray, affine: np.ndarray, reference: tuple[Any, ...]) -> None:
+    """Every voxel's position, by the affine, is that of a pixel with its value, by the file's own tags."""
+    hounsfield, position, row, column, spacing = reference
+    y, x = np.indices(plane.shape)
+    offset = corner[:3] - position + y[..., None] * affine[:3, 1] + x[..., None] * affine[:3, 2]
+    step = np.abs(offset @ np.cross(row, column)).max()
+    assert step < 0.3 * abs(affine[:3, 0] @ np.cross(row, column)) + 0.02, "a plane lies where no slice is"
+    at_row, at_column = (offset @ column) / spacing[0], (offset @ row) / spacing[1]
+    slack = 0.25 + 0.02 * max(plane.shape)
+    assert np.abs(at_row - np.rint(at_row)).max() < slack
+    rows = np.clip(np.rint(at_row), 0, hounsfield.shape[0] - 1).astype(int)
+    columns = np.clip(np.rint(at_column), 0, hounsfield.shape[1] - 1).astype(int)
+    matches = hounsfield[rows, columns] == plane
+    assert matches.mean() > 0.98, f"{(~matches).mean():.1%} of a slice's values differ from plain pydicom's"
+
+
+def reference_slice(path: Path, header: SliceHeader) -> tuple[Any, ...]:
+    """HU, position, row and column directions and spacing, as plain pydicom reads them."""
+    dataset = pydicom.dcmread(path, force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
+    frame = _Groups(dataset, header.frame)
+    stored = _stored(dataset, header.frame)
+    hounsfield = stored * float(frame.get("RescaleSlope")) + float(frame.get("RescaleIntercept"))
+    hounsfield = np.clip(np.rint(hounsfield), -32768, 32767)
+    if dataset.get("PixelPaddingValue") is not None:
+        bounds = sorted((int(dataset.PixelPaddingValue), int(dataset.get("PixelPaddingRangeLimit", dataset.PixelPaddingValue))))
+        hounsfield[(stored >= bounds[0]) & (stored <= bounds[1])] = -1000
+    orientation = np.array([float(value) for value in frame.get("ImageOrientationPatient")])
+    position = np.array([float(value) for value in frame.get("ImagePositionPatient")])
+    spacing = [float(value) for value in frame.get("PixelSpacing")]
+    return hounsfield, position, orientation[:3], orientation[3:], spacing
+
+
+class _Groups:
+    """A tag of a frame: in its own functional groups, the shared ones, or the data set itself."""
+
+    def __init__(self, dataset: pydicom.Dataset, frame: int) -> None:
+        own = dataset.get("PerFrameFunctionalGroupsSequence")
+        shared = dataset.get("SharedFunctionalGroupsSequence")
+        self.places = [*([own[frame]] if own else []), *(list(shared)[:1] if shared else [])]
+        self.dataset = dataset
+
+    def get(self, keyword: str) -> Any:
+        for place in self.places:
+            for element in place:
+                if element.VR == "SQ" and element.value and keyword in element.value[0]:
+                    return element.value[0][keyword].value
+        return self.dataset[keyword].value
+
+
+def _stored(dataset: pydicom.Dataset, frame: int) -> np.ndarray:
+    """Stored values; the bits that count are cut out one value at a time, as PS3.5 section 8.1.1 describes them."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and syntax != "1.2.840.10008.1.2.1.99" and syntax != RLELossless:
+        pixels = dataset.pixel_array
+        return (pixels[frame] if pixels.ndim == 3 else pixels).astype(np.float64)
+    size = dataset.BitsAllocated // 8
+    count = dataset.Rows * dataset.Columns
+    order = ">" if syntax == "1.2.840.10008.1.2.2" else "<"
+    if syntax == RLELossless:
+        coded = get_frame(dataset.PixelData, frame, number_of_frames=1)
+        pixels = _run_length(coded, size, count)
+    else:
+        pixels = dataset.PixelData[frame * count * size :][: count * size]
+    raw = np.frombuffer(pixels, f"{order}u{size}").astype(np.int64)
+    stored, high = int(dataset.BitsStored), int(dataset.get("HighBit", dataset.BitsStored - 1))
+    values = (raw >> (high + 1 - stored)) & ((1 << stored) - 1)
+    if dataset.get("PixelRepresentation", 0) == 1:
+        values = np.where(values >= 1 << (stored - 1), values - (1 << stored), values)
+    return values.reshape(dataset.Rows, dataset.Columns).astype(np.float64)
+
+
+def _run_length(coded: bytes, size: int, count: int) -> bytes:
+    """PS3.5 annex G.3.2, byte by byte; the first segment holds the most significant bytes."""
+    offsets = [*struct.unpack_from("<15L", coded, 4)[:size], len(coded)]
+    planes = []
+    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+        plane, at = bytearray(), start
+        while at < end and len(plane) < count:
+            n = coded[at]
+            if n < 128:
+                plane += coded[at + 1 : at + 2 + n]
+                at += 2 + n
+            elif n > 128:
+                plane += coded[at + 1 : at + 2] * (257 - n)
+                at += 2
+            else:
+                at += 1
+        planes.append(np.frombuffer(bytes(plane[:count]), np.uint8))
+    return np.stack(planes[::-1], axis=1).tobytes()
