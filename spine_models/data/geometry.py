@@ -26,6 +26,8 @@ STEP_TOLERANCE = 0.1
 """Part of a step by which a slice may be off the regular grid and still be taken as it is."""
 MAX_GAP_MM = 5.0
 """Gaps up to this, or up to two steps, are bridged by interpolation; a C vertebra is 12 mm tall."""
+MAX_SHEAR_DEGREES = 50.0
+"""Gantries tilt up to 30 degrees; stacks that say they are sheared more have damaged positions or orientations."""
 CURVED = 0.01
 """Difference between direction cosines in a stack from which on it is a curved reformat (half a degree)."""
 _FILLED = 0.8
@@ -160,6 +162,8 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
     curved = _is_curved(ordered)
     in_line, beside = drop_sideways(ordered, points, _distances(points, normal))
     ordered, points = [ordered[i] for i in in_line], points[in_line]
+    if not curved and len(ordered) > 1 and _shear(points, normal) > MAX_SHEAR_DEGREES:
+        raise StudyRefused(RefusalCode.GEOMETRY_INVALID, "the slices follow each other sideways, not along their normal")
     slices, coordinate, notes = _regular_slices(_distances(points, None if curved else normal))
     notes += [beside] if beside else []
     start, step = _line(coordinate, points)
@@ -190,6 +194,12 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
 def _is_curved(headers: Sequence[SliceHeader]) -> bool:
     both = np.array([header.orientation for header in headers], dtype=np.float64)
     return bool(np.abs(both - both[0]).max() > CURVED)
+
+
+def _shear(points: Floats, normal: Floats) -> float:
+    """Angle between the way from the first slice to the last and the normal, degrees."""
+    way = points[0] - points[-1]
+    return float(np.degrees(np.arccos(np.clip(way @ normal / max(np.linalg.norm(way), 1e-9), -1, 1))))
 
 
 def _distances(points: Floats, normal: Floats | None) -> Floats:

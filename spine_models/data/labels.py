@@ -27,6 +27,7 @@ TIE_SHIFT = 1e-3
 """Where a half-grid pixel lies midway between two full pixels, the one with the smaller index is taken: the sampling
 point is shifted by this part of a pixel, in the volume's frame, so that the storage order of the labels is no matter.
 """
+_PARALLEL_VOXELS = 1e-4  # below TIE_SHIFT, above the rounding of affines stored in float32
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _INTEGER_TOLERANCE = 0.01
 
@@ -183,7 +184,7 @@ def _separable(to_label: Floats, shape: tuple[int, int, int]) -> tuple[int, ...]
         return None
     rest = linear.copy()
     rest[list(axes), [0, 1, 2]] = 0
-    return axes if (np.abs(rest) * np.array(shape)).sum() < EXACT_VOXELS else None
+    return axes if (np.abs(rest) * np.array(shape)).sum() < _PARALLEL_VOXELS else None
 
 
 def _separate_planes(

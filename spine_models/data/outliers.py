@@ -12,9 +12,9 @@ from spine_models.data.quarantine import RefusalCode, StudyRefused
 
 Floats = NDArray[np.float64]
 
-SIDEWAYS_MM = 1.0
-"""A slice that lies further than this, and two pixels, beside the line through its neighbours is out of line. In the
-curved reformats of the challenge neighbours bend by less than 0.2 mm; a tilted or oblique stack does not bend at all.
+SIDEWAYS_MM = 0.5
+"""A slice that lies further than this, and a pixel, beside the line through its neighbours is out of line. In the
+challenge's curved reformats that is 0.16 mm at most; a tilted or oblique stack does not bend at all.
 """
 _MOST = 0.1
 
@@ -30,13 +30,15 @@ def drop_sideways(headers: Sequence[SliceHeader], points: Floats, along: Floats)
     Raises:
         StudyRefused: ``geometry_invalid`` if more than a tenth of the slices are out of line.
     """
-    tolerance = max(SIDEWAYS_MM, 2 * max(headers[0].spacing or (0.0,)))
+    tolerance = max(SIDEWAYS_MM, *(headers[0].spacing or (0.0,)))
     kept = list(range(len(headers)))
-    while len(kept) > 3:
+    while len(kept) > 2:
         bends = _bends(points[kept], along[kept])
         worst = int(bends.argmax())
         if bends[worst] <= tolerance:
             break
+        if len(kept) == 3:
+            raise StudyRefused(RefusalCode.GEOMETRY_INVALID, "the slices do not lie on one line")
         # A slice out of line bends the places of its neighbours too: the culprit is the one without whom all is well.
         suspects = [i for i in range(worst - 2, worst + 3) if 0 <= i < len(kept)]
         without = {i: [*kept[:i], *kept[i + 1 :]] for i in suspects}
