@@ -33,6 +33,7 @@ MAX_READ_BYTES = 1 << 28
 a quarter of that. Native pixels of larger multi-frame objects are read a frame at a time."""
 
 PIXEL_DATA = 0x7FE00010
+_PIXEL_GROUP = 0x7FE0
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 _PREAMBLE = 128
 _LONG_VRS = frozenset((b"OB", b"OW", b"SQ", b"UN", b"UT", b"OF", b"OD", b"OL", b"OV", b"UC", b"UR", b"SV", b"UV"))
@@ -157,6 +158,8 @@ def inflate(data: bytes) -> bytes:
         inflated = inflater.decompress(data, MAX_READ_BYTES)
     except zlib.error:
         raise UnreadableFileError("its deflated data set is damaged") from None
+    if not inflater.eof and not inflater.unconsumed_tail:
+        raise UnreadableFileError("its deflated data set is cut off")
     if inflater.unconsumed_tail:
         raise FileTooLargeError(f"its deflated data set inflates to more than {MAX_READ_BYTES >> 20} MiB")
     return inflated
@@ -235,10 +238,12 @@ def _parse(
     found: dict[str, Any] = {}
 
     def stop(tag: int, vr: str | None, length: int) -> bool:
-        if tag == PIXEL_DATA or tag in _FLOAT_PIXELS:
+        if tag >> 16 != _PIXEL_GROUP:  # called for every element: a shift is ten times as fast as pydicom's ==
+            return False
+        is_pixels = int(tag) == PIXEL_DATA or int(tag) in _FLOAT_PIXELS
+        if is_pixels:
             found.update(tag=int(tag), vr=vr, length=length, offset=stream.tell())
-            return True
-        return False
+        return is_pixels
 
     try:
         with warnings.catch_warnings():
@@ -250,6 +255,8 @@ def _parse(
         return None
     if not found and not complete:
         return None
+    if found and found["vr"] is None and not encoding[0]:
+        raise UnreadableFileError("its pixel data begin with bytes that make no sense")
     is_float = found.get("tag") in _FLOAT_PIXELS
     offset = None if is_float else found.get("offset")
     return ParsedFile(elements, syntax, encoding[1], offset, found.get("length", 0), found.get("vr"), is_float)

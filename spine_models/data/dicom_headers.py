@@ -139,7 +139,6 @@ def _header(file: StudyFile, parsed: ParsedFile) -> SliceHeader:
         value = integer_of(elements, tag, little)
         return default if value is None else value
 
-    stored = integer(_STORED, 0)
     signed = integer(_SIGNED, 0) == 1
     return SliceHeader(
         file=file,
@@ -167,8 +166,8 @@ def _header(file: StudyFile, parsed: ParsedFile) -> SliceHeader:
         samples=integer(_SAMPLES, 0),
         photometric=text_of(elements, _PHOTOMETRIC),
         bits_allocated=integer(_ALLOCATED, 0),
-        bits_stored=stored,
-        high_bit=integer(_HIGH_BIT, stored - 1),
+        bits_stored=integer(_STORED, 0),
+        high_bit=integer(_HIGH_BIT, -1),
         sign=integer(_SIGNED, -1),
         slope=_number(elements, _SLOPE),
         intercept=_number(elements, _INTERCEPT),

@@ -163,7 +163,9 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
     in_line, beside = drop_sideways(ordered, points, _distances(points, normal))
     ordered, points = [ordered[i] for i in in_line], points[in_line]
     if not curved and len(ordered) > 1 and _shear(points, normal) > MAX_SHEAR_DEGREES:
-        raise StudyRefused(RefusalCode.GEOMETRY_INVALID, "the slices follow each other sideways, not along their normal")
+        raise StudyRefused(
+            RefusalCode.GEOMETRY_INVALID, "the slices follow each other sideways, not along their normal"
+        )
     slices, coordinate, notes = _regular_slices(_distances(points, None if curved else normal))
     notes += [beside] if beside else []
     start, step = _line(coordinate, points)

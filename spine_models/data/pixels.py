@@ -47,6 +47,9 @@ _LOSSLESS = frozenset(
     )
 )
 _JPEG_FAMILY = "1.2.840.10008.1.2.4."
+_PLUGINS = ("pyjpegls", "pylibjpeg")
+"""Decoders in the order of preference. They report damaged codestreams; GDCM, which pydicom prefers and which is half
+as fast again for lossless JPEG, passes over some damage and ends the process on some (seen by tests/fuzz)."""
 _INT16 = np.iinfo(np.int16)
 
 
@@ -89,7 +92,10 @@ def check_claims(header: SliceHeader) -> None:
         )
     if header.high_bit >= header.bits_allocated:
         raise StudyRefused(RefusalCode.PIXELS_UNSUPPORTED, "HighBit lies above BitsAllocated")
-    whole = header.pixel_length != 0xFFFFFFFF and header.transfer_syntax != DeflatedExplicitVRLittleEndian
+    native, bounded = header.transfer_syntax in _NATIVE, header.pixel_length != 0xFFFFFFFF
+    if native != bounded or header.pixel_vr not in ("OB", "OW", "UN", None):
+        raise StudyRefused(RefusalCode.PIXELS_DAMAGED, "a slice's pixels begin with bytes that make no sense")
+    whole = native and header.transfer_syntax != DeflatedExplicitVRLittleEndian
     if whole and header.pixel_offset + header.pixel_length > header.file.size + 1:  # a last odd byte may be left out
         raise StudyRefused(RefusalCode.PIXELS_DAMAGED, "a slice's file ends before its pixels do")
     if header.slope is None or header.intercept is None or not 0 < abs(header.slope) <= 1e4:
@@ -199,7 +205,8 @@ def _decoded(encapsulated: bytes, header: SliceHeader) -> tuple[NDArray[np.unsig
         decoder = get_decoder(UID(header.transfer_syntax))
     except NotImplementedError:
         decoder = None
-    if decoder is None or not decoder.is_available or not header.transfer_syntax.startswith(_JPEG_FAMILY):
+    plugins = [] if decoder is None else [plugin for plugin in _PLUGINS if plugin in decoder.available_plugins]
+    if decoder is None or not plugins or not header.transfer_syntax.startswith(_JPEG_FAMILY):
         raise StudyRefused(
             RefusalCode.PIXELS_UNSUPPORTED, f"there is no decoder for transfer syntax {header.transfer_syntax}"
         )
@@ -209,9 +216,8 @@ def _decoded(encapsulated: bytes, header: SliceHeader) -> tuple[NDArray[np.unsig
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            decoded, _ = decoder.as_array(
-                encapsulated, index=header.frame, raw=True, **_decoder_options(header, precision)
-            )
+            options = _decoder_options(header, precision) | {"decoding_plugin": plugins[0]}
+            decoded, _ = decoder.as_array(encapsulated, index=header.frame, raw=True, **options)
     except Exception as error:  # decoders raise many kinds on damaged bytes
         raise damaged(f"the compressed pixels of a slice cannot be decoded ({type(error).__name__})") from None
     if decoded.shape != (header.rows, header.columns):

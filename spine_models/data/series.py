@@ -11,7 +11,7 @@ import numpy as np
 
 from spine_models.data.dicom_file import FileTooLargeError, NotDicomError, UnreadableFileError
 from spine_models.data.dicom_headers import SliceHeader, read_headers
-from spine_models.data.geometry import geometry_problem, is_axial
+from spine_models.data.geometry import CURVED, geometry_problem, is_axial
 from spine_models.data.layout import StudyFile
 from spine_models.data.passes import identity, repeats_of, split_passes, taken_order
 from spine_models.data.quarantine import RefusalCode, StudyRefused
@@ -25,6 +25,8 @@ _PROJECTION_TYPES = frozenset(("PROJECTION IMAGE", "MIP", "MINIP", "MAXIMUM_IP",
 _NOT_HU = frozenset(("OD", "MGML", "Z_EFF", "ED", "EDW", "HGML", "PCT"))  # DICOM PS3.3 C.11.1.1.2
 _TURN_DEGREES = 10.0
 """Largest turn from one slice to the next within a stack."""
+_MOST = 0.75
+"""Part of a stack that has one orientation from which on the rest does not belong to it."""
 _SAME_SPACING = 1e-3
 """Relative difference of pixel spacings that are the same."""
 
@@ -165,7 +167,22 @@ def _by_orientation(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
             stacks.append([header])
         else:
             stack.append(header)
-    return stacks
+    return [part for stack in stacks for part in _without_strangers(stack)]
+
+
+def _without_strangers(stack: list[SliceHeader]) -> list[list[SliceHeader]]:
+    """Take slices out of a stack of one orientation that have another: damage, or a slice of a neighbouring stack.
+
+    In a curved reformat there is no orientation that most slices have, and it stays whole.
+    """
+    if all(header.orientation == stack[0].orientation for header in stack):
+        return [stack]
+    axes = np.array([header.orientation for header in stack], dtype=np.float64)
+    usual = np.abs(axes - np.median(axes, axis=0)).max(axis=1) <= CURVED
+    if not _MOST <= usual.mean() < 1:
+        return [stack]
+    own = [header for header, is_usual in zip(stack, usual, strict=True) if is_usual]
+    return [own, [header for header, is_usual in zip(stack, usual, strict=True) if not is_usual]]
 
 
 def _continues(before: SliceHeader, header: SliceHeader) -> bool:

@@ -224,7 +224,7 @@ def test_floating_point_and_odd_bit_depths_are_refused(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     "tag",
-    ["SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation", "BitsAllocated", "BitsStored"],
+    ["SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation", "BitsAllocated", "BitsStored", "HighBit"],
 )
 def test_pixels_without_description_are_refused(tmp_path, tag) -> None:
     assert refusal(tmp_path, encoded(make_slice(ANATOMY, **{tag: None}))) == RefusalCode.PIXELS_UNSUPPORTED
@@ -247,6 +247,24 @@ def test_a_deflate_bomb_is_refused_without_inflating_it(tmp_path, monkeypatch) -
     meta_end = 132 + 12 + int.from_bytes(data[140:144], "little")
     with pytest.raises(FileTooLargeError):
         headers_of(tmp_path, data[:meta_end] + bomb)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"OW\0\0", b"\xff" * 4), (b"OW\0\0", b"FD\0\0"), (b"OW\0\0\x00\x22\0\0", b"OW\0\0\xff\xff\xff\xff")],
+)
+def test_pixel_data_with_a_damaged_beginning_are_refused(tmp_path, old, new) -> None:
+    data = encoded(make_slice(ANATOMY))
+    tag = b"\xe0\x7f\x10\x00"
+    assert tag + old in data
+    with pytest.raises((StudyRefused, UnreadableFileError)):
+        hounsfield(tmp_path, data.replace(tag + old, tag + new))
+
+
+def test_a_deflated_data_set_that_is_cut_off_is_refused(tmp_path) -> None:
+    data = encoded(make_slice(ANATOMY), DeflatedExplicitVRLittleEndian)
+    with pytest.raises(UnreadableFileError, match="cut off"):
+        headers_of(tmp_path, data[:-30])
 
 
 def test_what_is_no_dicom_is_told_from_damaged_dicom(tmp_path) -> None:

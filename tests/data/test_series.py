@@ -145,6 +145,11 @@ def test_two_studies_or_patients_in_one_folder_are_not_mixed(tmp_path) -> None:
     assert names(selected(tmp_path)) == {f"b{i}" for i in range(5)}
 
 
+def test_one_slice_of_another_orientation_does_not_make_a_stack_curved(tmp_path) -> None:
+    write_stack(tmp_path, ImageOrientationPatient=lambda i: [1, 0, 0, 0, 1, 0.1 * (i == 3)])
+    assert names(selected(tmp_path)) == {f"{i}.dcm" for i in range(6) if i != 3}
+
+
 def test_slabs_at_different_angles_are_different_stacks(tmp_path) -> None:
     """Discs of the lumbar spine are scanned like this: one series, a tilt for each disc."""
     for number, angle in enumerate(np.radians([0, 15, 30])):

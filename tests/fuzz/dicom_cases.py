@@ -7,13 +7,15 @@ import struct
 import tempfile
 import warnings
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.encaps import get_frame
-from pydicom.uid import RLELossless
+from pydicom.pixels import pixel_array
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from spine_models.data.dicom_headers import SliceHeader
 from spine_models.data.pixels import read_hounsfield
@@ -39,7 +41,8 @@ def originals(kind: int, signed: bool) -> tuple[bytes, ...]:
         tags.pop("RescaleIntercept", None)
         return (encoded(enhanced(stored, **tags)),)
     return tuple(
-        encoded(make_slice(stored[i], (-20, -30, 90 - 2 * i), i + 1, **tags), NINE_LOSSLESS[kind]) for i in range(SLICES)
+        encoded(make_slice(stored[i], (-20, -30, 90 - 2 * i), i + 1, **tags), NINE_LOSSLESS[kind])
+        for i in range(SLICES)
     )
 
 
@@ -101,7 +104,8 @@ def _reference(folder: Path, header: SliceHeader, undamaged: tuple[bytes, ...]) 
             # The meta header says little but the transfer syntax, and pydicom gives up on much that does not matter.
             meta_end = 144 + int.from_bytes(data[140:144], "little")
             path = folder / f"with an undamaged meta header {index}"
-            path.write_bytes(data[:meta_end] + damaged[meta_end:])
+            first_element = data[meta_end : meta_end + 4]
+            path.write_bytes(data[:meta_end] + damaged[max(0, damaged.find(first_element)) :])
             reference = reference_slice(path, header)
             if np.mean(reference[0] != hounsfield) < 0.01 and np.array_equal(reference[1], header.position):
                 return reference
@@ -134,12 +138,22 @@ def reference_slice(path: Path, header: SliceHeader) -> tuple[Any, ...]:
     hounsfield = stored * float(frame.get("RescaleSlope")) + float(frame.get("RescaleIntercept"))
     hounsfield = np.clip(np.rint(hounsfield), -32768, 32767)
     if dataset.get("PixelPaddingValue") is not None:
-        bounds = sorted((int(dataset.PixelPaddingValue), int(dataset.get("PixelPaddingRangeLimit", dataset.PixelPaddingValue))))
+        bounds = sorted(
+            (int(dataset.PixelPaddingValue), int(dataset.get("PixelPaddingRangeLimit", dataset.PixelPaddingValue)))
+        )
         hounsfield[(stored >= bounds[0]) & (stored <= bounds[1])] = -1000
     orientation = np.array([float(value) for value in frame.get("ImageOrientationPatient")])
     position = np.array([float(value) for value in frame.get("ImagePositionPatient")])
     spacing = [float(value) for value in frame.get("PixelSpacing")]
     return hounsfield, position, orientation[:3], orientation[3:], spacing
+
+
+_GROUPS = (
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+    "PixelValueTransformationSequence",
+)
 
 
 class _Groups:
@@ -153,17 +167,18 @@ class _Groups:
 
     def get(self, keyword: str) -> Any:
         for place in self.places:
-            for element in place:
-                if element.VR == "SQ" and element.value and keyword in element.value[0]:
-                    return element.value[0][keyword].value
+            for group in _GROUPS:
+                if group in place and place[group].value and keyword in place[group].value[0]:
+                    return place[group].value[0][keyword].value
         return self.dataset[keyword].value
 
 
 def _stored(dataset: pydicom.Dataset, frame: int) -> np.ndarray:
     """Stored values; the bits that count are cut out one value at a time, as PS3.5 section 8.1.1 describes them."""
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and syntax != "1.2.840.10008.1.2.1.99" and syntax != RLELossless:
-        pixels = dataset.pixel_array
+    if syntax.is_compressed and syntax not in (DeflatedExplicitVRLittleEndian, RLELossless):
+        # Not GDCM, pydicom's first choice: it ends the process on some damaged codestreams.
+        pixels = pixel_array(dataset, decoding_plugin="pyjpegls" if syntax == JPEGLSLossless else "pylibjpeg")
         return (pixels[frame] if pixels.ndim == 3 else pixels).astype(np.float64)
     size = dataset.BitsAllocated // 8
     count = dataset.Rows * dataset.Columns
@@ -185,7 +200,7 @@ def _run_length(coded: bytes, size: int, count: int) -> bytes:
     """PS3.5 annex G.3.2, byte by byte; the first segment holds the most significant bytes."""
     offsets = [*struct.unpack_from("<15L", coded, 4)[:size], len(coded)]
     planes = []
-    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, end in pairwise(offsets):
         plane, at = bytearray(), start
         while at < end and len(plane) < count:
             n = coded[at]

@@ -1,4 +1,4 @@
-"""Damaged label maps, tables, configurations and bundles: an error with a sentence, or what was written is what is read."""
+"""Damaged label maps, tables and configurations: an error with a sentence, or what an independent reader reads."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def run_table_case(rng: random.Random) -> str:
             assert "\n" not in str(error)
             return "refused: table"
     text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+    rows = [
+        [cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)
+    ]
     columns = [rows[0].index(name) for name in table.columns]
     expected = [[row[columns[0]], *(int(float(row[c])) for c in columns[1:])] for row in rows[1:]]
     assert expected == table.to_numpy().tolist(), "a table reads differently with the csv module"
@@ -127,7 +129,9 @@ def run_configuration_case(rng: random.Random) -> str:
             case 1:
                 place[key + "x"] = place.pop(key)
             case _:
-                place[key] = rng.choice((*ABSURD_TEXT, 0, -1, 1.5, True, None, [], {}, [1], 1 << 70, float("nan"), "true"))
+                place[key] = rng.choice(
+                    (*ABSURD_TEXT, 0, -1, 1.5, True, None, [], {}, [1], 1 << 70, float("nan"), "true")
+                )
     try:
         checked(config, ROOT / "rules/config.schema.yaml")
     except UserError as error:

@@ -9,7 +9,22 @@ import struct
 import pydicom
 from pydicom.uid import ExplicitVRLittleEndian
 
-ABSURD_TEXT = ("", "-1", "0", "nan", "inf", "1e308", "1e-308", "9" * 400, "1\\2", "\\\\\\\\", "0,5", "\0\0", "ABC", "1.0e+00 ")
+ABSURD_TEXT = (
+    "",
+    "-1",
+    "0",
+    "nan",
+    "inf",
+    "1e308",
+    "1e-308",
+    "9" * 400,
+    "1\\2",
+    "\\\\\\\\",
+    "0,5",
+    "\0\0",
+    "ABC",
+    "1.0e+00 ",
+)
 ABSURD_SHORT = (0, 1, 2, 3, 7, 12, 15, 16, 17, 255, 4097, 32767, 32768, 65535)
 
 

@@ -108,7 +108,9 @@ def _batch(cases: list[tuple[str, int]], findings: Findings, hang_seconds: float
 def _count(findings: Findings, kind: str, seed: int, outcome: str) -> None:
     if outcome.startswith("wrong: "):
         findings.wrong.append((kind, seed, outcome.removeprefix("wrong: ")))
-    findings.outcomes[kind, outcome.split("\n", 1)[0] if outcome.startswith("refused") else outcome.split(":")[0]] += 1
+    findings.outcomes[
+        kind, outcome.partition("\n")[0] if outcome.startswith("refused") else outcome.partition(":")[0]
+    ] += 1
 
 
 def main() -> None:
@@ -129,9 +131,8 @@ def main() -> None:
     for kind, seed, what in findings.wrong:
         print(f"WRONG {kind} {seed}: {what.strip().splitlines()[-1]}")
     total = sum(findings.outcomes.values())
-    print(
-        f"{total} cases in {findings.seconds:.0f} s, {len(findings.wrong)} wrong, peak memory {findings.peak_bytes >> 20} MB"
-    )
+    peak = findings.peak_bytes >> 20
+    print(f"{total} cases in {findings.seconds:.0f} s, {len(findings.wrong)} wrong, peak memory {peak} MB")
     sys.exit(1 if findings.wrong else 0)
 
 

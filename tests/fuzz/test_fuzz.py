@@ -32,7 +32,7 @@ def test_a_silent_wrong_read_is_seen(monkeypatch) -> None:
     [
         (lambda rng: time.sleep(60), "took more than 3 s"),
         (lambda rng: os._exit(3), "died with status 3"),
-        (lambda rng: [][1], "IndexError"),
+        (lambda rng: {}["x"], "KeyError"),
     ],
 )
 def test_hangs_crashes_and_traces_are_seen_and_the_rest_goes_on(monkeypatch, case, expected) -> None:
