@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +12,10 @@ from torch import nn
 from spine_models.levels import TARGETS
 from spine_models.models.csn import CsnBackbone, CsnSettings
 from spine_models.models.precision import single_precision
+
+
+FRACTURE_PRIOR = 0.1
+"""Probability of each target with which an untrained network starts."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,9 @@ class CsnClassifier(nn.Module):
         self.pool = nn.AdaptiveMaxPool3d(1)
         self.dropout = nn.Dropout(settings.dropout)
         self.head = nn.Linear(self.backbone.channels[-1], len(TARGETS))
+        # The largest of many features is far from 0: with PyTorch's own weights the first steps only unlearn the head.
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.constant_(self.head.bias, math.log(FRACTURE_PRIOR / (1.0 - FRACTURE_PRIOR)))
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Return the logits of the eight targets (``levels.TARGETS``).

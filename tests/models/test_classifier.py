@@ -59,3 +59,12 @@ def test_a_training_step_is_deterministic():
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("variant", ["ir", "ip"])
+def test_an_untrained_network_starts_from_rare_fractures(variant):
+    torch.manual_seed(0)
+    network = CsnClassifier(ClassifierSettings(variant, 50, 8)).eval()
+    with torch.no_grad():
+        probabilities = torch.sigmoid(network(torch.randn(2, 3, 8, 32, 32)))
+    assert probabilities.mean().item() == pytest.approx(0.1, abs=0.05)
