@@ -13,7 +13,6 @@ from spine_models.levels import TARGETS
 from spine_models.models.csn import CsnBackbone, CsnSettings
 from spine_models.models.precision import single_precision
 
-
 FRACTURE_PRIOR = 0.1
 """Probability of each target with which an untrained network starts."""
 
