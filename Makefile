@@ -36,6 +36,14 @@ lint: .venv ## run all static checks
 	$(BIN)/snakemake --lint
 	$(BIN)/lint-imports
 
+.PHONY: bench
+bench: .venv ## run all benchmarks, print a table of ratios, write benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+.PHONY: chaos
+chaos: .venv ## kill trainings at random and compare what they end with (KILLS=20)
+	$(BIN)/python -m benchmarks.chaos --kills $(or $(KILLS),20)
+
 .PHONY: test-slurm
 test-slurm: .venv ## run the tiny preset on a real single-node Slurm (needs Debian's slurm and munge packages)
 	$(BIN)/python -m pytest tests/slurm --run-slurm -v

@@ -1,6 +1,6 @@
 """A kill campaign: random SIGKILLs over the training rules, each followed by the same Snakemake command.
 
-``python benchmarks/chaos.py --kills 20`` runs the training rules of a tiny preset once undisturbed and once under
+``python -m benchmarks.chaos --kills 20`` (``make chaos``) runs the training rules of a tiny preset once undisturbed and once under
 kills, and compares weights, tables and metrics byte for byte. The data are those of the trainings' tests, laid where
 the data rules would put them. Three of four kills hit the job; the fourth hits Snakemake itself, which leaves the job
 as an orphan: ``--unlock`` comes first, and the state's lock keeps a second writer out.
@@ -26,11 +26,9 @@ from typing import Any
 import psutil
 import yaml
 
+from tests.training import tiny
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tests.training import tiny  # noqa: E402
-
 TRAINING = ("train_segmentation", "train_classifier", "average_checkpoints")
 COMPARED = ("segmentation", "classification", "folds")
 TARGETS = ("segmentation", "classification")
