@@ -1,9 +1,11 @@
 """A kill campaign: random SIGKILLs over the training rules, each followed by the same Snakemake command.
 
-``python -m benchmarks.chaos --kills 20`` (``make chaos``) runs the training rules of a tiny preset once undisturbed and once under
-kills, and compares weights, tables and metrics byte for byte. The data are those of the trainings' tests, laid where
-the data rules would put them. Three of four kills hit the job; the fourth hits Snakemake itself, which leaves the job
-as an orphan: ``--unlock`` comes first, and the state's lock keeps a second writer out.
+    python -m benchmarks.chaos --kills 20        (make chaos)
+
+It runs the training rules of a tiny preset once undisturbed and once under kills, and compares weights, tables and
+metrics byte for byte. The data are those of the trainings' tests, laid where the data rules would put them. Three of
+four kills hit the job; the fourth hits Snakemake itself, which leaves the job as an orphan: ``--unlock`` comes first,
+and the state's lock keeps a second writer out.
 """
 
 from __future__ import annotations
