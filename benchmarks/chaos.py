@@ -71,6 +71,23 @@ PRESET: dict[str, Any] = {
 }
 
 
+def lay_out(folder: Path) -> None:
+    """Write into ``folder`` the preset, and the data where the workflow's data rules would have put them."""
+    output, dataset = folder / "chaos", folder / "data"
+    tiny.write_segmentation_data(output)
+    tiny.write_classification_data(output)
+    (dataset / "train_images").mkdir(parents=True)
+    (output / "train.csv").rename(dataset / "train.csv")
+    (folder / "preset.yaml").write_text(yaml.safe_dump(PRESET), encoding="utf-8")
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    """Return the Snakemake command that trains in ``folder``."""
+    where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    options = ["--cores", "2", "--rerun-incomplete", "--configfile", str(folder / "preset.yaml")]
+    return [sys.executable, "-m", "snakemake", *where, *options, "--allowed-rules", *ALLOWED, *arguments]
+
+
 class Campaign:
     """One campaign in a folder of its own."""
 
@@ -81,18 +98,14 @@ class Campaign:
         self.refused = 0
         self.longest_wait = 0.0
         for place in ("calm", "stormy"):
-            self._lay_out(place)
-
-    def command(self, place: str, *arguments: str) -> list[str]:
-        where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder / place)]
-        preset = str(self.folder / place / "preset.yaml")
-        options = ["--cores", "2", "--rerun-incomplete", "--configfile", preset, "--allowed-rules", *ALLOWED]
-        return [sys.executable, "-m", "snakemake", *where, *options, *arguments]
+            lay_out(folder / place)
 
     def finish(self, place: str, attempts: int = 1) -> None:
         """Run to the end; an orphan of a killed Snakemake may hold a state for a while."""
         for _ in range(attempts):
-            done = subprocess.run(self.command(place, "--", *TARGETS), capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command(self.folder / place, "--", *TARGETS), capture_output=True, text=True, check=False
+            )
             if done.returncode == 0:
                 return
             self.refused += "is being written by" in self._logs(place)
@@ -107,7 +120,9 @@ class Campaign:
     def kill_once(self, place: str) -> bool:
         """Start the workflow and kill a training at a random moment; False where nothing was left to train."""
         log = (self.folder / "snakemake.log").open("ab")
-        process = subprocess.Popen(self.command(place, "--", *TARGETS), stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command(self.folder / place, "--", *TARGETS), stdout=log, stderr=log, start_new_session=True
+        )
         wait = self.random.uniform(0.0, self.longest_wait)
         while process.poll() is None:
             jobs = list(training_jobs(process.pid))
@@ -127,7 +142,7 @@ class Campaign:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             self.kills["snakemake during " + rule] += 1
-            subprocess.run(self.command(place, "--unlock"), capture_output=True, check=False)
+            subprocess.run(command(self.folder / place, "--unlock"), capture_output=True, check=False)
         else:
             victim.kill()
             self.kills[rule] += 1
@@ -138,14 +153,6 @@ class Campaign:
         """Return the files that the two runs do not share byte for byte."""
         one, other = (results(self.folder / place / "chaos") for place in (first, second))
         return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-
-    def _lay_out(self, place: str) -> None:
-        output, dataset = self.folder / place / "chaos", self.folder / place / "data"
-        tiny.write_segmentation_data(output)
-        tiny.write_classification_data(output)
-        (dataset / "train_images").mkdir(parents=True)
-        (output / "train.csv").rename(dataset / "train.csv")
-        (self.folder / place / "preset.yaml").write_text(yaml.safe_dump(PRESET), encoding="utf-8")
 
     def _logs(self, place: str) -> str:
         logs = (self.folder / place / "chaos" / "logs").rglob("*.log")

@@ -48,10 +48,11 @@ class ClassificationModule(StageModule):
         """Return the loss of crops (N, 3, D, S, S) with targets (N, 8)."""
         return {"loss": functional.binary_cross_entropy_with_logits(self.network(image), target)}
 
-    def assess(self, item: HeldOutStudy) -> tuple[str, dict[str, Any]]:
+    def assess(self, item: HeldOutStudy) -> dict[str, Any]:
         """Return the study's probabilities and targets."""
         probabilities = predict_study(self.network, item.crops, self.plan.micro_batch, self.device, self.prior)
-        return item.study, {"probabilities": probabilities, "target": [int(value) for value in item.target.tolist()]}
+        self.refuse_non_finite(item.study, torch.tensor(probabilities))
+        return {"probabilities": probabilities, "target": [int(value) for value in item.target.tolist()]}
 
     def judge(self, results: dict[str, Any]) -> dict[str, Any]:
         """Return the metric and the number of studies."""

@@ -19,6 +19,7 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 
 from spine_models.errors import UserError
 from spine_models.models.batch_norm import synchronise
+from spine_models.models.pretrained import PretrainedReport
 from spine_models.provenance.files import write_json
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import BestEpochs, Epoch
@@ -96,7 +97,8 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     """Train in this process until the last epoch, going on from the state in ``folder`` if there is one.
 
     Rank 0 leaves in ``folder``: ``epochs/`` with the best weights, ``history.csv``, ``history.run.json`` and
-    ``outcome.json`` (the best epochs with the facts of their validation, and how often the run was resumed).
+    ``outcome.json`` (the best epochs with the facts of their validation, and facts about the run: resumes, skipped
+    steps, what became of the published weights).
 
     Raises:
         UserError: if memory or ``max_skipped_steps`` runs out, or the batch does not fit the data.
@@ -108,6 +110,8 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     batches = EpochBatches(len(samples), plan, place.rank, settings.seed)
     torch.manual_seed(settings.seed)
     module = task.module(plan, recipe.epochs * batches.steps)
+    if module.pretrained is not None and place.rank == 0:
+        sys.stderr.write(f"{stage}: {module.pretrained.sentence()}\n")
     if compute.kind == "cpu":
         module.arrange_network()
         if compute.processes > 1:
@@ -116,14 +120,15 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     torch.manual_seed(settings.seed * 1009 + place.rank + 1)
     best = BestEpochs(folder / "epochs", settings.keep_best, settings.provenance)
     history = History(folder)
-    keeper = StateKeeper(folder, settings.checkpoint_minutes, batches, best)
+    held_out = task.held_out()
+    keeper = StateKeeper(folder, settings.checkpoint_minutes, batches, len(held_out), best)
     callbacks = [best, history, *_bar(place), keeper]
     trainer = build_trainer(compute, recipe, plan, callbacks)
     try:
         trainer.fit(
             module,
             training_loader(samples, batches, recipe.workers, pin=compute.kind == "cuda"),
-            validation_loader(task.held_out(), place.rank, compute.processes, recipe.workers),
+            validation_loader(held_out, place.rank, compute.processes, recipe.workers),
             ckpt_path=keeper.path if keeper.path.exists() else None,
             weights_only=True,
         )
@@ -133,8 +138,8 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
             f"stay) or set {stage}.activation_checkpointing: true"
         ) from None
     if place.rank == 0:
-        outcome = {"best": [asdict(epoch) for epoch in best.best], "resumes": keeper.resumes}
-        write_json(folder / OUTCOME, outcome | {"skipped_steps": module.skipped})
+        facts = {"resumes": keeper.resumes, "skipped_steps": module.skipped, "pretrained": _listed(module.pretrained)}
+        write_json(folder / OUTCOME, {"best": [asdict(epoch) for epoch in best.best], "facts": facts})
 
 
 def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: list[Callback]) -> pl.Trainer:
@@ -148,6 +153,8 @@ def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: 
         # PyTorch's own for GPUs; on the CPU ``fit`` has synchronised the network already.
         sync_batchnorm=compute.kind == "cuda" and compute.processes > 1,
         strategy=_strategy(compute, precision_plugin(recipe.precision, compute.kind)),
+        # Named, since Lightning would take a scheduler's variables for its own: tasks, ranks, a requeue on a signal.
+        plugins=LightningEnvironment(),
         max_epochs=recipe.epochs,
         accumulate_grad_batches=plan.accumulation,
         callbacks=callbacks,
@@ -185,13 +192,16 @@ def _strategy(compute: Compute, precision: Precision) -> Strategy:
     if compute.processes == 1:
         return SingleDeviceStrategy(device=compute.device, precision_plugin=precision)
     return DDPStrategy(
-        cluster_environment=LightningEnvironment(),
         process_group_backend="nccl" if compute.kind == "cuda" else "gloo",
         precision_plugin=precision,
         # Synchronised batch norm keeps buffers equal; a broadcast in the forward pass would wait for processes that
         # have fewer held-out studies.
         forward_sync_buffers=False,
     )
+
+
+def _listed(report: PretrainedReport | None) -> dict[str, Any] | None:
+    return None if report is None else asdict(report)
 
 
 def _bar(place: Place) -> list[Callback]:

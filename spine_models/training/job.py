@@ -135,7 +135,7 @@ def _finish(state: State, task: Task) -> None:
     for name in ("history.csv", "history.run.json"):
         shutil.copyfile(state.folder / name, state.result / name)
     task.collect(state.folder, best, state.result)
-    state.finish({"resumes": outcome["resumes"], "skipped_steps": outcome["skipped_steps"]})
+    state.finish(outcome["facts"])
 
 
 def _write_run_facts(job: Job, state: State, how: Mapping[str, Any], started: float) -> None:

@@ -105,7 +105,7 @@ def test_a_study_without_crops_is_predicted_by_the_prior_of_the_training(data):
     module = task.module(plan_batches("classification", 4, 2, 1), 6)
     module.eval()
     with torch.no_grad():
-        found = dict(module.assess(task.held_out()[index]) for index in range(3))
+        found = {item.study: module.assess(item) for item in map(task.held_out().__getitem__, range(3))}
     labels = task.data()
     expected = prior_probabilities([labels.labels[study] for study in labels.split.training])
     assert found["1.2.5"]["probabilities"] == pytest.approx(expected.tolist())
