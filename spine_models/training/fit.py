@@ -212,8 +212,13 @@ def _bar(place: Place) -> list[Callback]:
 def _quieten() -> None:
     """Silence advice that does not hold here: the loaders are resumable, workers are the configuration's affair."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    for text in (".*does not have many workers.*", ".*is not resumable.*", ".*smaller than the logging interval.*"):
-        warnings.filterwarnings("ignore", text)
+    for text in (
+        "does not have many workers",
+        "is not resumable",
+        "smaller than the logging interval",
+        "`srun` command",
+    ):
+        warnings.filterwarnings("ignore", f".*{text}.*")
     warnings.filterwarnings("ignore", module="pytorch_lightning.utilities._pytree")
     warnings.filterwarnings("ignore", ".*torch.distributed.nn.functional.all_reduce is deprecated.*")
     warnings.filterwarnings("ignore", ".*Grad strides do not match bucket view strides.*")
