@@ -206,7 +206,7 @@ def _listed(report: PretrainedReport | None) -> dict[str, Any] | None:
 
 def _bar(place: Place) -> list[Callback]:
     """Return a progress bar for a terminal; a log gets one line an epoch (``History``)."""
-    return [TQDMProgressBar(refresh_rate=1)] if place.rank == 0 and sys.stderr.isatty() else []
+    return [TQDMProgressBar(refresh_rate=1)] if place.rank == 0 and sys.stdout.isatty() else []
 
 
 def _quieten() -> None:

@@ -125,7 +125,9 @@ def test_rank_0_alone_writes(data, tmp_path):
     folder = tmp_path / "state"
     folder.mkdir()
     settings = FitSettings(seed=1, checkpoint_minutes=0.0, keep_best=1, provenance={})
-    run_ranks(watched_fit, TWO, classification_task(data, freeze_bn=True, epochs=1, **PLAIN), settings, folder, tmp_path)
+    run_ranks(
+        watched_fit, TWO, classification_task(data, freeze_bn=True, epochs=1, **PLAIN), settings, folder, tmp_path
+    )
     first, second = ((tmp_path / f"{rank}.txt").read_text().splitlines() for rank in range(2))
     assert second == []
     for name in ("checkpoint", "epoch-", "history.csv", "tensorboard", "outcome.json"):
