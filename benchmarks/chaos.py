@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,8 @@ PRESET: dict[str, Any] = {
         **tiny.SEGMENTATION,
         "gpus": 0,
         "folds": 2,
-        "epochs": 4,
-        "draws_per_study": 16,
+        "epochs": 3,
+        "draws_per_study": 12,
         "inference": {"window": 16, "overlap": 8, "z_multiple": 8},
     },
     "classification": {
@@ -61,24 +61,24 @@ PRESET: dict[str, Any] = {
         "gpus": 0,
         "folds": 2,
         "fold_parts": 2,
-        "epochs": 6,
+        "epochs": 4,
         "greedy_averaging": True,
         "variants": {
-            "ir": {"draws_per_study": 24, "average": 3, "freeze_bn": False},
-            "ip": {"folds": 1, "draws_per_study": 24, "average": 2, "freeze_bn": True},
+            "ir": {"draws_per_study": 16, "average": 3, "freeze_bn": False},
+            "ip": {"folds": 1, "draws_per_study": 16, "average": 2, "freeze_bn": True},
         },
     },
 }
 
 
-def lay_out(folder: Path) -> None:
+def lay_out(folder: Path, preset: Mapping[str, Any] = PRESET) -> None:
     """Write into ``folder`` the preset, and the data where the workflow's data rules would have put them."""
     output, dataset = folder / "chaos", folder / "data"
     tiny.write_segmentation_data(output)
     tiny.write_classification_data(output)
     (dataset / "train_images").mkdir(parents=True)
     (output / "train.csv").rename(dataset / "train.csv")
-    (folder / "preset.yaml").write_text(yaml.safe_dump(PRESET), encoding="utf-8")
+    (folder / "preset.yaml").write_text(yaml.safe_dump(dict(preset)), encoding="utf-8")
 
 
 def command(folder: Path, *arguments: str) -> list[str]:

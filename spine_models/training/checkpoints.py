@@ -7,7 +7,6 @@ written for the place where the training goes on, whatever the number of process
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import time
@@ -18,15 +17,29 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import distributed
 
+from spine_models.provenance.files import replacing
 from spine_models.training.best_epochs import BestEpochs
 from spine_models.training.loaders import EpochBatches
 from spine_models.training.stage_module import StageModule, gather, merge_sums
 
 CHECKPOINT = "checkpoint.ckpt"
-_WRITING = ".checkpoint.tmp.ckpt"
 _KEY = "spine_models"
+
+
+class StateFile(TorchCheckpointIO):
+    """Writes a checkpoint beside the one that it replaces.
+
+    Lightning's own way goes through the machine's temporary folder, which may be small, and where a kill leaves the
+    half of a checkpoint for good.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write ``checkpoint``, atomically."""
+        with replacing(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 class StateKeeper(Callback):
@@ -162,12 +175,7 @@ class StateKeeper(Callback):
         assert isinstance(module, StageModule)
         self._position = position
         self._named = {epoch.file for epoch in self.best.best}
-        temporary = self.folder / _WRITING
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            temporary.replace(self.path)
+        trainer.save_checkpoint(self.path)
         module.good_checkpoint = str(self.path)
         self._written = time.monotonic()
 

@@ -23,7 +23,7 @@ from spine_models.models.pretrained import PretrainedReport
 from spine_models.provenance.files import write_json
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import BestEpochs, Epoch
-from spine_models.training.checkpoints import StateKeeper
+from spine_models.training.checkpoints import StateFile, StateKeeper
 from spine_models.training.devices import Compute
 from spine_models.training.history import History
 from spine_models.training.loaders import EpochBatches, Samples, Studies, training_loader, validation_loader
@@ -153,8 +153,8 @@ def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: 
         # PyTorch's own for GPUs; on the CPU ``fit`` has synchronised the network already.
         sync_batchnorm=compute.kind == "cuda" and compute.processes > 1,
         strategy=_strategy(compute, precision_plugin(recipe.precision, compute.kind)),
-        # Named, since Lightning would take a scheduler's variables for its own: tasks, ranks, a requeue on a signal.
-        plugins=LightningEnvironment(),
+        # Without the first Lightning would take a scheduler's variables for its own: tasks, ranks, requeues on signals.
+        plugins=[LightningEnvironment(), StateFile()],
         max_epochs=recipe.epochs,
         accumulate_grad_batches=plan.accumulation,
         callbacks=callbacks,

@@ -78,18 +78,17 @@ def test_killed_in_a_validation(data, tmp_path, undisturbed, study, monkeypatch)
 
 
 def _die_while_writing() -> None:
-    def save(_trainer: Any, path: Path, **_named: Any) -> None:
-        Path(path).write_bytes(b"half a checkpoint")
-        die()
+    count, original = [0], torch.save
 
-    count = [0]
-    original = checkpoints.pl.Trainer.save_checkpoint
-
-    def wrapped(trainer: Any, path: Path, **named: Any) -> None:
+    def save(content: Any, path: Path) -> None:
         count[0] += 1
-        (save if count[0] == 3 else original)(trainer, path, **named)
+        original(content, path)
+        if count[0] == 3:
+            with path.open("r+b") as stream:
+                stream.truncate(path.stat().st_size // 2)
+            die()
 
-    checkpoints.pl.Trainer.save_checkpoint = wrapped  # type: ignore[method-assign]
+    checkpoints.torch.save = save
 
 
 @pytest.mark.parametrize(
@@ -109,6 +108,14 @@ def _die_while_writing() -> None:
 def test_killed_at_a_chosen_point(data, tmp_path, undisturbed, point):
     killed_run(data, tmp_path, point)
     assert run(data, tmp_path) == undisturbed
+
+
+def test_what_a_kill_left_half_written_is_removed(data, tmp_path):
+    killed_run(data, tmp_path, _die_while_writing)
+    folder = next(tmp_path.rglob("key.json")).parent
+    assert len(list(folder.glob(".checkpoint.*.tmp.ckpt"))) == 1
+    killed_run(data, tmp_path, die_when(StageModule, "training_step", 1))
+    assert not list(folder.rglob(".*.tmp.*"))
 
 
 def test_killed_before_the_first_checkpoint(data, tmp_path, undisturbed):
