@@ -1,7 +1,8 @@
 """What a configuration needs: ``python -m spine_models.resources --configfile presets/laptop-16g.yaml``.
 
-GPU memory of a training step is measured on the CPU by counting the tensors that wait for the backward pass, at a
-small size, and scaled by the number of voxels: all of them grow with it. Steps and disk follow from the configuration.
+Memory of a training step is measured on the CPU by counting the tensors that wait for the backward pass, at a small
+size, and scaled by the number of voxels: all of them grow with it. Steps and disk follow from the configuration and
+the number of studies: those of the challenge's data set unless said otherwise, or the phantoms of the configuration.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from spine_models.models.unet import CsnUNet
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.memory import Step, measure_step
 from spine_models.training.recipe import Recipe, classification_recipe, segmentation_recipe
+from spine_models.training.state import KEPT_STATES
 
 GIB = 2**30
 CONTEXT_BYTES = int(1.5 * GIB)
@@ -50,29 +52,34 @@ class Need:
         name: stage and variant.
         trainings: how many of them the configuration has.
         batch: how a step is made up.
-        gpu_gib: memory of one GPU at the peak of a step; on the CPU the same amount of ordinary memory.
+        memory_gib: of one GPU, or of the machine where the training has none, at the peak of a step.
         steps: optimizer steps of one training.
         state_gib: disk that the state of one training takes at most while it runs.
-        published_gib: disk that its result takes, together with the copy that a rerun publishes from.
+        published_gib: disk that its result takes, the copy that a rerun publishes from and the average included.
+        older_gib: disk that its earlier states take at most, until ``make prune-state`` removes them.
     """
 
     name: str
     trainings: int
     batch: BatchPlan
-    gpu_gib: float
+    memory_gib: float
     steps: int
     state_gib: float
     published_gib: float
+    older_gib: float
 
 
-def needs(config: Mapping[str, Any], studies: int = STUDIES, segmented: int = SEGMENTED) -> list[Need]:
+def needs(config: Mapping[str, Any], studies: int | None = None, segmented: int | None = None) -> list[Need]:
     """Return what each training of a checked configuration needs.
 
     Args:
         config: the whole configuration.
-        studies: in the data set.
-        segmented: those with a segmentation.
+        studies: in the data set; None: the phantoms of the configuration, or the challenge's.
+        segmented: those with a segmentation; None likewise.
     """
+    phantom = config["phantom"]
+    studies = studies or (phantom["studies"] if phantom["enabled"] else STUDIES)
+    segmented = segmented or (phantom["segmented"] if phantom["enabled"] else SEGMENTED)
     section, found = config["segmentation"], []
     side = config["half_size"]
     recipe = segmentation_recipe(section)
@@ -100,17 +107,22 @@ def needs(config: Mapping[str, Any], studies: int = STUDIES, segmented: int = SE
 def table(found: list[Need]) -> str:
     """Return the needs as a Markdown table."""
     lines = [
-        "| training | how many | micro-batch x GPUs x accumulation | memory of a GPU | steps | state | result |",
+        "| training | how many | micro-batch x GPUs x accumulation | memory | steps | state | result |",
         "|---|---|---|---|---|---|---|",
     ]
     for need in found:
         batch = f"{need.batch.micro_batch} x {need.batch.processes} x {need.batch.accumulation}"
         lines.append(
-            f"| {need.name} | {need.trainings} | {batch} | {need.gpu_gib:.1f} GiB | {need.steps} "
+            f"| {need.name} | {need.trainings} | {batch} | {need.memory_gib:.1f} GiB | {need.steps} "
             f"| {need.state_gib:.2f} GiB | {need.published_gib:.2f} GiB |"
         )
     total = sum(need.trainings * (need.state_gib + need.published_gib) for need in found)
-    lines += ["", f"Disk of all trainings, states and results: at most {total:.1f} GiB."]
+    older = sum(need.trainings * need.older_gib for need in found)
+    lines += [
+        "",
+        f"Disk of all trainings, states and results: at most {total:.1f} GiB; earlier states, until `make prune-state` "
+        f"removes them: at most {older:.1f} GiB more.",
+    ]
     return "\n".join(lines)
 
 
@@ -133,8 +145,8 @@ def main() -> None:
     """Parse the command line and print the table."""
     parser = argparse.ArgumentParser(prog="python -m spine_models.resources", description=__doc__)
     parser.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config.yaml")
-    parser.add_argument("--studies", type=int, default=STUDIES)
-    parser.add_argument("--segmented", type=int, default=SEGMENTED)
+    parser.add_argument("--studies", type=int, help="in your data set")
+    parser.add_argument("--segmented", type=int, help="of them with a segmentation")
     args = parser.parse_args()
     sys.stdout.write(table(needs(read_configuration(args.configfile), args.studies, args.segmented)) + "\n")
 
@@ -147,14 +159,18 @@ def _need(name: str, section: Mapping[str, Any], recipe: Recipe, measured: tuple
     # While a checkpoint (weights and two moments) is replaced there are two; while the list of the best changes it
     # and the one in the last checkpoint may have no epoch in common.
     state = 2 * 3 * weights + 2 * kept * weights
+    # The epochs in the finished state and in the output, and the average of a classifier.
+    published = (2 * kept + (kept > 1)) * weights
+    context = CONTEXT_BYTES if section["gpus"] else 0
     return Need(
         name,
         section["folds"],
         plan,
-        (activations + step.fixed() + CONTEXT_BYTES) / GIB,
+        (activations + step.fixed() + context) / GIB,
         draws // recipe.global_batch * recipe.epochs,
         state / GIB,
-        2 * kept * weights / GIB,
+        published / GIB,
+        (KEPT_STATES - 1) * (state + kept * weights) / GIB,
     )
 
 

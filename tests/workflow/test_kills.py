@@ -17,8 +17,8 @@ from tests.training.rank_functions import alive, wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
 HOOK = Path(__file__).parent / "at_a_point"
 TARGET = "chaos/classification/ip/fold0/model.safetensors"
-CLASSIFICATION = {**PRESET["classification"], "epochs": 3, "variants": {"ip": {"draws_per_study": 8, "average": 2}}}
-SMALL = {**PRESET, "classification": CLASSIFICATION}
+VARIANTS = {**PRESET["classification"]["variants"], "ip": {"folds": 1, "draws_per_study": 8, "average": 2}}
+SMALL = {**PRESET, "classification": {**PRESET["classification"], "epochs": 3, "variants": VARIANTS}}
 POINTS = {
     "before the first checkpoint": ("train_classifier", "open", "/tensorboard", 1),
     "while a checkpoint is being written": ("train_classifier", "rename", "/checkpoint.ckpt", 3),
