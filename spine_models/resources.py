@@ -113,17 +113,21 @@ def table(found: list[Need]) -> str:
     for need in found:
         batch = f"{need.batch.micro_batch} x {need.batch.processes} x {need.batch.accumulation}"
         lines.append(
-            f"| {need.name} | {need.trainings} | {batch} | {need.memory_gib:.1f} GiB | {need.steps} "
-            f"| {need.state_gib:.2f} GiB | {need.published_gib:.2f} GiB |"
+            f"| {need.name} | {need.trainings} | {batch} | {_size(need.memory_gib)} | {need.steps} "
+            f"| {_size(need.state_gib)} | {_size(need.published_gib)} |"
         )
     total = sum(need.trainings * (need.state_gib + need.published_gib) for need in found)
     older = sum(need.trainings * need.older_gib for need in found)
     lines += [
         "",
-        f"Disk of all trainings, states and results: at most {total:.1f} GiB; earlier states, until `make prune-state` "
-        f"removes them: at most {older:.1f} GiB more.",
+        f"Disk of all trainings, states and results: at most {_size(total)}; earlier states, until `make prune-state` "
+        f"removes them: at most {_size(older)} more.",
     ]
     return "\n".join(lines)
+
+
+def _size(gib: float) -> str:
+    return f"{gib:.1f} GiB" if gib >= 1.0 else f"{1024 * gib:.0f} MiB"
 
 
 def read_configuration(overlays: list[Path]) -> dict[str, Any]:
