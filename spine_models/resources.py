@@ -11,8 +11,9 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
@@ -26,13 +27,14 @@ from spine_models.levels import TARGETS
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
 from spine_models.models.convolutions import AxialConv3d, PointwiseConv3d
 from spine_models.models.csn import CsnBackbone
-from spine_models.models.losses import segmentation_loss
+from spine_models.models.losses import LossSettings, segmentation_loss
 from spine_models.models.unet import CsnUNet
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.memory import Step, measure_step
 from spine_models.training.recipe import Recipe, classification_recipe, segmentation_recipe
 from spine_models.training.state import KEPT_STATES
 
+N = TypeVar("N", bound=nn.Module)
 GIB = 2**30
 CONTEXT_BYTES = int(1.5 * GIB)
 """CUDA's context, cuDNN's workspaces and the allocator's fragments: an allowance, not measured."""
@@ -83,18 +85,18 @@ def needs(config: Mapping[str, Any], studies: int | None = None, segmented: int 
     section, found = config["segmentation"], []
     side = config["half_size"]
     recipe = segmentation_recipe(section)
-    unet = CsnUNet(recipe.network, freeze_bn=recipe.freeze_bn)
-    step = measure_step(unet, _units(unet), lambda: _segmentation_step(unet, recipe.loss), _HALF[recipe.precision])
+    unet = _as_on_a_gpu(CsnUNet(recipe.network, freeze_bn=recipe.freeze_bn))
+    step = measure_step(unet, _units(unet), partial(_segmentation_step, unet, recipe.loss), _HALF[recipe.precision])
     scale = recipe.window * side * side / _voxels()
     draws = segmented * (section["folds"] - 1) // section["folds"] * recipe.draws_per_study
     found.append(_need("segmentation", section, recipe, (step, scale, draws), kept=1))
     section = config["classification"]
     for variant, own in section["variants"].items():
         classifier = classification_recipe(section, variant)
-        network = CsnClassifier(
-            ClassifierSettings(variant, **asdict(classifier.network)), freeze_bn=classifier.freeze_bn
-        )
-        step = measure_step(network, _units(network), _Classify(network), _HALF[classifier.precision])
+        built = CsnClassifier(ClassifierSettings(variant, **asdict(classifier.network)), freeze_bn=classifier.freeze_bn)
+        network = _as_on_a_gpu(built)
+        forward = partial(_classification_step, network)
+        step = measure_step(network, _units(network), forward, _HALF[classifier.precision])
         scale = config["crops"]["depth"] * config["crops"]["size"] ** 2 / _voxels()
         draws = studies * (section["fold_parts"] - 1) // section["fold_parts"] * classifier.draws_per_study
         merged = {**section, **own, "folds": folds_of(config, variant)}
@@ -186,28 +188,24 @@ def _units(network: CsnUNet | CsnClassifier) -> list[nn.Module]:
     return [*units, *network.decoder, network.last] if isinstance(network, CsnUNet) else units
 
 
-def _image(network: nn.Module, channels: int) -> torch.Tensor:
-    """Let the network compute as on a GPU (plain convolutions, channels last) and return an image for it."""
+def _as_on_a_gpu(network: N) -> N:
+    """Let ``network`` compute as on a GPU: plain convolutions, channels last."""
     for part in network.modules():
         if isinstance(part, PointwiseConv3d | AxialConv3d):
             part.__class__ = nn.Conv3d  # type: ignore[assignment]
-    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
+
+
+def _image(channels: int) -> torch.Tensor:
     return torch.zeros(1, channels, *_SMALL).contiguous(memory_format=torch.channels_last_3d)
 
 
-def _segmentation_step(network: CsnUNet, loss: Any) -> torch.Tensor:
-    return segmentation_loss(network(_image(network, 1)), torch.ones(1, *_SMALL, dtype=torch.uint8), loss).total
+def _segmentation_step(network: CsnUNet, loss: LossSettings) -> torch.Tensor:
+    return segmentation_loss(network(_image(1)), torch.ones(1, *_SMALL, dtype=torch.uint8), loss).total
 
 
-class _Classify:
-    """One forward pass of a classifier at the small size."""
-
-    def __init__(self, network: CsnClassifier) -> None:
-        self._network = network
-
-    def __call__(self) -> torch.Tensor:
-        logits = self._network(_image(self._network, 3))
-        return functional.binary_cross_entropy_with_logits(logits, torch.zeros(1, len(TARGETS)))
+def _classification_step(network: CsnClassifier) -> torch.Tensor:
+    return functional.binary_cross_entropy_with_logits(network(_image(3)), torch.zeros(1, len(TARGETS)))
 
 
 def _voxels() -> int:

@@ -36,3 +36,18 @@ def test_the_steps_are_those_of_the_recipe(presets):
 def test_a_missing_preset_is_named():
     with pytest.raises(UserError, match=r"nowhere.yaml"):
         read_configuration([Path("nowhere.yaml")])
+
+
+def test_the_estimate_is_the_same_each_time_and_counts_the_phantoms():
+    first, second = (needs(read_configuration([PRESETS / "demo.yaml"])) for _ in range(2))
+    assert first == second
+    config = read_configuration([PRESETS / "demo.yaml"])
+    phantom, section = config["phantom"], config["segmentation"]
+    draws = phantom["segmented"] * (section["folds"] - 1) // section["folds"] * section["draws_per_study"]
+    assert first[0].steps == draws // section["global_batch"] * section["epochs"]
+
+
+@pytest.mark.parametrize("name", ["laptop-16g", "original-4x48g"])
+def test_the_table_in_the_readme_is_what_the_command_prints(presets, name):
+    readme = (PRESETS.parent / "README.md").read_text(encoding="utf-8")
+    assert [line for line in table(list(presets[name].values())).splitlines() if line not in readme] == []
