@@ -77,6 +77,13 @@ def test_killed_in_a_validation(data, tmp_path, undisturbed, study, monkeypatch)
     assert resumes == [{"epoch": (study - 1) // 3, "step": 3, "processes": 1, "was": 1}]
 
 
+def test_killed_in_a_validation_and_again_behind_it(data, tmp_path, undisturbed):
+    killed_run(data, tmp_path, die_when(ClassificationModule, "assess", 2))
+    # The state behind the validation holds the random state of the steps before it, not that of a fresh process.
+    killed_run(data, tmp_path, die_when(StageModule, "training_step", 1))
+    assert run(data, tmp_path) == undisturbed
+
+
 def _die_while_writing() -> None:
     count, original = [0], torch.save
 
