@@ -20,16 +20,16 @@ TARGET = "chaos/classification/ip/fold0/model.safetensors"
 VARIANTS = {**PRESET["classification"]["variants"], "ip": {"folds": 1, "draws_per_study": 8, "average": 2}}
 SMALL = {**PRESET, "classification": {**PRESET["classification"], "epochs": 3, "variants": VARIANTS}}
 POINTS = {
-    "before the first checkpoint": ("train_classifier", "open", "/tensorboard", 1),
-    "while a checkpoint is being written": ("train_classifier", "rename", "/checkpoint.ckpt", 3),
-    "between validation and its record": ("train_classifier", "rename", "/epoch-001.safetensors", 1),
-    "during averaging": ("average_checkpoints", "rename", "/averaging.json", 1),
+    "before the first checkpoint": ("train_classifier", "/checkpoint.ckpt", 1),
+    "while a checkpoint is being written": ("train_classifier", "/checkpoint.ckpt", 3),
+    "between validation and its record": ("train_classifier", "/epoch-001.safetensors", 1),
+    "during averaging": ("average_checkpoints", "/averaging.json", 1),
 }
 
 
-def environment(folder: Path, script: str, event: str, name: str, count: int, wait: bool = False) -> dict[str, str]:
+def environment(folder: Path, script: str, name: str, count: int, wait: bool = False) -> dict[str, str]:
     files = {"mark": str(folder / "mark"), "wait": str(folder / "go") if wait else None}
-    point = {"script": script, "event": event, "name": name, "count": count, **files}
+    point = {"script": script, "name": name, "count": count, **files}
     return {**os.environ, "PYTHONPATH": str(HOOK), "AT_A_POINT": json.dumps(point)}
 
 
@@ -65,7 +65,7 @@ def test_a_training_killed_at_every_named_point(calm, tmp_path):
 
 def test_no_second_writer_beside_the_orphan_of_a_killed_snakemake(calm, tmp_path):
     lay_out(tmp_path, SMALL)
-    point = ("train_classifier", "rename", "/checkpoint.ckpt", 3)
+    point = ("train_classifier", "/checkpoint.ckpt", 3)
     first = subprocess.Popen(
         command(tmp_path, "--", TARGET),
         env=environment(tmp_path, *point, wait=True),

@@ -1,8 +1,8 @@
-"""Imported at the start by every Python that has this folder on its path: what a job does when it touches a file.
+"""Imported at the start by every Python that has this folder on its path: what a job does when it renames a file.
 
-``AT_A_POINT`` is JSON: ``script`` (the job), ``event`` ("open" to write, or "rename" to), ``name`` (how the file's name
-ends), ``count`` (which such event), ``mark`` (a file that tells the test that the point was reached), and ``wait`` (a
-file that lets the job go on; without it the job is killed by SIGKILL).
+``AT_A_POINT`` is JSON: ``script`` (the job), ``name`` (how the name ends that a finished file is about to get),
+``count`` (which such file), ``mark`` (a file that tells the test that the point was reached), and ``wait`` (a file that
+lets the job go on; without it the job is killed by SIGKILL).
 """
 
 import json
@@ -17,11 +17,7 @@ def _watch(point):
     count = [0]
 
     def hook(event, arguments):
-        if event not in ("open", "os.rename"):
-            return
-        name = str(arguments[event == "os.rename"])
-        writes = event == "os.rename" or bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
-        if not (writes and event.endswith(point["event"]) and name.endswith(point["name"])):
+        if event != "os.rename" or not str(arguments[1]).endswith(point["name"]):
             return
         count[0] += 1
         if count[0] != point["count"]:
