@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from spine_models.data import layout
 from spine_models.data.checking import DatasetReport, check_dataset, summary_lines, usable_cores
+from spine_models.data.label_files import LabelSettings
 from spine_models.errors import run_command
 
 
@@ -24,12 +25,11 @@ def main() -> None:
     args = _parser().parse_args()
     console = Console(highlight=False)
     cores = args.processes or usable_cores()
+    settings = LabelSettings(args.label_geometry, args.allow_symlinks)
     columns = SpinnerColumn(), TextColumn("headers of"), MofNCompleteColumn(), TextColumn("files"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
-        report = check_dataset(
-            args.dataset, args.allow_symlinks, args.output_dir, cores, lambda n: bar.advance(task, n)
-        )
+        report = check_dataset(args.dataset, settings, args.output_dir, cores, lambda n: bar.advance(task, n))
     _print(console, report, args.notes)
     if args.baseline:
         _print_baseline(console, report, args.dataset)
@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("dataset", type=Path, metavar="DIR", help="the data set, as dataset_dir of the configuration")
     parser.add_argument("--output-dir", type=Path, help="of an earlier run: find files overwritten in place since")
     parser.add_argument("--allow-symlinks", action="store_true", help="follow links that lead out of the data set")
+    parser.add_argument("--label-geometry", choices=("affine", "index"), default="affine", help="as configured")
     parser.add_argument(
         "--notes", action="store_true", help="list what is out of the ordinary in studies that are used"
     )

@@ -17,6 +17,7 @@ class RefusalCode(StrEnum):
     GEOMETRY_MISSING = "geometry_missing"
     GEOMETRY_INVALID = "geometry_invalid"
     SPACING_INVALID = "spacing_invalid"
+    SERIES_AMBIGUOUS = "series_ambiguous"
     SLICES_MISSING = "slices_missing"
     TOO_LARGE = "too_large"
     RESCALE_INVALID = "rescale_invalid"

@@ -17,7 +17,8 @@ import numpy as np
 import yaml
 
 from spine_models.configuration import checked
-from spine_models.data.labels import LabelSettings, half_label, read_label
+from spine_models.data.label_files import LabelSettings, read_label
+from spine_models.data.labels import half_label
 from spine_models.data.quarantine import StudyRefused
 from spine_models.data.tables import read_train
 from spine_models.errors import UserError
@@ -53,7 +54,7 @@ def run_label_case(rng: random.Random) -> str:
         path = Path(name) / f"a{suffix}"
         path.write_bytes(data)
         try:
-            half, _ = half_label(read_label(path), FACTS, LabelSettings())
+            half, _ = half_label(read_label(path, LabelSettings()), FACTS, LabelSettings())
         except StudyRefused as refusal:
             return f"refused: {refusal.code.value}"
         _compare_label(path, half)
