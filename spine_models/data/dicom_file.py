@@ -275,9 +275,12 @@ def raw_of(elements: Dataset, tag: int, kinds: frozenset[str]) -> bytes | None:
 
 
 def text_of(elements: Dataset, tag: int) -> str:
-    """Return an element's text without padding, "" if it is absent."""
+    """Return an element's text without padding, "" if it is absent.
+
+    A byte is a character, whatever the character set: texts are compared, never shown, and other bytes stay other.
+    """
     raw = raw_of(elements, tag, _TEXT)
-    return "" if raw is None else raw.decode("ascii", "replace").rstrip(" \0").lstrip(" ")
+    return "" if raw is None else raw.decode("latin-1").rstrip(" \0").lstrip(" ")
 
 
 def numbers_of(elements: Dataset, tag: int) -> tuple[float, ...] | None:

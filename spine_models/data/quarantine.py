@@ -29,6 +29,7 @@ class RefusalCode(StrEnum):
     LABEL_GEOMETRY = "label_geometry"
     NOT_IN_TABLE = "not_in_table"
     NO_FOLDER = "no_folder"
+    DUPLICATE_STUDY = "duplicate_study"
 
 
 class StudyRefused(Exception):  # noqa: N818  (a study in quarantine is an outcome, not an error)

@@ -25,6 +25,12 @@ from spine_models.provenance.canonical import digest_file
 THICK_SPACING_MM = 2.0
 """Above this spacing, after ``z_step``, a C vertebra has fewer than six slices: a note says so."""
 
+_NOBODY = frozenset(
+    ("", "ANON", "ANONYM", "ANONYMIZED", "ANONYMISED", "ANONYMOUS", "DEIDENTIFIED", "NA", "N/A", "NONE", "NULL",
+     "PATIENT", "REMOVED", "UNKNOWN", "XXX", "XXXX", "0", "00", "000", "0000", "00000000")
+)  # fmt: skip
+"""What anonymisers write in place of a PatientID; studies that share it are not of one patient."""
+
 Volume = NDArray[np.int16]
 
 
@@ -105,9 +111,11 @@ def patient_group(patient_id: str) -> str:
     """Return what tells that two studies are of one patient without telling who: a cut SHA-256 of the PatientID.
 
     A digest of a short number can be reversed by trying all numbers; it keeps names out of tables and reports, and is
-    no anonymisation. "" for an empty PatientID.
+    no anonymisation. "" for a PatientID that is empty or says that it was removed.
     """
-    return hashlib.sha256(patient_id.encode("utf-8")).hexdigest()[:16] if patient_id else ""
+    if not patient_id or patient_id.strip(" ^_-.*").upper() in _NOBODY:
+        return ""
+    return hashlib.sha256(patient_id.encode("utf-8")).hexdigest()[:16]
 
 
 def open_study(folder: Path, root: Path, settings: VolumeSettings) -> StudySource:

@@ -258,6 +258,31 @@ def test_a_folder_name_that_may_be_a_persons_is_kept_in_the_index_alone(run: Run
         assert "John" not in path.name
 
 
+def test_names_of_folders_and_files_may_be_any_bytes(run: Run) -> None:
+    images = run.dataset / "train_images"
+    (images / os.fsdecode(b"M\xfcller")).mkdir()
+    (images / 'Müller, 患者\n"x"').mkdir()
+    (images / UIDS[0] / "0.dcm").rename(images / UIDS[0] / os.fsdecode(b"M\xfcller.dcm"))
+    (images / UIDS[0] / "1.dcm").rename(images / UIDS[0] / "患者.dcm")
+    run.convert()
+    assert sorted(read_manifest(run.paths["half"]).studies) == UIDS
+    assert {row.folder for row in read_index(run.out / "0.csv")} == {*UIDS, "M\\udcfcller", 'Müller, 患者\n"x"'}
+    assert set(run.quarantine().values()) == {"folder_name"}
+
+
+def test_patients_whose_ids_are_in_other_scripts_are_not_one(run: Run) -> None:
+    for number, uid in enumerate(UIDS):
+        shutil.rmtree(run.dataset / "train_images" / uid)
+        write_stack(
+            run.dataset / "train_images" / uid,
+            SpecificCharacterSet="ISO_IR 192",
+            PatientID=f"患者{'甲乙丙'[number // 2]}",
+        )
+    run.convert()
+    groups = [line.split(",")[1] for line in folds_of(run)[1][1:]]
+    assert [groups.index(group) for group in groups] == [0, 0, 2, 2, 4, 4]
+
+
 def test_strict_writes_the_table_and_stops(run: Run) -> None:
     run.table(UIDS[1:])
     run.convert()

@@ -12,7 +12,7 @@ import pytest
 
 from spine_models.data import pixels
 from spine_models.data.quarantine import RefusalCode, StudyRefused
-from spine_models.data.volumes import StudyVolume, VolumeSettings, half_slice, open_study, read_study
+from spine_models.data.volumes import StudyVolume, VolumeSettings, half_slice, open_study, patient_group, read_study
 from spine_models.provenance.canonical import canonical_json
 from tests.data.dicom_builder import (
     NINE_LOSSLESS,
@@ -436,6 +436,13 @@ def test_study_uid_is_a_digest_where_the_files_have_none(tmp_path) -> None:
     assert open_study(tmp_path / "full", tmp_path, EVERY).study_uid == STUDY
     for name in ("empty", "words", "path"):
         assert open_study(tmp_path / name, tmp_path, EVERY).study_uid.startswith("study-")
+
+
+def test_a_patient_id_that_anonymisers_write_makes_no_group() -> None:
+    for nobody in ("", "ANONYMOUS", "anonymized", "Unknown ", "0000", "***", "N/A"):
+        assert patient_group(nobody) == ""
+    assert patient_group("271") != patient_group("272") != ""
+    assert "271" not in patient_group("271")
 
 
 def test_nothing_of_the_patient_is_in_the_facts(tmp_path) -> None:
