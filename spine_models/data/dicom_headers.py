@@ -7,15 +7,8 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from spine_models.data.dicom_file import (
-    FileTooLargeError,
-    ParsedFile,
-    integer_of,
-    items_of,
-    numbers_of,
-    parse_file,
-    text_of,
-)
+from spine_models.data.dicom_file import FileTooLargeError, ParsedFile, parse_file
+from spine_models.data.dicom_values import integer_of, items_of, numbers_of, text_of
 from spine_models.data.layout import StudyFile
 
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY = 0x00080008, 0x00080016, 0x00080018, 0x00080060
@@ -122,7 +115,7 @@ def read_headers(folder: Path, file: StudyFile) -> list[SliceHeader]:
     Raises:
         UnreadableFileError: see ``dicom_file.parse_file``.
     """
-    parsed = parse_file(folder / file.name, TAGS, file.size)
+    parsed = parse_file(folder / file.name, TAGS)
     header = _header(file, parsed)
     groups = items_of(parsed.elements, _PER_FRAME)
     if len(groups) > MAX_FRAMES or header.frames > MAX_FRAMES:
