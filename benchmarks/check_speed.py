@@ -16,7 +16,6 @@ import numpy as np
 import pydicom
 
 from spine_models.data.checking import check_dataset, usable_cores
-from spine_models.data.label_files import LabelSettings
 from spine_models.levels import TARGETS
 from tests.data.dicom_builder import encoded, make_slice
 
@@ -54,7 +53,7 @@ def main() -> None:
         write_dataset(root, per_study)
         plain = _plain(root)
         for processes in sorted({1, usable_cores()}):
-            report = check_dataset(root, LabelSettings(), None, processes, lambda files: None)
+            report = check_dataset(root, False, None, processes, lambda files: None)
             assert not report.quarantine, report.quarantine[0]
             rate = report.files / report.seconds
             print(

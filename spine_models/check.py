@@ -16,7 +16,6 @@ from rich.table import Column, Table
 
 from spine_models.data import layout
 from spine_models.data.checking import DatasetReport, check_dataset, summary_lines, usable_cores
-from spine_models.data.label_files import LabelSettings
 from spine_models.errors import run_command
 
 
@@ -25,11 +24,17 @@ def main() -> None:
     args = _parser().parse_args()
     console = Console(highlight=False)
     cores = args.processes or usable_cores()
-    settings = LabelSettings(args.label_geometry, args.allow_symlinks)
     columns = SpinnerColumn(), TextColumn("headers of"), MofNCompleteColumn(), TextColumn("files"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
-        report = check_dataset(args.dataset, settings, args.output_dir, cores, lambda n: bar.advance(task, n))
+        report = check_dataset(
+            args.dataset,
+            args.allow_symlinks,
+            args.output_dir,
+            cores,
+            lambda n: bar.advance(task, n),
+            args.label_geometry,
+        )
     _print(console, report, args.notes)
     if args.baseline:
         _print_baseline(console, report, args.dataset)

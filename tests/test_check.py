@@ -5,13 +5,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from spine_models import check
 from spine_models.data import checking
 from spine_models.data.checking import check_dataset, summary_lines
-from spine_models.data.label_files import LabelSettings
 from spine_models.errors import UserError
 from tests.data.dicom_builder import write_stack
 from tests.data.test_conversion import UIDS, Run
@@ -23,7 +23,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def looked_at(run: Run, output_dir: Path | None = None) -> checking.DatasetReport:
-    return check_dataset(run.dataset, LabelSettings(), output_dir, 2, lambda files: None)
+    return check_dataset(run.dataset, False, output_dir, 2, lambda files: None)
 
 
 def test_it_finds_what_the_conversion_refuses_without_decoding(run: Run, monkeypatch) -> None:
@@ -69,6 +69,14 @@ def test_the_summary_says_what_the_studies_look_like(run: Run) -> None:
         "one fractured level in 3 studies, two in 0, three or more in 0",
     ):
         assert part in text
+
+
+def test_labels_by_index_are_judged_by_their_size(run: Run) -> None:
+    run.label(UIDS[0], np.diag([9.0, 9, 9, 1]))
+    run.label(UIDS[1])
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)), run.dataset / "segmentations" / f"{UIDS[2]}.nii")
+    report = check_dataset(run.dataset, False, None, 1, lambda files: None, "index")
+    assert [(study, code) for study, _, code, _ in report.quarantine] == [(UIDS[2], "label_geometry")]
 
 
 def test_files_overwritten_in_place_are_found(run: Run) -> None:

@@ -111,22 +111,29 @@ class DatasetReport:
 
 
 def check_dataset(
-    dataset_dir: Path, settings: LabelSettings, output_dir: Path | None, processes: int, progress: Progress
+    dataset_dir: Path,
+    allow_symlinks: bool,
+    output_dir: Path | None,
+    processes: int,
+    progress: Progress,
+    label_geometry: str = "affine",
 ) -> DatasetReport:
     """Look at every study of a data set, by headers alone, on several cores.
 
     Args:
         dataset_dir: the data set.
-        settings: whether links that lead out of it are followed, and how labels are placed.
+        allow_symlinks: follow links that lead out of it.
         output_dir: of an earlier run, to find files overwritten since; None: do not look.
         processes: that read headers.
         progress: told after each study.
+        label_geometry: see ``LabelSettings``.
 
     Raises:
         UserError: if the folder is no data set.
     """
     root = layout.require_dataset(dataset_dir)
     names = [entry.name for entry in layout.study_folders(root / layout.IMAGES)]
+    settings = LabelSettings(label_geometry, allow_symlinks)
     begin = time.perf_counter()
     reports = []
     with ProcessPoolExecutor(processes) as pool:
