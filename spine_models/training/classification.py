@@ -126,7 +126,7 @@ class ClassificationTask:
 
     def training_studies(self) -> tuple[str, ...]:
         """See ``fit.Task``."""
-        return self.data().split.training
+        return self.data().split.subjects
 
     def further(self) -> dict[str, Any]:
         """See ``fit.Task``."""

@@ -69,7 +69,7 @@ class Task(Protocol):
         ...
 
     def training_studies(self) -> tuple[str, ...]:
-        """Return the ids of the studies that the weights learn from."""
+        """Return the studies and the patient groups that the weights learn from."""
         ...
 
     def further(self) -> dict[str, Any]:

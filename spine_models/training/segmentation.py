@@ -72,7 +72,7 @@ class SegmentationTask:
 
     def training_studies(self) -> tuple[str, ...]:
         """See ``fit.Task``."""
-        return self.split().training
+        return self.split().subjects
 
     def further(self) -> dict[str, Any]:
         """See ``fit.Task``."""
