@@ -48,6 +48,8 @@ WEIGHTS = {
 }
 # Keys of a training that change nothing of what it makes. They reach it through `resources`, whose changes rerun nothing.
 HOW_IT_RUNS = ("gpus", "workers")
+# As JSON, which is what a script reads; likewise a resource, since what is kept changes nothing of what is made.
+KEEP_VOLUMES = canonical_json(config["keep"]["volumes"])
 
 
 # --- Paths ------------------------------------------------------------------------------------------------------------

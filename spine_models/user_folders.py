@@ -13,12 +13,12 @@ from spine_models.data.layout import (
     SEGMENTATIONS,
     TEST_IMAGES,
     TEST_TABLE,
+    digests_by_shard,
     folders_digests,
     require_dataset,
     study_folders,
     study_id,
 )
-from spine_models.data.shards import shard_of
 from spine_models.errors import UserError
 
 GENERATED = "generated"
@@ -57,15 +57,9 @@ class UserFolders:
 
     @cached_property
     def _label_digests(self) -> dict[int, str]:
-        digests = {shard: hashlib.sha256() for shard in range(self._config["shards"])}
         folder = self.dataset / SEGMENTATIONS
-        files = sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else []
-        for file in files:
-            study = study_id(file.name.removesuffix(".gz").removesuffix(".nii"))
-            stat = file.stat()
-            line = f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
-            digests[shard_of(study, self._config["shards"])].update(line)
-        return {shard: sha.hexdigest() for shard, sha in digests.items()}
+        lines = map(_label_line, os.scandir(folder)) if folder.is_dir() else ()
+        return digests_by_shard(lines, self._config["shards"])
 
     def labels_digest(self, shard: int) -> str:
         """Return a digest over names, sizes and times of the segmentations of ``shard``."""
@@ -128,3 +122,10 @@ class UserFolders:
         if not path.is_file():
             raise UserError(f"{key} {self._config[key]} has no bundle.json: give the folder that export_bundle wrote")
         return path
+
+
+def _label_line(file: os.DirEntry[str]) -> tuple[str, str]:
+    """Return the study of a segmentation, and its name, size and time."""
+    stat = file.stat()
+    study = study_id(file.name.removesuffix(".gz").removesuffix(".nii"))
+    return study, f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
