@@ -34,6 +34,8 @@ def set_up_shell():
 config.update(or_sentence(checked, config, ROOT / "rules/config.schema.yaml"))
 set_up_shell()
 folders = UserFolders(config)
+if workflow.is_main_process:
+    folders.look_ahead()
 code_of_script = Fingerprints(ROOT)
 
 SHARDS = range(config["shards"])

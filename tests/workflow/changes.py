@@ -345,7 +345,7 @@ CHANGES = [
     ),
     Change(
         "an array deleted",
-        delete(f"results/volumes_half/0/{STUDIES[0]}.npy"),
+        delete(f"results/volumes_half/0/{STUDIES[2]}.npy"),
         {},
         {},
         "arrays are not declared; the next job that reads it stops and names the command that repairs it",

@@ -12,7 +12,7 @@ from spine_models.levels import TARGETS
 from tests.data.dicom_builder import write_stack
 from tests.workflow.runs import ROOT, snakemake
 
-PARTS = ["Snakefile", "config.yaml", "rules", "envs", "spine_models", "workflow_scripts"]
+PARTS = ["Snakefile", "config.yaml", "rules", "envs", "profiles", "spine_models", "workflow_scripts"]
 
 STUDIES = [f"1.2.826.0.1.3680043.{number}" for number in range(1, 7)]
 SEGMENTED = STUDIES[:4]
@@ -66,7 +66,7 @@ def run(project, work, *arguments, **environment):
 def make_run(folder, environment):
     """Copy the checkout to ``project``, make a data set in ``work`` and run every rule over it."""
     project, work = folder / "project", folder / "work"
-    project.mkdir()
+    project.mkdir(parents=True)
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
         copy(ROOT / part, project / part)
