@@ -204,11 +204,11 @@ CHANGES = [
     Change("a comment in the loss", edit(LOSS, IMPORT, f"# why\n{IMPORT}"), {}, {}),
     Change("an error's wording", edit("spine_models/errors.py", '"error: ', '"mistake: '), {}, {}),
     Change(
-        "the loss of the segmentation, its values unchanged",
+        "code of the losses, their values unchanged",
         edit(LOSS, IMPORT, f"{IMPORT}\n\nX = 1"),
         after("train_segmentation"),
-        {"train_segmentation": 2, "infer_masks": 6},
-        "the masks come out equal, and there the work stops",
+        {"train_segmentation": 2, "infer_masks": 6, **CLASSIFICATION},
+        "both trainings use the module; the masks come out equal, so that crops are reused",
     ),
     Change("a style sheet of the report", edit("spine_models/report/style.css", "{", "{ "), {"report": 1}, {}),
     Change("a template of the report", edit("spine_models/report/base.html.j2", "<", " <"), {"report": 1}, {}),
@@ -220,7 +220,7 @@ CHANGES = [
     ),
     Change(
         "the classifier's micro-batch",
-        configure(classification={"micro_batch": 1}),
+        configure(classification={"micro_batch": 2}),
         after("train_classifier"),
         {"train_classifier": 2, "average_checkpoints": 4, "predict_oof": 6},
         "ip's batch norm is frozen, so that its weights do not depend on it",
