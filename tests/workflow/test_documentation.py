@@ -1,0 +1,105 @@
+"""The commands that the documentation shows can be planned or asked for help, and its links lead somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.runs import ROOT, data_set, snakemake
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+README = ROOT / "README.md"
+
+
+def commands(page: Path):
+    """Return the lines of a page's code blocks that run something, without their comments."""
+    blocks = re.findall(r"^```(?:\w*)\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if '"' not in line]
+    return [words for words in lines if words]
+
+
+def of_all_pages(*beginning):
+    return sorted(
+        {tuple(words) for page in PAGES for words in commands(page) if tuple(words[:2])[: len(beginning)] == beginning}
+    )
+
+
+SNAKEMAKE = [tuple(words) for words in commands(README) if words[0] == "snakemake"]
+MODULES = sorted({words[2] for words in of_all_pages("python", "-m") if words[2].startswith("spine_models")})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page):
+    targets = re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text())
+    missing = []
+    for target in targets:
+        name, _, heading = target.partition("#")
+        path = page.parent / name if name else page
+        if not path.exists() or (heading and heading not in headings(path)):
+            missing.append(target)
+    assert missing == []
+
+
+def headings(page: Path):
+    """Return the anchors of a page's headings, as they are made on the web."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with what the README's commands name: a data set, studies, a bundle, presets."""
+    folder = tmp_path_factory.mktemp("place")
+    data_set(folder / "rsna", 2)
+    (folder / "studies/one").mkdir(parents=True)
+    (folder / "bundle").mkdir()
+    (folder / "bundle/bundle.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("command", SNAKEMAKE, ids=" ".join)
+def test_a_snakemake_command_of_the_readme_plans(command, place):
+    words = [
+        word.replace("/data/rsna", str(place / "rsna")).replace("/path/bundle", str(place / "bundle"))
+        for word in command
+    ]
+    words = [
+        word.replace("=/studies", f"={place}/studies").replace("presets/", f"{ROOT}/presets/") for word in words[1:]
+    ]
+    words = [word.replace("profiles/", f"{ROOT}/profiles/") for word in words]
+    # A command that goes up to a stage leaves the data set to the reader's own overlay.
+    data = [] if "--config" in words else ["--config", f"dataset_dir={place / 'rsna'}"]
+    process = snakemake("-n", *words, *data, directory=place)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "Job stats" in process.stdout + process.stderr
+
+
+def test_the_readme_has_every_way_to_run():
+    text = "\n".join(" ".join(command) for command in commands(README))
+    needed = ["make demo", "make test", "--resources gpu=4", "presets/laptop-16g.yaml", "profiles/slurm"]
+    needed += ["snakemake convert", "snakemake predict", "spine_models.predict --bundle", "spine_models.check"]
+    assert [words for words in needed if words not in text] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_command_of_the_library_explains_itself(module):
+    process = subprocess.run(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "usage" in process.stdout
+
+
+def test_every_make_target_that_is_named_exists():
+    targets = set(re.findall(r"^([\w.-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = {word for page in PAGES for word in re.findall(r"`make ([\w.-]+)", page.read_text())}
+    assert named - targets == set()
+
+
+def test_the_demo_of_the_readme_is_the_preset():
+    """The README states how many studies the demo generates: it must be the preset's number."""
+    phantom = yaml.safe_load((ROOT / "presets/demo.yaml").read_text())["phantom"]
+    assert f"{phantom['studies']} necks" in README.read_text()
