@@ -34,6 +34,8 @@ def set_up_shell():
 config.update(or_sentence(checked, config, ROOT / "rules/config.schema.yaml"))
 set_up_shell()
 folders = UserFolders(config)
+if workflow.is_main_process:
+    folders.look_ahead()
 code_of_script = Fingerprints(ROOT)
 
 SHARDS = range(config["shards"])
@@ -48,6 +50,8 @@ WEIGHTS = {
 }
 # Keys of a training that change nothing of what it makes. They reach it through `resources`, whose changes rerun nothing.
 HOW_IT_RUNS = ("gpus", "workers")
+# As JSON, which is what a script reads; likewise a resource, since what is kept changes nothing of what is made.
+KEEP_VOLUMES = canonical_json(config["keep"]["volumes"])
 
 
 # --- Paths ------------------------------------------------------------------------------------------------------------

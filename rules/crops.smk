@@ -15,12 +15,15 @@ rule make_crops:
     resources:
         mem_mb=grows(4000),
         runtime=grows(60),
+        keep_volumes=KEEP_VOLUMES,
     params:
-        config=settings("crops"),
+        config=settings("crops", "z_step", "half_size", "allow_symlinks"),
         code=code_of("make_crops"),
+        dataset=dataset_dir,
     shell:
         "python -m workflow_scripts.make_crops --config {params.config:q} --code {params.code}"
-        " --volumes {input.volumes:q} --half {input.half:q} --masks {input.masks:q} --out {output:q} > {log:q} 2>&1"
+        " --set keep_volumes={resources.keep_volumes} --dataset {params.dataset:q} --volumes {input.volumes:q}"
+        " --half {input.half:q} --masks {input.masks:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule crops:

@@ -39,13 +39,14 @@ rule convert_volumes:
     resources:
         mem_mb=grows(4000),
         runtime=grows(120),
+        keep_volumes=KEEP_VOLUMES,
     params:
         config=settings("z_step", "half_size", "allow_symlinks"),
         code=code_of("convert_volumes"),
         dataset=dataset_dir,
     shell:
         "python -m workflow_scripts.convert_volumes --config {params.config:q} --code {params.code}"
-        " --dataset {params.dataset:q} --index {input.index:q}"
+        " --set keep_volumes={resources.keep_volumes} --dataset {params.dataset:q} --index {input.index:q}"
         " --volumes {output.volumes:q} --half {output.half:q} > {log:q} 2>&1"
 
 

@@ -6,20 +6,27 @@ import sys
 from pathlib import Path
 
 from spine_models.command_line import stage_parser
-from spine_models.data.crop_files import make_crops
+from spine_models.data.crop_making import make_crops
+from spine_models.data.crops import CropSettings
+from spine_models.data.full_volumes import FullVolumes
+from spine_models.data.volumes import VolumeSettings
 from spine_models.errors import run_command
+from spine_models.provenance.settings import settings_from
 
 
 def main() -> None:
     """Parse the rule's arguments, cut the crops and name the studies that show no vertebra."""
     parser = stage_parser(__doc__ or "")
+    parser.add_argument("--dataset", type=Path, required=True)
     parser.add_argument("--volumes", type=Path, required=True)
     parser.add_argument("--half", type=Path, required=True)
     parser.add_argument("--masks", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    stages = {"volumes": args.volumes, "half": args.half, "masks": args.masks}
-    for study in make_crops(**stages, out=args.out, config=args.config, code=args.code):
+    crops = settings_from(CropSettings, args.config.pop("crops"))
+    volumes = FullVolumes(args.volumes, args.dataset, settings_from(VolumeSettings, args.config))
+    stages = {"volumes": volumes, "half": args.half, "masks": args.masks}
+    for study in make_crops(**stages, out=args.out, settings=crops, code=args.code):
         sys.stderr.write(f"study {study} shows no usable vertebra: its prediction will be the training prior\n")
 
 

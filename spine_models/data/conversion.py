@@ -12,12 +12,20 @@ from spine_models.data.indexing import read_index
 from spine_models.data.label_files import LabelSettings, label_file, most_voxels, read_label, require_inside
 from spine_models.data.labels import half_label
 from spine_models.data.quarantine import StudyRefused
-from spine_models.data.volumes import StudySource, VolumeSettings, decode_study, open_study
+from spine_models.data.volumes import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
 from spine_models.provenance.canonical import digest_file, work_key
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import read_manifest, write_manifest
-from spine_models.provenance.records import Record, find_record, read_record, write_array, write_record
+from spine_models.provenance.records import (
+    Record,
+    Work,
+    array_facts,
+    find_record,
+    read_record,
+    write_array,
+    write_record,
+)
 
 SOURCE_SUFFIX = ".source.json"
 
@@ -41,22 +49,24 @@ def convert_volumes(
     folders = volumes.with_suffix(""), half.with_suffix("")
     done: dict[str, tuple[Record, Record]] = {}
     refused: dict[str, dict[str, str]] = {}
+    work = Work("convert_volumes")
     with folder_lock(folders[0]), folder_lock(folders[1]):
         for row in read_index(index):
             if row.refused_code:
                 continue
             try:
-                done[row.study] = _convert_study(dataset_dir, row.study, folders, settings, code)
+                done[row.study] = _convert_study(dataset_dir, row.study, folders, settings, code, work)
             except StudyRefused as refusal:
                 refused[row.study] = refusal.as_entry()
         for folder in folders:
             remove_strangers(folder, done)
         write_manifest(volumes, {study: records[0].digest for study, records in done.items()}, refused)
         write_manifest(half, {study: records[1].digest for study, records in done.items()}, refused)
+    work.say(len(refused))
 
 
 def _convert_study(
-    dataset_dir: Path, study: str, folders: tuple[Path, Path], settings: VolumeSettings, code: str
+    dataset_dir: Path, study: str, folders: tuple[Path, Path], settings: VolumeSettings, code: str, work: Work
 ) -> tuple[Record, Record]:
     images = dataset_dir / layout.IMAGES
     side = folders[0] / f"{study}{SOURCE_SUFFIX}"
@@ -70,15 +80,26 @@ def _convert_study(
         write_json(side, {"stat": stat, "code": code, "content": content, **_described(source)})
     config = {"z_step": settings.z_step, "half_size": settings.half_size}
     key = work_key("convert_volumes", {"files": content}, config, code)
-    records = [folder / f"{study}.json" for folder in folders]
-    found = [find_record(path, key) for path in records]
-    if found[0] is not None and found[1] is not None:
-        return found[0], found[1]
-    volume = decode_study(source or open_study(images / study, dataset_dir, settings), settings)
-    name = f"{study}.npy"
-    full_record = write_record(records[0], key, {name: write_array(folders[0] / name, volume.full)}, {})
-    half_facts = write_array(folders[1] / name, volume.half)
-    return full_record, write_record(records[1], key, {name: half_facts}, volume.facts)
+    paths = folders[0] / f"{study}.json", folders[1] / f"{study}.json"
+    found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)
+
+    def make() -> tuple[Record, Record]:
+        opened = source or open_study(images / study, dataset_dir, settings)
+        return _write_volume(decode_study(opened, settings), paths, key, settings.keep_volumes)
+
+    return work.count((found[0], found[1]) if found[0] and found[1] else None, make)
+
+
+def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: str, keep: bool) -> tuple[Record, Record]:
+    """Write the arrays of a study and their records; without ``keep``, the full-size one is described alone."""
+    full, half = (path.with_suffix(".npy") for path in paths)
+    if keep:
+        full_facts = write_array(full, volume.full)
+    else:
+        full.unlink(missing_ok=True)
+        full_facts = array_facts(volume.full)
+    full_record = write_record(paths[0], key, {full.name: full_facts}, {})
+    return full_record, write_record(paths[1], key, {half.name: write_array(half, volume.half)}, volume.facts)
 
 
 def _remembered(side: Path, stat: str, code: str) -> str | None:
@@ -144,6 +165,7 @@ def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSett
     volumes = read_manifest(half)
     done: dict[str, str] = {}
     refused: dict[str, dict[str, str]] = {}
+    work = Work("convert_labels")
     with folder_lock(folder):
         for study in sorted(volumes.studies):
             path = label_file(dataset_dir, study)
@@ -153,26 +175,28 @@ def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSett
                 if not settings.allow_symlinks:
                     require_inside(path, dataset_dir)
                 facts = read_record(volumes.record_path(study)).facts
-                done[study] = _convert_label(path, facts, folder / f"{study}.json", settings, code).digest
+                done[study] = _convert_label(path, facts, folder / f"{study}.json", settings, code, work).digest
             except StudyRefused as refusal:
                 refused[study] = refusal.as_entry()
         remove_strangers(folder, done)
         write_manifest(out, done, refused)
+    work.say(len(refused))
 
 
 def _convert_label(
-    path: Path, facts: Mapping[str, Any], record_path: Path, settings: LabelSettings, code: str
+    path: Path, facts: Mapping[str, Any], record_path: Path, settings: LabelSettings, code: str, work: Work
 ) -> Record:
     inputs = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
     key = work_key("convert_labels", inputs, {"label_geometry": settings.label_geometry}, code)
-    record = find_record(record_path, key)
-    if record is not None:
-        return record
     _, rows, columns = facts["shape"]
-    label = read_label(path, settings, most_voxels(rows, columns, facts["slices"]))
-    half, label_facts = half_label(label, facts, settings)
-    name = f"{record_path.stem}.npy"
-    return write_record(record_path, key, {name: write_array(record_path.with_name(name), half)}, label_facts)
+
+    def make() -> Record:
+        label = read_label(path, settings, most_voxels(rows, columns, facts["slices"]))
+        half, label_facts = half_label(label, facts, settings)
+        name = f"{record_path.stem}.npy"
+        return write_record(record_path, key, {name: write_array(record_path.with_name(name), half)}, label_facts)
+
+    return work.result(record_path, key, make)
 
 
 def _geometry_digest(facts: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,19 +95,40 @@ def study_folders(images_dir: Path) -> list[os.DirEntry[str]]:
 def folders_digests(dataset_dir: Path, shards: int) -> dict[int, str]:
     """Return, for each shard, a digest over (name, modification time) of the folders of its studies.
 
-    Cheap (0.01 s for 2,019 folders), so that a new or changed study is noticed while the workflow is planned. Files
-    overwritten in place do not change it; ``python -m spine_models.check --output-dir`` finds those.
+    One pass for all shards, so that a new or changed study is noticed while the workflow is planned
+    (``docs/scale.md`` has the times). Files overwritten in place, or exchanged in a folder of series below the study's,
+    do not change it; ``python -m spine_models.check --output-dir`` finds those.
     """
-    digests = {shard: hashlib.sha256() for shard in range(shards)}
-    for entry in study_folders(dataset_dir / IMAGES):
-        line = f"{entry.name}\0{entry.stat().st_mtime_ns}\n"
-        digests[shard_of(study_id(entry.name), shards)].update(line.encode("utf-8", "surrogateescape"))
-    return {shard: sha.hexdigest() for shard, sha in digests.items()}
+    images = dataset_dir / IMAGES
+    return digests_by_shard(_folder_lines(images), shards) if images.is_dir() else digests_by_shard((), shards)
 
 
-def folders_digest(dataset_dir: Path, shard: int, shards: int) -> str:
-    """Return one shard's entry of ``folders_digests``."""
-    return folders_digests(dataset_dir, shards)[shard]
+def _folder_lines(images_dir: Path) -> Iterator[tuple[str, str]]:
+    # Through a descriptor, the kernel need not walk down to the folder again for each of its entries.
+    descriptor = os.open(images_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_dir():
+                    yield study_id(entry.name), f"{entry.name}\0{entry.stat().st_mtime_ns}\n"
+    finally:
+        os.close(descriptor)
+
+
+def digests_by_shard(lines: Iterable[tuple[str, str]], shards: int) -> dict[int, str]:
+    """Return, for each shard, a digest over the lines of its studies, in whatever order they come.
+
+    Args:
+        lines: (study, what is known of it).
+        shards: number of shards.
+    """
+    of_shard: list[list[str]] = [[] for _ in range(shards)]
+    for study, line in lines:
+        of_shard[shard_of(study, shards)].append(line)
+    return {
+        shard: hashlib.sha256("".join(sorted(own)).encode("utf-8", "surrogateescape")).hexdigest()
+        for shard, own in enumerate(of_shard)
+    }
 
 
 def list_files(folder: Path, root: Path, allow_symlinks: bool) -> list[StudyFile]:

@@ -42,11 +42,13 @@ class VolumeSettings:
         z_step: every ``z_step``-th slice is used, from the most superior one on; the others are never decoded.
         half_size: pixels of the longest side, and of both sides after padding, of the half-size volume.
         allow_symlinks: follow links that lead out of the data set.
+        keep_volumes: store the full-size volume; no part of the key of a result.
     """
 
     z_step: int = 2
     half_size: int = 256
     allow_symlinks: bool = False
+    keep_volumes: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import work_key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
-from spine_models.provenance.records import Record, find_record, write_array, write_record
+from spine_models.provenance.records import Record, Work, write_array, write_record
 from spine_models.training.devices import use_device
 
 
@@ -68,15 +69,17 @@ def infer_masks(
     loaded = _Networks(settings, gpus)
     config = {name: value for name, value in asdict(settings).items() if name != "device"}
     digests: dict[str, str] = {}
+    work = Work("infer_masks")
     with folder_lock(folder):
         for study in volumes.studies:
             chosen = networks_for(study, volumes.record(study).facts.get("group", ""), networks, folds)
             inputs = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}
             key, path = work_key("infer_masks", inputs, config, code), folder / f"{study}.json"
-            record = find_record(path, key) or _write_mask(volumes, study, chosen, loaded, path=path, key=key)
-            digests[study] = record.digest
+            make = partial(_write_mask, volumes, study, chosen, loaded, path=path, key=key)
+            digests[study] = work.result(path, key, make).digest
         remove_strangers(folder, digests)
         write_manifest(out, digests, {})
+    work.say()
 
 
 def _write_mask(

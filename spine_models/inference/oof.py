@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file, work_key
 from spine_models.provenance.files import write_text
 from spine_models.provenance.locks import folder_lock
-from spine_models.provenance.records import find_record, write_record
+from spine_models.provenance.records import Record, Work, write_record
 from spine_models.training.devices import use_device
 
 if TYPE_CHECKING:
@@ -96,13 +97,15 @@ def predict_oof(
     config = {name: value for name, value in asdict(settings).items() if name != "device"}
     predictor = _Lazy(inputs.model, variant, settings, gpus)
     rows = []
+    work = Work("predict_oof")
     with folder_lock(out.with_suffix("")):
         for study in held_out:
             key = work_key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
             path = out.with_suffix("") / f"{study}.json"
-            record = find_record(path, key) or write_record(path, key, {}, predictor.study(crops, study))
+            record = work.result(path, key, partial(predictor.write, path, key, crops, study))
             rows.append(_row(study, variant, fold, record.facts, prior))
     write_table(out, rows)
+    work.say()
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -121,7 +124,10 @@ class _Lazy:
         self._classifier: CropClassifier | None = None
         self._trained_on: frozenset[str] = frozenset()
 
-    def study(self, crops: Shelf, study: str) -> dict[str, Any]:
+    def write(self, path: Path, key: str, crops: Shelf, study: str) -> Record:
+        return write_record(path, key, {}, self._facts(crops, study))
+
+    def _facts(self, crops: Shelf, study: str) -> dict[str, Any]:
         crop = open_crop(crops, study)
         if crop is None:
             return {"probabilities": None, "levels": []}

@@ -16,7 +16,7 @@ from spine_models.inference.study_folders import StudyFolder
 from spine_models.provenance.canonical import work_key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
-from spine_models.provenance.records import Record, find_record
+from spine_models.provenance.records import Record, Work, find_record
 from spine_models.training.devices import use_device
 
 Progress = Callable[[int, int, str], None]
@@ -86,6 +86,7 @@ def predict_studies(
         _remove_strangers(shard.folder, done)
         write_mapping(shard.folder / MAPPING, mapping)
         write_manifest(out, {study: record.digest for study, record in done.items()}, refused)
+    shard.work.say(len(refused))
 
 
 class _Shard:
@@ -95,6 +96,7 @@ class _Shard:
         self.folder = folder
         self._bundle, self._settings, self._gpus, self._code = bundle, settings, gpus, code
         self._predictor: StudyPredictor | None = None
+        self.work = Work("predict_studies")
 
     def predict(self, folder: StudyFolder, done: dict[str, Record]) -> tuple[str, Record, str]:
         """Return the study's name, its record and a sentence for the person who waits."""
@@ -108,12 +110,15 @@ class _Shard:
         volume_settings = volume_settings_for(self._bundle, source, self._settings.allow_symlinks)
         key = self._key(source, volume_settings, folder)
         record = find_record(self.folder / f"{study}.json", key)
-        if record is not None:
-            return study, record, f"{study}: already predicted"
-        prediction = self._loaded().predict(source, volume_settings)
-        prediction.facts["folder_uid"] = folder.uid
-        record = write_study(self.folder, study, key, prediction)
-        return study, record, f"{study}: predicted from {prediction.facts['source']}"
+        sentence = "already predicted" if record is not None else "predicted"
+
+        def make() -> Record:
+            prediction = self._loaded().predict(source, volume_settings)
+            prediction.facts["folder_uid"] = folder.uid
+            return write_study(self.folder, study, key, prediction)
+
+        record = self.work.count(record, make)
+        return study, record, f"{study}: {sentence} from {record.facts['source']}"
 
     def _key(self, source: StudySource, volume: VolumeSettings, folder: StudyFolder) -> str:
         inputs = {"study": source.content_digest, "bundle": self._bundle.digest}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from spine_models.errors import UserError
 from spine_models.provenance.files import read_json, write_json
 
 
@@ -34,9 +35,16 @@ def write_manifest(path: Path, studies: Mapping[str, str], refused: Mapping[str,
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a shard's manifest."""
-    raw = read_json(path)
-    return Manifest(raw["studies"], raw["refused"], path)
+    """Read a shard's manifest.
+
+    Raises:
+        UserError: if it is missing or damaged.
+    """
+    try:
+        raw = read_json(path)
+        return Manifest(dict(raw["studies"]), dict(raw["refused"]), path)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is missing or damaged: run `snakemake --force {path}`, which makes it anew") from None
 
 
 def read_manifests(paths: Iterable[Path]) -> list[Manifest]:

@@ -3,16 +3,18 @@
 A record is a JSON file that says under which key (digest of the inputs' content, the configuration and the
 code) its files were made, how large they are and what they contain. It is written after them. A job first asks
 ``find_record``; only if that finds nothing does it do the work. Conversion, masks, crops, training and
-prediction all use it.
+prediction all use it, and say at the end of their log how much each of the two was (``Work``).
 """
 
 from __future__ import annotations
 
+import hashlib
+import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,8 @@ from numpy.typing import NDArray
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import read_json, replacing, write_json
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,31 @@ def write_array(path: Path, array: NDArray[Any]) -> FileFacts:
     return FileFacts(size, digest, _slice_checksums(array))
 
 
+def array_facts(array: NDArray[Any]) -> FileFacts:
+    """Describe the file that ``write_array`` would write, without writing it."""
+    array = np.ascontiguousarray(array)
+    stream = _Digest()
+    np.lib.format.write_array(stream, array, allow_pickle=False)
+    return FileFacts(stream.size, stream.sha.hexdigest(), _slice_checksums(array))
+
+
+class _Digest:
+    """A binary file that keeps nothing of what is written to it but its size and its SHA-256."""
+
+    def __init__(self) -> None:
+        self.size, self.sha = 0, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.size += len(data)
+        self.sha.update(data)
+        return len(data)
+
+
+def is_array(array: NDArray[Any], facts: FileFacts) -> bool:
+    """Say whether ``array`` has the checksums of ``facts``."""
+    return facts.crc32 == _slice_checksums(array)
+
+
 def file_facts(path: Path) -> FileFacts:
     """Describe a file that is no array."""
     return FileFacts(path.stat().st_size, digest_file(path))
@@ -92,16 +121,55 @@ def read_record(path: Path) -> Record:
         raise UserError(f"{path} is missing or damaged: {_repair(path)}") from None
 
 
-def find_record(path: Path, key: str) -> Record | None:
-    """Return the record at ``path`` if it was made under ``key`` and all its files are intact, else None."""
+def find_record(path: Path, key: str, *, dropped: bool = False) -> Record | None:
+    """Return the record at ``path`` if it was made under ``key`` and all its files are intact, else None.
+
+    Args:
+        path: of the record.
+        key: see ``spine_models.provenance.canonical.work_key``.
+        dropped: files may be absent, because nothing needs them any more; those that are there must be intact.
+    """
     try:
         record = read_record(path)
     except UserError:
         return None
     if record.key != key:
         return None
-    intact = all(_is_intact(path.parent / name, facts) for name, facts in record.files.items())
+    files = [(path.parent / name, facts) for name, facts in record.files.items()]
+    intact = all((dropped and not file.exists()) or _is_intact(file, facts) for file, facts in files)
     return record if intact else None
+
+
+class Work:
+    """What a job really does: how much it makes, and how much it finds finished.
+
+    Args:
+        stage: name of the rule.
+        unit: what is counted, in the plural.
+    """
+
+    def __init__(self, stage: str, unit: str = "studies") -> None:
+        self._stage, self._unit = stage, unit
+        self._made = self._reused = 0
+
+    def result(self, path: Path, key: str, make: Callable[[], Record]) -> Record:
+        """Return the record at ``path`` if it was made under ``key`` and is intact; otherwise ``make`` it."""
+        return self.count(find_record(path, key), make)
+
+    def count(self, found: Found | None, make: Callable[[], Found]) -> Found:
+        """Return ``found``; where there is nothing, ``make`` it."""
+        if found is not None:
+            self._reused += 1
+            return found
+        made = make()
+        self._made += 1
+        return made
+
+    def say(self, refused: int = 0) -> None:
+        """Write to the log how much was made, reused and refused."""
+        total = self._made + self._reused + refused
+        sentence = f"{self._stage}: {self._made} of {total} {self._unit} made, {self._reused} reused"
+        sys.stderr.write(sentence + (f", {refused} refused\n" if refused else "\n"))
 
 
 class ArrayReader:
@@ -123,7 +191,7 @@ class ArrayReader:
             raise UserError(f"{path} is missing or damaged: {_repair(record_path)}") from None
         if path not in self._checked:
             facts = read_record(record_path).files.get(name)
-            if facts is None or facts.crc32 != _slice_checksums(array):
+            if facts is None or not is_array(array, facts):
                 raise UserError(f"{path} differs from its checksums: {_repair(record_path)}")
             self._checked.add(path)
         return array

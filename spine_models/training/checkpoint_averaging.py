@@ -16,8 +16,10 @@ from spine_models.evaluation.competition import competition_loss
 from spine_models.models.averaging import average_states
 from spine_models.models.classifier import CsnClassifier
 from spine_models.models.weights import load_model, load_state, save_state
+from spine_models.provenance.canonical import digest_json, work_key
 from spine_models.provenance.files import write_json
 from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.records import Work, write_record
 from spine_models.training.best_epochs import Epoch, read_table
 from spine_models.training.classification import FoldData, HeldOutStudies, read_fold
 from spine_models.training.classification_module import predict_study
@@ -25,7 +27,7 @@ from spine_models.training.devices import Compute
 from spine_models.training.fit import chosen_precision
 
 _BATCH = 4
-Judge = Callable[[Mapping[str, torch.Tensor]], float]
+Judge = Callable[[Sequence[Epoch]], float]
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def average_checkpoints(
     """Write ``model.safetensors`` and ``averaging.json`` to ``out``; return the latter.
 
     Weights are summed in float64, best epoch first. The table compares, on the very studies that chose the epochs,
-    the best single epoch with the average: a slightly optimistic figure.
+    the best single epoch with the average: a slightly optimistic figure. Losses lie in ``averaging/`` of ``out``, so
+    that an average of the same weights is not judged twice.
 
     Args:
         inputs: the files.
@@ -93,10 +96,10 @@ def _average(
             f"{epochs} keeps {len(table)} epochs and {settings.average} are to be averaged: lower `average` of the "
             "variant, or raise keep_best and epochs"
         )
-    shelf = Shelf(inputs.crops)
-    data = read_fold(inputs.folds, inputs.train_csv, shelf, fold)
-    judge = _judge(epochs / table[0].file, data, shelf, settings.crops, compute)
+    data = read_fold(inputs.folds, inputs.train_csv, Shelf(inputs.crops), fold)
+    judge = _Judge(inputs, data, settings.crops, compute, code=code, folder=out / "averaging")
     report, states, names = _compare(epochs, table, settings, judge)
+    judge.work.say()
     description = load_state(epochs / table[0].file)[1]
     chosen = report["published"]
     provenance = description["provenance"] | {
@@ -125,14 +128,10 @@ def greedy_choice(candidates: Sequence[Epoch], loss_of: Callable[[list[Epoch]], 
 def _compare(
     folder: Path, table: Sequence[Epoch], settings: AveragingSettings, judge: Judge
 ) -> tuple[dict[str, Any], dict[str, dict[str, torch.Tensor]], dict[str, list[Epoch]]]:
-    def average(epochs: Sequence[Epoch]) -> dict[str, torch.Tensor]:
-        return average_states(load_state(folder / epoch.file)[0] for epoch in epochs)
-
     plain = list(table[: settings.average])
-    single_loss = judge(average(table[:1]))
-    averaged = average(plain)
-    averaged_loss = judge(averaged) if len(plain) > 1 else single_loss
-    states, names = {"averaged": averaged}, {"averaged": plain}
+    single_loss = judge(table[:1])
+    averaged_loss = judge(plain) if len(plain) > 1 else single_loss
+    states, names = {"averaged": _mean_of(folder, plain)}, {"averaged": plain}
     report: dict[str, Any] = {
         "best_single": single_loss,
         "averaged": averaged_loss,
@@ -141,8 +140,8 @@ def _compare(
         "published": "averaged",
     }
     if settings.greedy_averaging:
-        chosen, loss = greedy_choice(table, lambda epochs: judge(average(epochs)))
-        states["greedy"], names["greedy"] = average(chosen), chosen
+        chosen, loss = greedy_choice(table, judge)
+        states["greedy"], names["greedy"] = _mean_of(folder, chosen), chosen
         report |= {"greedy": {"loss": loss, "epochs": [_entry(epoch) for epoch in chosen]}, "published": "greedy"}
     return report, states, names
 
@@ -151,23 +150,64 @@ def _entry(epoch: Epoch) -> dict[str, Any]:
     return {name: value for name, value in asdict(epoch).items() if name != "facts"}
 
 
-def _judge(example: Path, data: FoldData, shelf: Shelf, settings: CropSettings, compute: Compute) -> Judge:
-    """Return a function that gives the challenge's loss of a state dict on the held-out studies."""
-    network, _ = load_model(example)
-    if not isinstance(network, CsnClassifier):
-        raise UserError(f"{example} holds no classifier: train it anew")
-    network.to(compute.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    studies = HeldOutStudies(shelf, settings, data.split.validation, data.labels)
-    targets = [list(data.labels[study]) for study in data.split.validation]
-    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(chosen_precision("auto", compute.kind))
+def _mean_of(folder: Path, epochs: Sequence[Epoch]) -> dict[str, torch.Tensor]:
+    return average_states(load_state(folder / epoch.file)[0] for epoch in epochs)
 
-    def loss(state: Mapping[str, torch.Tensor]) -> float:
+
+class _Judge:
+    """Gives the challenge's loss of the average of some epochs on the held-out studies, and remembers it."""
+
+    def __init__(
+        self,
+        inputs: AveragingInputs,
+        data: FoldData,
+        settings: CropSettings,
+        compute: Compute,
+        *,
+        code: str,
+        folder: Path,
+    ) -> None:
+        self._epochs, self._shelf, self._data = inputs.epochs, Shelf(inputs.crops), data
+        self._settings, self._compute, self._code, self._folder = settings, compute, code, folder
+        self._network: CsnClassifier | None = None
+        self.work = Work("average_checkpoints", "judgements")
+
+    def __call__(self, epochs: Sequence[Epoch]) -> float:
+        key = self._key(epochs)
+        path = self._folder / f"{key[:16]}.json"
+        record = self.work.result(
+            path, key, lambda: write_record(path, key, {}, {"loss": self._loss(_mean_of(self._epochs, epochs))})
+        )
+        return float(record.facts["loss"])
+
+    def _key(self, epochs: Sequence[Epoch]) -> str:
+        studies = self._data.split.validation
+        inputs = {
+            "weights": digest_json([epoch.sha256 for epoch in epochs]),
+            "crops": digest_json({study: self._shelf.digest(study) for study in studies}),
+            "labels": digest_json({study: list(self._data.labels[study]) for study in studies}),
+            "prior": digest_json(list(self._data.prior)),
+        }
+        config = {"crops": asdict(self._settings), "math_threads": self._compute.math_threads}
+        return work_key("average_checkpoints", inputs, config, self._code)
+
+    def _loss(self, state: Mapping[str, torch.Tensor]) -> float:
+        compute, data = self._compute, self._data
+        network = self._network = self._network or self._loaded()
         network.load_state_dict(state, strict=True)
+        studies = HeldOutStudies(self._shelf, self._settings, data.split.validation, data.labels)
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(chosen_precision("auto", compute.kind))
         with torch.inference_mode(), torch.autocast(compute.kind, half, enabled=half is not None):
             predicted = [
                 predict_study(network, studies[i].crops, _BATCH, compute.device, data.prior)
                 for i in range(len(studies))
             ]
-        return competition_loss(predicted, targets)
+        return competition_loss(predicted, [list(data.labels[study]) for study in data.split.validation])
 
-    return loss
+    def _loaded(self) -> CsnClassifier:
+        example = self._epochs / read_table(self._epochs)[0].file
+        network, _ = load_model(example)
+        if not isinstance(network, CsnClassifier):
+            raise UserError(f"{example} holds no classifier: train it anew")
+        network.to(self._compute.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        return network

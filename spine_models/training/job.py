@@ -16,6 +16,7 @@ from typing import Any
 from spine_models.data.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.records import Record, Work
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import Epoch
 from spine_models.training.devices import Compute
@@ -71,20 +72,24 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
     plan = plan_batches(task.stage, recipe.global_batch, recipe.micro_batch, compute.processes)
     _warn_of_small_statistics(task.stage, recipe, plan)
     inputs, config = task.digests(), key_config(job, task, plan, compute)
-    started = time.time()
+    started, work = time.time(), Work(job.stage, "trainings")
     with folder_lock(job.state):
         state = open_state(job.state, job.stage, inputs, config, job.code)
-        found = state.finished() is not None
-        if found:
+        found = state.finished()
+        if found is not None:
             sys.stderr.write(f"{job.out}: finished before under the same configuration, code and inputs; copied\n")
-        else:
+
+        def train() -> Record:
             provenance = _provenance(job, task, state, inputs, config)
             settings = FitSettings(job.seed, job.checkpoint_minutes, job.keep_best, provenance)
             run_ranks(fit, compute, task, settings, state.folder)
-            _finish(state, task)
+            return _finish(state, task)
+
+        work.count(found, train)
         state.publish(job.out)
-        how = {"device": compute.kind, "processes": compute.processes, "found_finished": found}
+        how = {"device": compute.kind, "processes": compute.processes, "found_finished": found is not None}
         _write_run_facts(job, state, how, started)
+    work.say()
 
 
 def key_config(job: Job, task: Task, plan: BatchPlan, compute: Compute) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def _provenance(
     }
 
 
-def _finish(state: State, task: Task) -> None:
+def _finish(state: State, task: Task) -> Record:
     outcome = read_json(state.folder / OUTCOME)
     best = [Epoch(**epoch) for epoch in outcome["best"]]
     shutil.rmtree(state.result, ignore_errors=True)
@@ -137,7 +142,7 @@ def _finish(state: State, task: Task) -> None:
     for name in ("history.csv", "history.run.json"):
         shutil.copyfile(state.folder / name, state.result / name)
     task.collect(state.folder, best, state.result)
-    state.finish(outcome["facts"])
+    return state.finish(outcome["facts"])
 
 
 def _write_run_facts(job: Job, state: State, how: Mapping[str, Any], started: float) -> None:

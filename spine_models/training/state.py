@@ -53,14 +53,15 @@ class State:
         """Return the record of the finished result, if there is one and all its files are intact."""
         return find_record(self.result / _RECORD, self.key)
 
-    def finish(self, facts: Mapping[str, Any]) -> None:
+    def finish(self, facts: Mapping[str, Any]) -> Record:
         """Record the files in ``result`` and remove what only an unfinished training needs."""
         files = [path for path in sorted(self.result.rglob("*")) if path.is_file() and path.name != _RECORD]
         described = {path.relative_to(self.result).as_posix(): file_facts(path) for path in files}
-        write_record(self.result / _RECORD, self.key, described, facts)
+        record = write_record(self.result / _RECORD, self.key, described, facts)
         for path in self.folder.iterdir():
             if path.name not in (_KEY, _RESULT, "tensorboard"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return record
 
     def publish(self, out: Path) -> None:
         """Copy the finished result to ``out``, each file atomically; files of an earlier result are replaced.

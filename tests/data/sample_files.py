@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from spine_models.data.boxes import level_boxes, level_voxels
-from spine_models.data.crop_files import make_crops
+from spine_models.data.crop_making import make_crops
+from spine_models.data.crops import CropSettings
+from spine_models.data.full_volumes import FullVolumes
 from spine_models.data.shelf import Shelf
+from spine_models.data.volumes import VolumeSettings
 from spine_models.levels import LEVELS
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
@@ -65,11 +68,11 @@ def crop_shelf(folder: Path, masks: dict[str, np.ndarray], seed: int = 0) -> She
     facts = {study: volume_facts() for study in masks}
     out = folder / "crops" / "0.json"
     make_crops(
-        volumes=write_stage(folder, "volumes", full, facts),
+        volumes=FullVolumes(write_stage(folder, "volumes", full, facts), folder / "set", VolumeSettings()),
         half=write_stage(folder, "volumes_half", {s: f[:, ::2, ::2] for s, f in full.items()}, facts),
         masks=write_stage(folder, "masks", masks, {study: mask_facts(mask) for study, mask in masks.items()}),
         out=out,
-        config={"crops": CROPS},
+        settings=CropSettings(**CROPS),
         code="code",
     )
     return Shelf([out])

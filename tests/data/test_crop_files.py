@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spine_models.data.crop_files import make_crops, open_crop
+from spine_models.data.crop_files import open_crop
+from spine_models.data.crop_making import make_crops
 from spine_models.data.crops import CropSettings, spine_crop
+from spine_models.data.full_volumes import FullVolumes
 from spine_models.data.shelf import Shelf, remove_strangers
+from spine_models.data.volumes import VolumeSettings
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import canonical_json
 from tests.data.sample_files import CROPS, mask_facts, spine_mask, volume_facts, write_stage
@@ -34,7 +37,9 @@ class Stages:
         self.paths["masks"] = write_stage(self.folder, "masks", masks, facts)
 
     def make(self, **config: object) -> list[str]:
-        return make_crops(**self.paths, out=self.out, config={"crops": CROPS | config}, code="code")
+        volumes = FullVolumes(self.paths["volumes"], self.folder / "set", VolumeSettings())
+        stages = self.paths | {"volumes": volumes}
+        return make_crops(**stages, out=self.out, settings=CropSettings(**CROPS | config), code="code")
 
     def times(self) -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in self.out.with_suffix("").glob("1.*")}
@@ -128,8 +133,9 @@ def test_strangers_are_told_by_their_names_alone(tmp_path):
 
 
 def test_the_script_runs_as_the_rule_calls_it_and_names_the_empty_study(stages):
-    command = [sys.executable, "-m", "workflow_scripts.make_crops", "--config", canonical_json({"crops": CROPS})]
-    command += ["--code", "code", "--out", str(stages.out)]
+    config = {"crops": CROPS, "z_step": 2, "half_size": 32, "allow_symlinks": False}
+    command = [sys.executable, "-m", "workflow_scripts.make_crops", "--config", canonical_json(config)]
+    command += ["--set", "keep_volumes=true", "--code", "code", "--dataset", "set", "--out", str(stages.out)]
     for name, path in stages.paths.items():
         command += [f"--{name}", str(path)]
     root = Path(__file__).parents[2]

@@ -1,3 +1,6 @@
+import pytest
+
+from spine_models.errors import UserError
 from spine_models.provenance.manifest import read_manifest, read_manifests, write_manifest
 
 
@@ -15,3 +18,14 @@ def test_manifests_come_in_one_order(tmp_path):
         write_manifest(tmp_path / f"{shard}.json", {shard: shard}, {})
     paths = [tmp_path / f"{shard}.json" for shard in ("2", "0", "1")]
     assert [list(manifest.studies) for manifest in read_manifests(paths)] == [["0"], ["1"], ["2"]]
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", '{"studies": {', "[]", '{"studies": {}}', '{"studies": 3, "refused": {}}']
+)
+def test_a_damaged_manifest_is_a_sentence_that_names_the_repair(tmp_path, content):
+    path = tmp_path / "3.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=r"3.json is missing or damaged: run `snakemake --force \S*3.json`"):
+        read_manifest(path)

@@ -4,6 +4,8 @@ import pytest
 from spine_models.errors import UserError
 from spine_models.provenance.records import (
     ArrayReader,
+    Work,
+    array_facts,
     file_facts,
     find_record,
     read_record,
@@ -69,3 +71,35 @@ def test_the_digest_speaks_of_content_and_not_of_the_key(tmp_path):
     second = write_record(tmp_path / "2.json", "key two", files, {"n": 1})
     other = write_record(tmp_path / "3.json", "key one", files, {"n": 2})
     assert first.digest == second.digest != other.digest
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 3), (1, 1, 1), (70, 300, 301)])
+def test_an_array_is_described_without_being_written(tmp_path, shape):
+    array = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    assert array_facts(array) == write_array(tmp_path / "a.npy", array)
+    assert array_facts(array.transpose(2, 1, 0)) == write_array(tmp_path / "b.npy", array.transpose(2, 1, 0))
+
+
+def test_files_that_were_dropped_may_lack_and_nothing_else(recorded):
+    path, _ = recorded
+    array_file = path.with_suffix(".npy")
+    data = array_file.read_bytes()
+    array_file.write_bytes(data[:-1])
+    assert find_record(path, "key", dropped=True) is None
+    array_file.unlink()
+    assert find_record(path, "key", dropped=True).facts == {"mean": 1.5}
+    assert find_record(path, "another key", dropped=True) is None
+    assert find_record(path, "key") is None
+
+
+def test_a_job_says_what_it_made_and_what_it_found(tmp_path, capsys):
+    work = Work("make_tables", "tables")
+    for key in ("one", "one", "two"):
+        work.result(tmp_path / f"{key}.json", key, lambda key=key: write_record(tmp_path / f"{key}.json", key, {}, {}))
+    with pytest.raises(ZeroDivisionError):
+        work.result(tmp_path / "three.json", "three", lambda: 1 // 0)
+    work.say()
+    work.say(refused=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "make_tables: 2 of 3 tables made, 1 reused"
+    assert lines[1] == "make_tables: 2 of 4 tables made, 1 reused, 1 refused"

@@ -117,3 +117,14 @@ def test_a_checkpoint_joins_only_when_it_helps():
     losses = {(0,): 0.5, (0, 1): 0.6, (0, 2): 0.4, (0, 2, 3): 0.4}
     chosen, loss = greedy_choice(epochs, lambda some: losses[tuple(epoch.epoch for epoch in some)])
     assert [epoch.epoch for epoch in chosen] == [0, 2] and loss == 0.4
+
+
+def test_the_same_average_is_judged_once(trained, tmp_path, capsys):
+    average(trained, tmp_path)
+    assert "average_checkpoints: 2 of 2 judgements made, 0 reused" in capsys.readouterr().err
+    published = files_of(tmp_path)
+    assert average(trained, tmp_path)["averaged"]
+    assert "average_checkpoints: 0 of 2 judgements made, 2 reused" in capsys.readouterr().err
+    assert files_of(tmp_path) == published
+    average(trained, tmp_path, count=3)
+    assert "average_checkpoints: 1 of 2 judgements made, 1 reused" in capsys.readouterr().err

@@ -1,285 +1,184 @@
-"""What a change costs: the jobs that a dry run plans after it. The table in docs/reruns.md is this one.
+"""What a change costs: the jobs that are planned after it and the work that they really do.
 
-The finished run is made of empty files and Snakemake's own record of them (``--touch``): planning looks at nothing
-else. What is really redone inside a planned job is tested where the work is done.
+One small run of every rule is made for all changes; each change gets a copy of it and is made there alone. The rules
+run as they always do, only in processes that start warm (``warm.py``).
 """
 
 import os
+import re
 import shutil
-from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.workflow.runs import ROOT, data_set, planned, snakemake
+from spine_models.data.checking import check_dataset
+from tests.workflow import warm
+from tests.workflow.changes import CHANGES, JOBS, MADE, UNSEGMENTED, configure, edit, overwrite_in_place, table
+from tests.workflow.finished_run import SEGMENTED, STUDIES, copy_run, made, make_run, run
+from tests.workflow.runs import ROOT, planned
 
-SHARDS, SEGMENTATION_FOLDS, CLASSIFIERS = 2, 2, 3
-OVERLAY = {
-    "dataset_dir": "data",
-    "pretrained": "none",
-    "shards": SHARDS,
-    "segmentation": {"gpus": 0, "folds": SEGMENTATION_FOLDS},
-    "classification": {"gpus": 0, "folds": 2, "variants": {"ip": {"folds": 1}}},
-}
-PARTS = ["Snakefile", "config.yaml", "rules", "envs", "spine_models", "workflow_scripts"]
-STUDY = "1.2.826.0.1.3680043.1"
-# Rule to the rules whose outputs it reads.
-READS = {
-    "index_studies": [],
-    "convert_volumes": ["index_studies"],
-    "convert_labels": ["convert_volumes"],
-    "collect_quarantine": ["index_studies", "convert_labels"],
-    "make_folds": ["collect_quarantine"],
-    "train_segmentation": ["make_folds", "convert_labels"],
-    "infer_masks": ["train_segmentation", "make_folds"],
-    "make_crops": ["convert_volumes", "infer_masks"],
-    "train_classifier": ["make_folds", "make_crops"],
-    "average_checkpoints": ["train_classifier"],
-    "predict_oof": ["average_checkpoints"],
-    "export_bundle": ["train_segmentation", "average_checkpoints"],
-    "evaluate": ["collect_quarantine", "predict_oof"],
-    "report": ["evaluate", "export_bundle"],
-    "all": ["report"],
-}
-JOBS = {
-    **dict.fromkeys(READS, 1),
-    **dict.fromkeys(["index_studies", "convert_volumes", "convert_labels", "infer_masks", "make_crops"], SHARDS),
-    "train_segmentation": SEGMENTATION_FOLDS,
-    **dict.fromkeys(["train_classifier", "average_checkpoints", "predict_oof"], CLASSIFIERS),
-}
-
-
-def after(*changed, **counts):
-    """Return the jobs of the changed rules and of all that reads from them; ``counts`` overrule the full numbers."""
-    found = set(changed)
-    for rule, sources in READS.items():
-        if found.intersection(sources):
-            found.add(rule)
-    return {**{rule: JOBS[rule] for rule in found}, **counts}
-
-
-# --- Changes: each gets the project's folder and the working directory, and may return further arguments --------------
-def edit(name, before, changed):
-    def apply(project, work):
-        path = project / name
-        assert before in path.read_text()
-        path.write_text(path.read_text().replace(before, changed, 1))
-
-    return apply
-
-
-def configure(**keys):
-    def apply(project, work):
-        config = merged(yaml.safe_load((work / "overlay.yaml").read_text()), keys)
-        (work / "overlay.yaml").write_text(yaml.safe_dump(config))
-
-    return apply
-
-
-def merged(config, keys):
-    for key, value in keys.items():
-        config[key] = merged(config.get(key, {}), value) if isinstance(value, dict) else value
-    return config
-
-
-def add_study(project, work):
-    (work / "data/train_images/1.2.826.0.1.3680043.99").mkdir()
-
-
-def remove_study(project, work):
-    shutil.rmtree(work / "data/train_images" / STUDY)
-
-
-def replace_study(project, work):
-    folder = work / "data/train_images" / STUDY
-    shutil.rmtree(folder)
-    folder.mkdir()
-    (folder / "1.dcm").write_bytes(b"other pixels")
-
-
-def save_study_again(project, work):
-    folder = work / "data/train_images" / STUDY
-    content = (folder / "1.dcm").read_bytes()
-    (folder / "1.dcm").unlink()
-    (folder / "1.dcm").write_bytes(content)
-
-
-def overwrite_in_place(project, work):
-    (work / "data/train_images" / STUDY / "1.dcm").write_bytes(b"other pixels")
-
-
-def correct_label(project, work):
-    (work / "data/train.csv").write_text("StudyInstanceUID,patient_overall\n1,1\n")
-
-
-def touch_labels(project, work):
-    (work / "data/train.csv").touch()
-
-
-def replace_segmentation(project, work):
-    (work / f"data/segmentations/{STUDY}.nii").write_bytes(b"another")
-
-
-def delete(name):
-    def apply(project, work):
-        (work / name).unlink()
-
-    return apply
-
-
-def truncate(name):
-    def apply(project, work):
-        (work / name).write_text("")
-
-    return apply
-
-
-def move_output(project, work):
-    (work / "results").rename(work / "elsewhere")
-    return configure(output_dir="elsewhere")(project, work)
-
-
-def move_checkout(project, work):
-    project.rename(project.with_name("moved"))
-
-
-def reorder_keys(project, work):
-    config = yaml.safe_load((project / "config.yaml").read_text())
-    config["crops"] = dict(reversed(config["crops"].items()))
-    (project / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-
-
-def more_cores(project, work):
-    return ["--cores", "7", "--set-threads", "train_classifier=3"]
-
-
-ONE_SHARD = {"index_studies": 1, "convert_volumes": 1, "convert_labels": 1}
-IR_ONLY = {"average_checkpoints": 2, "predict_oof": 2}
-LOSS = "spine_models/models/losses.py"
-CHANGES = [
-    ("nothing", lambda project, work: None, {}),
-    ("a comment in the loss", edit(LOSS, "from __future__", "# why\nfrom __future__"), {}),
-    (
-        "the loss",
-        edit(LOSS, "from __future__ import annotations", "from __future__ import annotations\n\nX = 1"),
-        "loss",
-    ),
-    ("an error's wording", edit("spine_models/errors.py", '"error: ', '"mistake: '), {}),
-    ("a report's style sheet", edit("spine_models/report/style.css", "{", "{ "), "style"),
-    (
-        "an augmentation of the classifier",
-        configure(classification={"augmentation": {"scale": 0.2}}),
-        after("train_classifier"),
-    ),
-    ("the seed", configure(seed=1), after("make_folds")),
-    ("the classifier's micro-batch", configure(classification={"micro_batch": 8}), after("train_classifier")),
-    (
-        "the segmentation's learning rate",
-        configure(segmentation={"learning_rate": 1.0e-3}),
-        after("train_segmentation"),
-    ),
-    ("one segmentation fold more", configure(segmentation={"folds": 3}), after("make_folds", train_segmentation=3)),
-    (
-        "one classifier fold more",
-        configure(classification={"variants": {"ip": {"folds": 2}}}),
-        {"train_classifier": 1, "average_checkpoints": 1, "predict_oof": 1, **after("evaluate", "export_bundle")},
-    ),
-    (
-        "the averaging count of ir",
-        configure(classification={"variants": {"ir": {"average": 4}}}),
-        after("average_checkpoints", **IR_ONLY),
-    ),
-    (
-        "the inference window",
-        configure(segmentation={"inference": {"window": 256}}),
-        after("infer_masks", "export_bundle"),
-    ),
-    ("the crops' margin", configure(crops={"margin": 8}), after("make_crops", "export_bundle")),
-    ("half_size", configure(half_size=128), after("convert_volumes")),
-    ("label_geometry", configure(label_geometry="index"), after("convert_labels")),
-    ("strict", configure(strict=True), after("collect_quarantine")),
-    (
-        "the number of shards",
-        configure(shards=3),
-        {**JOBS, **{rule: 3 for rule, jobs in JOBS.items() if jobs == SHARDS and rule != "train_segmentation"}},
-    ),
-    ("reordered keys", reorder_keys, {}),
-    ("device", configure(device="cpu"), {}),
-    ("gpus", configure(classification={"gpus": 2}, segmentation={"gpus": 2}), {}),
-    ("workers", configure(classification={"workers": 1}, segmentation={"workers": 1}), {}),
-    ("checkpoint_minutes", configure(checkpoint_minutes=1), {}),
-    ("keep.volumes", configure(keep={"volumes": False}), {}),
-    ("cores and threads", more_cores, {}),
-    ("a phantom setting", configure(phantom={"studies": 3}), {}),
-    ("an envs file, without conda", edit("envs/spine_models.yaml", "  - pip", "  - pip\n  - make"), {}),
-    ("a study added", add_study, after("index_studies", **ONE_SHARD)),
-    ("a study removed", remove_study, after("index_studies", **ONE_SHARD)),
-    ("a study replaced by other pixels", replace_study, after("index_studies", **ONE_SHARD)),
-    ("a study saved again with equal bytes", save_study_again, after("index_studies", **ONE_SHARD)),
-    ("a study overwritten in place", overwrite_in_place, {}),
-    ("a label corrected in train.csv", correct_label, after("train_classifier", "export_bundle", "evaluate")),
-    ("train.csv touched", touch_labels, {}),
-    ("a segmentation replaced", replace_segmentation, after("convert_labels", convert_labels=1)),
-    ("an array deleted", delete("results/crops/0/array.npy"), {}),
-    # Nothing that is left to do reads it; the next job that does makes it anew first.
-    ("a manifest deleted", delete("results/masks/0.json"), {}),
-    ("a manifest truncated", truncate("results/masks/0.json"), after("make_crops", make_crops=1)),
-    ("output_dir moved", move_output, {}),
-    ("the checkout moved", move_checkout, {}),
-]
-SPECIAL = {
-    "loss": after("train_segmentation"),
-    "style": {"report": 1, "all": 1},
-}
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("reruns")]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A project and a working directory in which everything is there and nothing is to be done."""
-    folder = tmp_path_factory.mktemp("reruns")
-    project, work = folder / "project", folder / "work"
-    for part in PARTS:
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-        project.mkdir(exist_ok=True)
-        copy(ROOT / part, project / part)
-    dataset = data_set(work / "data", 4)
-    (dataset / "train.csv").write_text("StudyInstanceUID,patient_overall\n1,0\n")
-    (dataset / "segmentations").mkdir()
-    (dataset / f"segmentations/{STUDY}.nii").write_bytes(b"one")
-    (work / "overlay.yaml").write_text(yaml.safe_dump(OVERLAY))
-    summary = run(project, work, "--summary").stdout.splitlines()
-    for name in [line.split("\t")[0] for line in summary if line.startswith("results/")]:
-        path = work / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir() if path.name == "epochs" else path.write_text("content")
-    (work / "results/crops/0").mkdir()
-    (work / "results/crops/0/array.npy").touch()
-    touched = run(project, work, "--touch", "--forceall", "--cores", "1")
-    assert touched.returncode == 0, touched.stderr
-    return folder
+def jobs(tmp_path_factory):
+    """Environment in which jobs start warm."""
+    with warm.environment(tmp_path_factory.mktemp("warm")) as environment:
+        yield environment
 
 
-def run(project, work, *arguments):
-    return snakemake("--configfile", work / "overlay.yaml", *arguments, directory=work, root=project)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, jobs):
+    """A project and a working directory in which everything is made."""
+    return make_run(tmp_path_factory.mktemp("reruns") / "finished", jobs)
 
 
-@pytest.mark.parametrize(("name", "change", "expected"), CHANGES, ids=[name for name, _, _ in CHANGES])
-def test_a_change_plans_exactly_what_depends_on_it(name, change, expected, finished, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(finished, copy)
-    project, work = copy / "project", copy / "work"
-    for folder in ("train_images", "segmentations"):
-        restore_times(finished / "work/data" / folder, work / "data" / folder)
-    more = change(project, work) or []
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished run without its logs, so that those of the next run are its own."""
+    project, work = copy_run(finished, tmp_path / "copy")
+    shutil.rmtree(work / "results/logs")
+    return project, work
+
+
+def test_the_first_run_makes_everything(finished):
+    assert made(finished / "work/results") == {rule: number for rule, (_, number) in MADE.items()}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
+def test_a_change_costs_exactly_what_the_table_says(change, copied, jobs):
+    project, work = copied
+    more = change.apply(project, work) or []
     project = project if project.exists() else project.with_name("moved")
-    expected = SPECIAL[expected] if isinstance(expected, str) else expected
-    if expected:
-        expected = {**expected, "all": 1}
-    assert planned(run(project, work, "-n", *more)) == expected
+    if not change.planned:
+        assert planned(run(project, work, "-n", *more)) == {}
+        assert change.made == {}
+        return
+    # The table of a run is that of ``-n``.
+    process = run(project, work, *more, **jobs)
+    assert planned(process) == {**change.planned, "all": 1}
+    assert made(work / "results") == change.made
 
 
-def restore_times(source: Path, target: Path):
-    """Give copied folders the modification times of the originals, which is what tells a changed study."""
-    for path in [source, *source.rglob("*")]:
-        stat = path.stat()
-        os.utime(target / path.relative_to(source), ns=(stat.st_atime_ns, stat.st_mtime_ns))
+def test_the_docs_hold_this_table():
+    assert table() in (ROOT / "docs/reruns.md").read_text(), "run `python -m tests.workflow.changes`"
+
+
+def test_at_least_25_changes_have_both_expectations():
+    assert len({change.name for change in CHANGES}) == len(CHANGES) >= 25
+
+
+def test_files_overwritten_in_place_are_found_by_check(copied):
+    project, work = copied
+    overwrite_in_place(project, work)
+    report = check_dataset(work / "data", False, work / "results", 1, lambda files: None)
+    assert report.overwritten == [UNSEGMENTED]
+
+
+def test_dropped_volumes_trigger_nothing_and_are_decoded_again_for_what_needs_them(copied, jobs):
+    project, work = copied
+    arrays = work / "results/volumes"
+    kept = sorted(path.stem for path in arrays.rglob("*.npy"))
+    assert kept == sorted(STUDIES)
+    configure(keep={"volumes": False})(project, work)
+    process = run(project, work, "--forcerun", "make_crops", "--until", "make_crops", **jobs)
+    assert process.returncode == 0, process.stderr
+    assert made(work / "results") == {}
+    assert list(arrays.rglob("*.npy")) == []
+    # As many records as before, and nothing to be done.
+    assert sorted(path.stem for path in arrays.rglob("*/1.*.json") if ".source" not in path.name) == kept
+    run(project, work, **jobs)
+    assert planned(run(project, work, "-n")) == {}
+    before = {path.name: path.read_bytes() for path in (work / "results/crops").rglob("*.npy")}
+    configure(crops={"margin": 3})(project, work)
+    process = run(project, work, "crops", **jobs)
+    assert planned(process) == {"make_crops": 2, "crops": 1}
+    assert made(work / "results") == {"make_crops": 6}
+    assert list(arrays.rglob("*.npy")) == []
+    configure(crops={"margin": 2}, keep={"volumes": True})(project, work)
+    assert run(project, work, "crops", **jobs).returncode == 0
+    assert before == {path.name: path.read_bytes() for path in (work / "results/crops").rglob("*.npy")}
+
+
+def test_a_job_that_misses_an_array_names_the_command_that_makes_it(copied, jobs):
+    project, work = copied
+    (work / f"results/volumes_half/{shard_with(work, SEGMENTED[0])}/{SEGMENTED[0]}.npy").unlink()
+    configure(segmentation={"learning_rate": 2.0e-2})(project, work)
+    process = run(project, work, "segmentation", **jobs)
+    assert process.returncode == 1
+    command = re.search(r"run `snakemake (--force [^`]+)`", process.stdout + process.stderr).group(1)
+    shutil.rmtree(work / "results/logs")
+    assert run(project, work, *command.split(), **jobs).returncode == 0
+    assert made(work / "results") == {"convert_volumes": 1}
+    assert run(project, work, "segmentation", **jobs).returncode == 0
+
+
+def shard_with(work, study):
+    (path,) = (work / "results/volumes_half").glob(f"*/{study}.npy")
+    return path.parent.name
+
+
+def test_a_truncated_manifest_stops_its_readers_and_its_rule_makes_it_anew(copied, jobs):
+    project, work = copied
+    content = (work / "results/masks/0.json").read_text()
+    (work / "results/masks/0.json").write_text(content[: len(content) // 2])
+    process = run(project, work, "crops", **jobs)
+    assert planned_of(process) == {"make_crops": 1, "crops": 1}
+    assert process.returncode == 1
+    command = re.search(r"run `snakemake (--force [^`]+)`", process.stdout + process.stderr).group(1)
+    shutil.rmtree(work / "results/logs")
+    assert run(project, work, *command.split(), **jobs).returncode == 0
+    assert made(work / "results") == {}
+    assert (work / "results/masks/0.json").read_text() == content
+
+
+def planned_of(process):
+    process.returncode, status = 0, process.returncode
+    try:
+        return planned(process)
+    finally:
+        process.returncode = status
+
+
+WHY = [
+    (edit("spine_models/models/losses.py", "from __future__", "X = 1\nfrom __future__"), "train_segmentation", "code"),
+    (configure(crops={"margin": 3}), "make_crops", "params"),
+    (lambda project, work: (work / "data/train.csv").write_text("changed"), "evaluate", "input"),
+    (configure(shards=3), "collect_quarantine", "files"),
+]
+
+
+@pytest.mark.parametrize(("change", "rule", "why"), WHY, ids=[why for _, _, why in WHY])
+def test_a_dry_run_says_why_a_rule_would_run(change, rule, why, copied):
+    """The sentences are those of docs/reruns.md."""
+    project, work = copied
+    change(project, work)
+    process = run(project, work, "-n")
+    text = process.stdout + process.stderr
+    job = next(part for part in text.split("\n\n") if f"rule {rule}:" in part)
+    reason = re.search(r"reason: (.*)", job).group(1)
+    documented = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs/reruns.md").read_text(), re.MULTILINE)
+    assert any(sentence in reason for sentence in documented), reason
+
+
+CONDA = """#!/bin/sh
+case "$1" in
+  info) echo '{"conda_prefix": "/nowhere", "platform": "linux-64"}' ;;
+  config) echo '{"get": {"channel_priority": "strict"}}' ;;
+  --version) echo 'conda 25.1.0' ;;
+esac
+"""
+
+
+def test_with_conda_deployment_an_envs_file_belongs_to_every_rule(copied, tmp_path):
+    """Planning asks conda for its version and platform alone, which a script answers where no conda is installed."""
+    project, work = copied
+    (tmp_path / "conda").write_text(CONDA)
+    (tmp_path / "conda").chmod(0o755)
+    conda = ["--software-deployment-method", "conda"]
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    everything = {**JOBS, "all": 1}
+    assert planned(run(project, work, "-n", *conda, **path)) == everything, "another environment than before"
+    assert run(project, work, "--touch", "--forceall", "--cores", "1", *conda, **path).returncode == 0
+    assert planned(run(project, work, "-n", *conda, **path)) == {}
+    edit("envs/spine_models.yaml", "  - pip", "  - pip\n  - make")(project, work)
+    assert planned(run(project, work, "-n", *conda, **path)) == everything

@@ -1,0 +1,123 @@
+"""A data set of the smallest studies, a real run of every rule over it, and what the jobs say that they did."""
+
+import re
+import shutil
+from collections import Counter
+
+import nibabel
+import numpy as np
+import yaml
+
+from spine_models.levels import TARGETS
+from tests.data.dicom_builder import write_stack
+from tests.workflow.runs import ROOT, snakemake
+
+PARTS = ["Snakefile", "config.yaml", "rules", "envs", "profiles", "spine_models", "workflow_scripts"]
+
+STUDIES = [f"1.2.826.0.1.3680043.{number}" for number in range(1, 7)]
+SEGMENTED = STUDIES[:4]
+LABELS = {study: number % 2 for number, study in enumerate(STUDIES)}
+SHARDS, SEGMENTATION_FOLDS, CLASSIFIERS = 2, 2, 3
+SLICES, SIDE = 32, 40
+OVERLAY = {
+    "dataset_dir": "data",
+    "pretrained": "none",
+    "device": "cpu",
+    "shards": SHARDS,
+    "math_threads": 1,
+    "keep_best": 2,
+    "half_size": 32,
+    "segmentation": {
+        "gpus": 0,
+        "global_batch": 2,
+        "micro_batch": 2,
+        "epochs": 1,
+        "folds": SEGMENTATION_FOLDS,
+        "draws_per_study": 8,
+        "window": 16,
+        "learning_rate": 1.0e-2,
+        "workers": 0,
+        "network": {"base_channels": 4, "decoder_channels": [8, 8, 8, 8, 8]},
+        "validation": {"window": 16, "overlap": 8},
+        "inference": {"window": 32, "overlap": 8},
+    },
+    "crops": {"margin": 2, "depth": 8, "size": 32, "min_voxels": 1},
+    "classification": {
+        "gpus": 0,
+        "global_batch": 4,
+        "micro_batch": 4,
+        "epochs": 2,
+        "folds": 2,
+        "fold_parts": 2,
+        "workers": 0,
+        "network": {"depth": 50, "base_channels": 4},
+        "variants": {
+            "ir": {"draws_per_study": 2, "average": 2},
+            "ip": {"folds": 1, "draws_per_study": 2, "average": 1},
+        },
+    },
+}
+
+
+def run(project, work, *arguments, **environment):
+    return snakemake("--configfile", work / "overlay.yaml", *arguments, directory=work, root=project, **environment)
+
+
+def make_run(folder, environment):
+    """Copy the checkout to ``project``, make a data set in ``work`` and run every rule over it."""
+    project, work = folder / "project", folder / "work"
+    project.mkdir(parents=True)
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
+        copy(ROOT / part, project / part)
+    make_data(work / "data")
+    (work / "overlay.yaml").write_text(yaml.safe_dump(OVERLAY))
+    process = run(project, work, "--cores", "2", **environment)
+    assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
+    return folder
+
+
+def copy_run(source, target):
+    """Copy a run with the times of its files and folders, by which changes are noticed."""
+    shutil.copytree(source, target)
+    return target / "project", target / "work"
+
+
+def made(out):
+    """Return rule to how much its jobs say that they made; nothing for rules that made nothing."""
+    counts = Counter()
+    for log in (out / "logs").rglob("*.log"):
+        for rule, number in re.findall(r"^(\w+): (\d+) of \d+ \w+ made, \d+ reused", log.read_text(), re.MULTILINE):
+            counts[rule] += int(number)
+    return {rule: number for rule, number in counts.items() if number}
+
+
+def make_data(folder):
+    for number, study in enumerate(STUDIES):
+        write_study(folder, study, number)
+    write_labels(folder, LABELS)
+    (folder / "segmentations").mkdir()
+    for study in SEGMENTED:
+        write_segmentation(folder, study)
+
+
+def write_study(folder, study, number):
+    """Write a study of noise; ``number`` is its patient and seeds its pixels."""
+    random = np.random.default_rng(number)
+    pixels = random.integers(-1000, 1500, (SLICES, SIDE, SIDE)).astype("<i2")
+    write_stack(
+        folder / "train_images" / study, SLICES, start=(0, 0, 100), pixels=lambda z: pixels[z], PatientID=str(number)
+    )
+
+
+def write_labels(folder, overall):
+    rows = [f"{study},{','.join([str(value)] * 2 + ['0'] * 6)}" for study, value in overall.items()]
+    (folder / "train.csv").write_text("\n".join([f"StudyInstanceUID,{','.join(TARGETS)}", *rows]) + "\n")
+
+
+def write_segmentation(folder, study, levels=(3, 4, 5)):
+    """Write a map without background: after a few steps already, a network calls something a vertebra."""
+    values = np.zeros((SIDE, SIDE, SLICES), np.uint8)
+    values[:] = np.repeat(levels, -(-SLICES // len(levels)))[:SLICES]
+    affine = np.array([[-0.5, 0, 0, 0], [0, -0.5, 0, 0], [0, 0, -1, 100], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(values, affine), folder / "segmentations" / f"{study}.nii")
