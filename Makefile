@@ -36,9 +36,21 @@ lint: .venv ## run all static checks
 	$(BIN)/snakemake --lint
 	$(BIN)/lint-imports
 
+.PHONY: bench
+bench: .venv ## run all benchmarks, print a table of ratios, write benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+.PHONY: chaos
+chaos: .venv ## kill trainings at random and compare what they end with (KILLS=20)
+	$(BIN)/python -m benchmarks.chaos --kills $(or $(KILLS),20)
+
 .PHONY: test-slurm
 test-slurm: .venv ## run the tiny preset on a real single-node Slurm (needs Debian's slurm and munge packages)
 	$(BIN)/python -m pytest tests/slurm --run-slurm -v
+
+.PHONY: fuzz
+fuzz: .venv ## read damaged files until something breaks (N=5000 cases, a few minutes; SEED=0)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run_fuzz --cases $(or $(N),5000) --seed $(or $(SEED),0)
 
 .PHONY: prune-state
 prune-state: .venv ## remove the states of trainings that nothing uses any more (OUTPUT=results)

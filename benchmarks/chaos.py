@@ -1,9 +1,11 @@
 """A kill campaign: random SIGKILLs over the training rules, each followed by the same Snakemake command.
 
-``python benchmarks/chaos.py --kills 20`` runs the training rules of a tiny preset once undisturbed and once under
-kills, and compares weights, tables and metrics byte for byte. The data are those of the trainings' tests, laid where
-the data rules would put them. Three of four kills hit the job; the fourth hits Snakemake itself, which leaves the job
-as an orphan: ``--unlock`` comes first, and the state's lock keeps a second writer out.
+    python -m benchmarks.chaos --kills 20        (make chaos)
+
+It runs the training rules of a tiny preset once undisturbed and once under kills, and compares weights, tables and
+metrics byte for byte. The data are those of the trainings' tests, laid where the data rules would put them. Three of
+four kills hit the job; the fourth hits Snakemake itself, which leaves the job as an orphan: ``--unlock`` comes first,
+and the state's lock keeps a second writer out.
 """
 
 from __future__ import annotations
@@ -19,18 +21,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
 
+from tests.training import tiny
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tests.training import tiny  # noqa: E402
-
 TRAINING = ("train_segmentation", "train_classifier", "average_checkpoints")
 COMPARED = ("segmentation", "classification", "folds")
 TARGETS = ("segmentation", "classification")
@@ -52,8 +52,8 @@ PRESET: dict[str, Any] = {
         **tiny.SEGMENTATION,
         "gpus": 0,
         "folds": 2,
-        "epochs": 4,
-        "draws_per_study": 16,
+        "epochs": 3,
+        "draws_per_study": 12,
         "inference": {"window": 16, "overlap": 8, "z_multiple": 8},
     },
     "classification": {
@@ -61,14 +61,31 @@ PRESET: dict[str, Any] = {
         "gpus": 0,
         "folds": 2,
         "fold_parts": 2,
-        "epochs": 6,
+        "epochs": 4,
         "greedy_averaging": True,
         "variants": {
-            "ir": {"draws_per_study": 24, "average": 3, "freeze_bn": False},
-            "ip": {"folds": 1, "draws_per_study": 24, "average": 2, "freeze_bn": True},
+            "ir": {"draws_per_study": 16, "average": 3, "freeze_bn": False},
+            "ip": {"folds": 1, "draws_per_study": 16, "average": 2, "freeze_bn": True},
         },
     },
 }
+
+
+def lay_out(folder: Path, preset: Mapping[str, Any] = PRESET) -> None:
+    """Write into ``folder`` the preset, and the data where the workflow's data rules would have put them."""
+    output, dataset = folder / "chaos", folder / "data"
+    tiny.write_segmentation_data(output)
+    tiny.write_classification_data(output)
+    (dataset / "train_images").mkdir(parents=True)
+    (output / "train.csv").rename(dataset / "train.csv")
+    (folder / "preset.yaml").write_text(yaml.safe_dump(dict(preset)), encoding="utf-8")
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    """Return the Snakemake command that trains in ``folder``."""
+    where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    options = ["--cores", "2", "--rerun-incomplete", "--configfile", str(folder / "preset.yaml")]
+    return [sys.executable, "-m", "snakemake", *where, *options, "--allowed-rules", *ALLOWED, *arguments]
 
 
 class Campaign:
@@ -81,18 +98,14 @@ class Campaign:
         self.refused = 0
         self.longest_wait = 0.0
         for place in ("calm", "stormy"):
-            self._lay_out(place)
-
-    def command(self, place: str, *arguments: str) -> list[str]:
-        where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(self.folder / place)]
-        preset = str(self.folder / place / "preset.yaml")
-        options = ["--cores", "2", "--rerun-incomplete", "--configfile", preset, "--allowed-rules", *ALLOWED]
-        return [sys.executable, "-m", "snakemake", *where, *options, *arguments]
+            lay_out(folder / place)
 
     def finish(self, place: str, attempts: int = 1) -> None:
         """Run to the end; an orphan of a killed Snakemake may hold a state for a while."""
         for _ in range(attempts):
-            done = subprocess.run(self.command(place, "--", *TARGETS), capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command(self.folder / place, "--", *TARGETS), capture_output=True, text=True, check=False
+            )
             if done.returncode == 0:
                 return
             self.refused += "is being written by" in self._logs(place)
@@ -107,7 +120,9 @@ class Campaign:
     def kill_once(self, place: str) -> bool:
         """Start the workflow and kill a training at a random moment; False where nothing was left to train."""
         log = (self.folder / "snakemake.log").open("ab")
-        process = subprocess.Popen(self.command(place, "--", *TARGETS), stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command(self.folder / place, "--", *TARGETS), stdout=log, stderr=log, start_new_session=True
+        )
         wait = self.random.uniform(0.0, self.longest_wait)
         while process.poll() is None:
             jobs = list(training_jobs(process.pid))
@@ -127,7 +142,7 @@ class Campaign:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             self.kills["snakemake during " + rule] += 1
-            subprocess.run(self.command(place, "--unlock"), capture_output=True, check=False)
+            subprocess.run(command(self.folder / place, "--unlock"), capture_output=True, check=False)
         else:
             victim.kill()
             self.kills[rule] += 1
@@ -138,14 +153,6 @@ class Campaign:
         """Return the files that the two runs do not share byte for byte."""
         one, other = (results(self.folder / place / "chaos") for place in (first, second))
         return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-
-    def _lay_out(self, place: str) -> None:
-        output, dataset = self.folder / place / "chaos", self.folder / place / "data"
-        tiny.write_segmentation_data(output)
-        tiny.write_classification_data(output)
-        (dataset / "train_images").mkdir(parents=True)
-        (output / "train.csv").rename(dataset / "train.csv")
-        (self.folder / place / "preset.yaml").write_text(yaml.safe_dump(PRESET), encoding="utf-8")
 
     def _logs(self, place: str) -> str:
         logs = (self.folder / place / "chaos" / "logs").rglob("*.log")
@@ -172,9 +179,9 @@ def _command_line(process: psutil.Process) -> list[str]:
 
 
 def results(output: Path) -> dict[str, bytes]:
-    """Return the files that equal runs share: weights, tables, metrics; not what tells of one run alone."""
+    """Return the files that equal runs share: weights, tables, metrics; not locks, and what tells of one run alone."""
     found = [path for part in COMPARED for path in (output / part).rglob("*") if path.is_file()]
-    kept = [path for path in found if not path.name.endswith(".run.json") and path.name != ".lock"]
+    kept = [path for path in found if not path.name.endswith((".run.json", ".lock", ".snakemake_timestamp"))]
     return {path.relative_to(output).as_posix(): path.read_bytes() for path in kept}
 
 

@@ -1,13 +1,12 @@
 """Files a second of ``spine_models.check`` beside a plain pydicom loop, over 2,019 studies with headers of real size.
 
-    python -m benchmarks.check_speed [--files-per-study 20]
+    python -m benchmarks check_speed
 
 A header has about a hundred elements (3 kB), as scanners write them. Both read files that the system has cached.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
+from benchmarks.row import Row, at_least
 from spine_models.data.checking import check_dataset, usable_cores
 from spine_models.levels import TARGETS
 from tests.data.dicom_builder import encoded, make_slice
@@ -43,11 +43,9 @@ def write_dataset(root: Path, per_study: int) -> None:
     (root / "train.csv").write_text("\n".join([f"StudyInstanceUID,{','.join(TARGETS)}", *rows]) + "\n")
 
 
-def main() -> None:
-    """Write, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files-per-study", type=int, default=20)
-    per_study = parser.parse_args().files_per_study
+def measure(per_study: int = 20) -> list[Row]:
+    """Write the data set, and check it with one process and with all cores."""
+    rows = []
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
         root = Path(name)
         write_dataset(root, per_study)
@@ -56,10 +54,9 @@ def main() -> None:
             report = check_dataset(root, False, None, processes, lambda files: None)
             assert not report.quarantine, report.quarantine[0]
             rate = report.files / report.seconds
-            print(
-                f"check, {processes} processes: {rate:.0f} files/s, {rate / processes / plain:.2f} x pydicom a process"
-            )
-    print(f"plain pydicom loop, 1 process: {plain:.0f} files/s; wanted: {_TARGET} x of it")
+            title = f"check, {processes} processes, beside a pydicom loop (files/s; ratio a process)"
+            rows.append(at_least(title, rate, plain, rate / processes / plain, _TARGET))
+    return rows
 
 
 def _plain(root: Path, files: int = 10_000) -> float:
@@ -68,7 +65,3 @@ def _plain(root: Path, files: int = 10_000) -> float:
     for path in paths:
         pydicom.dcmread(path, stop_before_pixels=True)
     return len(paths) / (time.perf_counter() - begin)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,19 @@
 """One process against two (gloo) on the CPU, for the same global batch: seconds a step of a classifier.
 
-``python benchmarks/two_processes.py`` prints one row for ``benchmarks/results.json``. The processes share the
-machine's cores, one thread each, so that on two idle cores a ratio near 2 is the best that there is.
+    python -m benchmarks two_processes
+
+The processes share the machine's cores, one thread each, so that on two idle cores a ratio near 2 is the best that
+there is.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
+
+from benchmarks.row import Row, at_least
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = 1.4
@@ -32,26 +35,15 @@ def seconds_a_step(data: Path, folder: Path, processes: int) -> float:
     return float(second["training_seconds"]) / steps
 
 
-def main() -> None:
-    # The processes of a training import the tests' data set by name.
-    os.environ["PYTHONPATH"] = str(ROOT)
-    sys.path.insert(0, str(ROOT))
+def measure() -> list[Row]:
+    """Train in one process, then in two."""
     from tests.training import tiny
 
+    # The processes of a training import the tests' data set by name.
+    os.environ["PYTHONPATH"] = str(ROOT)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tiny.write_classification_data(folder)
         one, two = (seconds_a_step(folder, folder / str(processes), processes) for processes in (1, 2))
-    row = {
-        "name": "training step, two processes against one, same global batch (s)",
-        "ours": round(two, 4),
-        "other": round(one, 4),
-        "ratio": round(one / two, 3),
-        "target": TARGET,
-        "ok": one / two >= TARGET,
-    }
-    sys.stdout.write(json.dumps(row) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    name = "training step, two processes beside one, same global batch (s; times faster)"
+    return [at_least(name, two, one, one / two, TARGET)]

@@ -37,6 +37,7 @@ rule predict:
         predictions=out("predictions/predictions.csv"),
         submission=out("predictions/submission.csv"),
         page=out("predictions/index.html"),
+        folders=out("predictions/folders.csv"),
     log:
         out("logs/predict.log"),
     benchmark:

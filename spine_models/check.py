@@ -28,7 +28,12 @@ def main() -> None:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
         report = check_dataset(
-            args.dataset, args.allow_symlinks, args.output_dir, cores, lambda n: bar.advance(task, n)
+            args.dataset,
+            args.allow_symlinks,
+            args.output_dir,
+            cores,
+            lambda n: bar.advance(task, n),
+            args.label_geometry,
         )
     _print(console, report, args.notes)
     if args.baseline:
@@ -42,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("dataset", type=Path, metavar="DIR", help="the data set, as dataset_dir of the configuration")
     parser.add_argument("--output-dir", type=Path, help="of an earlier run: find files overwritten in place since")
     parser.add_argument("--allow-symlinks", action="store_true", help="follow links that lead out of the data set")
+    parser.add_argument("--label-geometry", choices=("affine", "index"), default="affine", help="as configured")
     parser.add_argument(
         "--notes", action="store_true", help="list what is out of the ordinary in studies that are used"
     )

@@ -9,10 +9,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+LARGEST_INTEGER = (1 << 32) - 1
+"""Random seeds go up to this; no other number of the configuration comes near it."""
+
 
 def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for every pair of keys that cannot both hold."""
-    yield from _not_finite("", config)
+    yield from _out_of_range("", config)
     yield from _training_contradictions("segmentation", config["segmentation"])
     yield from _training_contradictions("classification", config["classification"])
     yield from _window_contradictions(config["segmentation"])
@@ -22,12 +25,14 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         yield from _phantom_contradictions(config)
 
 
-def _not_finite(path: str, value: Any) -> Iterator[str]:
+def _out_of_range(path: str, value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _not_finite(join(path, key), item)
+            yield from _out_of_range(join(path, key), item)
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{path} is {value}, but must be a finite number"
+    elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        yield f"{path} has {len(str(value))} digits, but must be at most {LARGEST_INTEGER}"
 
 
 def _training_contradictions(name: str, part: Mapping[str, Any]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """What a configuration needs: ``python -m spine_models.resources --configfile presets/laptop-16g.yaml``.
 
-GPU memory of a training step is measured on the CPU by counting the tensors that wait for the backward pass, at a
-small size, and scaled by the number of voxels: all of them grow with it. Steps and disk follow from the configuration.
+Memory of a training step is measured on the CPU by counting the tensors that wait for the backward pass, at a small
+size, and scaled by the number of voxels: all of them grow with it. Steps and disk follow from the configuration and
+the number of studies: those of the challenge's data set unless said otherwise, or the phantoms of the configuration.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
@@ -25,12 +27,14 @@ from spine_models.levels import TARGETS
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
 from spine_models.models.convolutions import AxialConv3d, PointwiseConv3d
 from spine_models.models.csn import CsnBackbone
-from spine_models.models.losses import segmentation_loss
+from spine_models.models.losses import LossSettings, segmentation_loss
 from spine_models.models.unet import CsnUNet
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.memory import Step, measure_step
 from spine_models.training.recipe import Recipe, classification_recipe, segmentation_recipe
+from spine_models.training.state import KEPT_STATES
 
+N = TypeVar("N", bound=nn.Module)
 GIB = 2**30
 CONTEXT_BYTES = int(1.5 * GIB)
 """CUDA's context, cuDNN's workspaces and the allocator's fragments: an allowance, not measured."""
@@ -50,44 +54,49 @@ class Need:
         name: stage and variant.
         trainings: how many of them the configuration has.
         batch: how a step is made up.
-        gpu_gib: memory of one GPU at the peak of a step; on the CPU the same amount of ordinary memory.
+        memory_gib: of one GPU, or of the machine where the training has none, at the peak of a step.
         steps: optimizer steps of one training.
         state_gib: disk that the state of one training takes at most while it runs.
-        published_gib: disk that its result takes, together with the copy that a rerun publishes from.
+        published_gib: disk that its result takes, the copy that a rerun publishes from and the average included.
+        older_gib: disk that its earlier states take at most, until ``make prune-state`` removes them.
     """
 
     name: str
     trainings: int
     batch: BatchPlan
-    gpu_gib: float
+    memory_gib: float
     steps: int
     state_gib: float
     published_gib: float
+    older_gib: float
 
 
-def needs(config: Mapping[str, Any], studies: int = STUDIES, segmented: int = SEGMENTED) -> list[Need]:
+def needs(config: Mapping[str, Any], studies: int | None = None, segmented: int | None = None) -> list[Need]:
     """Return what each training of a checked configuration needs.
 
     Args:
         config: the whole configuration.
-        studies: in the data set.
-        segmented: those with a segmentation.
+        studies: in the data set; None: the phantoms of the configuration, or the challenge's.
+        segmented: those with a segmentation; None likewise.
     """
+    phantom = config["phantom"]
+    studies = studies or (phantom["studies"] if phantom["enabled"] else STUDIES)
+    segmented = segmented or (phantom["segmented"] if phantom["enabled"] else SEGMENTED)
     section, found = config["segmentation"], []
     side = config["half_size"]
     recipe = segmentation_recipe(section)
-    unet = CsnUNet(recipe.network, freeze_bn=recipe.freeze_bn)
-    step = measure_step(unet, _units(unet), lambda: _segmentation_step(unet, recipe.loss), _HALF[recipe.precision])
+    unet = _as_on_a_gpu(CsnUNet(recipe.network, freeze_bn=recipe.freeze_bn))
+    step = measure_step(unet, _units(unet), partial(_segmentation_step, unet, recipe.loss), _HALF[recipe.precision])
     scale = recipe.window * side * side / _voxels()
     draws = segmented * (section["folds"] - 1) // section["folds"] * recipe.draws_per_study
     found.append(_need("segmentation", section, recipe, (step, scale, draws), kept=1))
     section = config["classification"]
     for variant, own in section["variants"].items():
         classifier = classification_recipe(section, variant)
-        network = CsnClassifier(
-            ClassifierSettings(variant, **asdict(classifier.network)), freeze_bn=classifier.freeze_bn
-        )
-        step = measure_step(network, _units(network), _Classify(network), _HALF[classifier.precision])
+        built = CsnClassifier(ClassifierSettings(variant, **asdict(classifier.network)), freeze_bn=classifier.freeze_bn)
+        network = _as_on_a_gpu(built)
+        forward = partial(_classification_step, network)
+        step = measure_step(network, _units(network), forward, _HALF[classifier.precision])
         scale = config["crops"]["depth"] * config["crops"]["size"] ** 2 / _voxels()
         draws = studies * (section["fold_parts"] - 1) // section["fold_parts"] * classifier.draws_per_study
         merged = {**section, **own, "folds": folds_of(config, variant)}
@@ -100,18 +109,27 @@ def needs(config: Mapping[str, Any], studies: int = STUDIES, segmented: int = SE
 def table(found: list[Need]) -> str:
     """Return the needs as a Markdown table."""
     lines = [
-        "| training | how many | micro-batch x GPUs x accumulation | memory of a GPU | steps | state | result |",
+        "| training | how many | micro-batch x GPUs x accumulation | memory | steps | state | result |",
         "|---|---|---|---|---|---|---|",
     ]
     for need in found:
         batch = f"{need.batch.micro_batch} x {need.batch.processes} x {need.batch.accumulation}"
         lines.append(
-            f"| {need.name} | {need.trainings} | {batch} | {need.gpu_gib:.1f} GiB | {need.steps} "
-            f"| {need.state_gib:.2f} GiB | {need.published_gib:.2f} GiB |"
+            f"| {need.name} | {need.trainings} | {batch} | {_size(need.memory_gib)} | {need.steps} "
+            f"| {_size(need.state_gib)} | {_size(need.published_gib)} |"
         )
     total = sum(need.trainings * (need.state_gib + need.published_gib) for need in found)
-    lines += ["", f"Disk of all trainings, states and results: at most {total:.1f} GiB."]
+    older = sum(need.trainings * need.older_gib for need in found)
+    lines += [
+        "",
+        f"Disk of all trainings, states and results: at most {_size(total)}; earlier states, until `make prune-state` "
+        f"removes them: at most {_size(older)} more.",
+    ]
     return "\n".join(lines)
+
+
+def _size(gib: float) -> str:
+    return f"{gib:.1f} GiB" if gib >= 1.0 else f"{1024 * gib:.0f} MiB"
 
 
 def read_configuration(overlays: list[Path]) -> dict[str, Any]:
@@ -133,8 +151,8 @@ def main() -> None:
     """Parse the command line and print the table."""
     parser = argparse.ArgumentParser(prog="python -m spine_models.resources", description=__doc__)
     parser.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config.yaml")
-    parser.add_argument("--studies", type=int, default=STUDIES)
-    parser.add_argument("--segmented", type=int, default=SEGMENTED)
+    parser.add_argument("--studies", type=int, help="in your data set")
+    parser.add_argument("--segmented", type=int, help="of them with a segmentation")
     args = parser.parse_args()
     sys.stdout.write(table(needs(read_configuration(args.configfile), args.studies, args.segmented)) + "\n")
 
@@ -147,14 +165,18 @@ def _need(name: str, section: Mapping[str, Any], recipe: Recipe, measured: tuple
     # While a checkpoint (weights and two moments) is replaced there are two; while the list of the best changes it
     # and the one in the last checkpoint may have no epoch in common.
     state = 2 * 3 * weights + 2 * kept * weights
+    # The epochs in the finished state and in the output, and the average of a classifier.
+    published = (2 * kept + (kept > 1)) * weights
+    context = CONTEXT_BYTES if section["gpus"] else 0
     return Need(
         name,
         section["folds"],
         plan,
-        (activations + step.fixed() + CONTEXT_BYTES) / GIB,
+        (activations + step.fixed() + context) / GIB,
         draws // recipe.global_batch * recipe.epochs,
         state / GIB,
-        2 * kept * weights / GIB,
+        published / GIB,
+        (KEPT_STATES - 1) * (state + kept * weights) / GIB,
     )
 
 
@@ -166,28 +188,24 @@ def _units(network: CsnUNet | CsnClassifier) -> list[nn.Module]:
     return [*units, *network.decoder, network.last] if isinstance(network, CsnUNet) else units
 
 
-def _image(network: nn.Module, channels: int) -> torch.Tensor:
-    """Let the network compute as on a GPU (plain convolutions, channels last) and return an image for it."""
+def _as_on_a_gpu(network: N) -> N:
+    """Let ``network`` compute as on a GPU: plain convolutions, channels last."""
     for part in network.modules():
         if isinstance(part, PointwiseConv3d | AxialConv3d):
             part.__class__ = nn.Conv3d  # type: ignore[assignment]
-    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
+
+
+def _image(channels: int) -> torch.Tensor:
     return torch.zeros(1, channels, *_SMALL).contiguous(memory_format=torch.channels_last_3d)
 
 
-def _segmentation_step(network: CsnUNet, loss: Any) -> torch.Tensor:
-    return segmentation_loss(network(_image(network, 1)), torch.ones(1, *_SMALL, dtype=torch.uint8), loss).total
+def _segmentation_step(network: CsnUNet, loss: LossSettings) -> torch.Tensor:
+    return segmentation_loss(network(_image(1)), torch.ones(1, *_SMALL, dtype=torch.uint8), loss).total
 
 
-class _Classify:
-    """One forward pass of a classifier at the small size."""
-
-    def __init__(self, network: CsnClassifier) -> None:
-        self._network = network
-
-    def __call__(self) -> torch.Tensor:
-        logits = self._network(_image(self._network, 3))
-        return functional.binary_cross_entropy_with_logits(logits, torch.zeros(1, len(TARGETS)))
+def _classification_step(network: CsnClassifier) -> torch.Tensor:
+    return functional.binary_cross_entropy_with_logits(network(_image(3)), torch.zeros(1, len(TARGETS)))
 
 
 def _voxels() -> int:

@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -35,6 +36,9 @@ def test_it_finds_what_the_conversion_refuses_without_decoding(run: Run, monkeyp
     path = images / UIDS[4] / "3.dcm"
     path.write_bytes(path.read_bytes()[:-20])
     run.label(UIDS[1])
+    run.label("1.2.78")
+    (run.dataset.parent / "a.nii").touch()
+    (run.dataset / "segmentations" / f"{UIDS[5]}.nii").symlink_to(run.dataset.parent / "a.nii")
     run.label(UIDS[2], np.array([[1.0, 0, 0, 900], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
     (run.dataset / "segmentations" / f"{UIDS[3]}.nii").write_bytes(b"junk" * 99)
     run.table([*UIDS, "1.2.77"])
@@ -49,19 +53,30 @@ def test_the_summary_says_what_the_studies_look_like(run: Run) -> None:
     write_stack(
         run.dataset / "train_images" / UIDS[1], ImageOrientationPatient=[1, 0, 0, 0, 0.8, 0.6], SliceThickness=0.8
     )  # fmt: skip
+    (run.dataset / "train_images" / UIDS[3] / "2.dcm").unlink()
     run.label(UIDS[2])
     text = "\n".join(summary_lines(looked_at(run)))
     for part in (
-        "6 of 6 studies can be used; 36 slices in 36 files",
+        "6 of 6 studies can be used; 36 slices in 35 files",
         "6 to 6 slices (median 6); step 0.8 to 1 mm",
-        "z falls as the file number rises in 5 studies, rises in 1, is mixed in 0; 1 do not start at number 1",
-        "SliceThickness differs from the real step in 1 studies; 1 are tilted or oblique",
+        "z falls as the file number rises in 5 studies, rises in 1, is mixed in 0; 1 do not start at number 1, "
+        "1 have gaps in the numbers",
+        "SliceThickness differs from the real step in 1 studies; 1 are tilted or oblique; 1 have irregular steps",
         "sizes: 6x5 (6)",
         "1.2.840.10008.1.2.1 (6)",
         "1 label maps; 0 studies with lossy",
         "patient_overall 50.0 %, C1 50.0 %, C2 0.0 %",
+        "one fractured level in 3 studies, two in 0, three or more in 0",
     ):
         assert part in text
+
+
+def test_labels_by_index_are_judged_by_their_size(run: Run) -> None:
+    run.label(UIDS[0], np.diag([9.0, 9, 9, 1]))
+    run.label(UIDS[1])
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)), run.dataset / "segmentations" / f"{UIDS[2]}.nii")
+    report = check_dataset(run.dataset, False, None, 1, lambda files: None, "index")
+    assert [(study, code) for study, _, code, _ in report.quarantine] == [(UIDS[2], "label_geometry")]
 
 
 def test_files_overwritten_in_place_are_found(run: Run) -> None:

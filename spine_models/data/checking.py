@@ -7,17 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from spine_models.data import layout, tables
-from spine_models.data.conversion import label_file, overwritten_studies
+from spine_models.data.collection import unshared
+from spine_models.data.conversion import overwritten_studies
 from spine_models.data.dicom_headers import SliceHeader
+from spine_models.data.label_files import LabelSettings, label_file, labelled_studies, require_inside
 from spine_models.data.labels import check_label
 from spine_models.data.pixels import check_claims, is_lossy
-from spine_models.data.quarantine import RefusalCode, StudyRefused
+from spine_models.data.quarantine import StudyRefused
 from spine_models.data.volumes import StudySource, VolumeSettings, open_study
 from spine_models.errors import UserError
 from spine_models.levels import LEVELS
@@ -41,6 +44,8 @@ class StudyReport:
         sides: (rows, columns) of a slice.
         direction: "falls", "rises" or "mixed": how z goes as the file number rises.
         first_number: the lowest instance number.
+        numbers_missing: there are gaps in the instance numbers.
+        irregular: steps differ, and planes are interpolated.
         thickness_differs: SliceThickness is not the real step.
         tilted: sheared, or more than half a degree off the axial plane.
         transfer_syntax: of the first slice.
@@ -59,6 +64,8 @@ class StudyReport:
     sides: tuple[int, int] = (0, 0)
     direction: str = ""
     first_number: int = 1
+    numbers_missing: bool = False
+    irregular: bool = False
     thickness_differs: bool = False
     tilted: bool = False
     transfer_syntax: str = ""
@@ -75,7 +82,8 @@ class DatasetReport:
         studies: one entry a folder.
         mistakes: sentences on its tables.
         prevalence: part of the studies in ``train.csv`` with a fracture: overall and by level.
-        unlisted: (study, code, reason) for what folders and ``train.csv`` do not share.
+        broken_levels: number of fractured levels to number of studies in ``train.csv``.
+        unlisted: (study, stage, code, reason) for what folders, ``train.csv`` and label maps do not share.
         overwritten: studies whose files are not those that they were converted from.
         seconds: that the headers took.
         processes: that read them.
@@ -84,7 +92,8 @@ class DatasetReport:
     studies: list[StudyReport]
     mistakes: list[str]
     prevalence: dict[str, float]
-    unlisted: list[tuple[str, str, str]]
+    broken_levels: dict[int, int]
+    unlisted: list[tuple[str, str, str, str]]
     overwritten: list[str]
     seconds: float
     processes: int
@@ -93,7 +102,7 @@ class DatasetReport:
     def quarantine(self) -> list[tuple[str, str, str, str]]:
         """(study, stage, code, reason), as ``index/quarantine.csv`` will have them unless pixels are damaged too."""
         found = [(report.study, *why) for report in self.studies for why in report.refused]
-        return sorted([*found, *((study, "tables", code, reason) for study, code, reason in self.unlisted)])
+        return sorted([*found, *self.unlisted])
 
     @property
     def files(self) -> int:
@@ -102,7 +111,12 @@ class DatasetReport:
 
 
 def check_dataset(
-    dataset_dir: Path, allow_symlinks: bool, output_dir: Path | None, processes: int, progress: Progress
+    dataset_dir: Path,
+    allow_symlinks: bool,
+    output_dir: Path | None,
+    processes: int,
+    progress: Progress,
+    label_geometry: str = "affine",
 ) -> DatasetReport:
     """Look at every study of a data set, by headers alone, on several cores.
 
@@ -112,68 +126,83 @@ def check_dataset(
         output_dir: of an earlier run, to find files overwritten since; None: do not look.
         processes: that read headers.
         progress: told after each study.
+        label_geometry: see ``LabelSettings``.
 
     Raises:
         UserError: if the folder is no data set.
     """
     root = layout.require_dataset(dataset_dir)
     names = [entry.name for entry in layout.study_folders(root / layout.IMAGES)]
+    settings = LabelSettings(label_geometry, allow_symlinks)
     begin = time.perf_counter()
     reports = []
     with ProcessPoolExecutor(processes) as pool:
-        jobs = pool.map(check_study, [root] * len(names), names, [allow_symlinks] * len(names), chunksize=4)
+        jobs = pool.map(check_study, [root] * len(names), names, [settings] * len(names), chunksize=4)
         for report in jobs:
             reports.append(report)
             progress(report.files)
     seconds = time.perf_counter() - begin
-    mistakes, prevalence, listed = _tables(root)
+    mistakes, tables_say = _tables(root)
     changed = overwritten_studies(output_dir / "volumes", {r.study: r.stat for r in reports}) if output_dir else []
-    unlisted = [] if mistakes else _unlisted(reports, listed)
-    return DatasetReport(reports, mistakes, prevalence, unlisted, changed, seconds, processes)
+    unlisted = [] if mistakes else _unlisted(reports, tables_say.listed, labelled_studies(root))
+    return DatasetReport(
+        reports,
+        mistakes,
+        tables_say.prevalence,
+        tables_say.broken_levels,
+        unlisted,
+        changed,
+        seconds,
+        processes,
+    )
 
 
-def check_study(dataset_dir: Path, name: str, allow_symlinks: bool) -> StudyReport:
+def check_study(dataset_dir: Path, name: str, settings: LabelSettings) -> StudyReport:
     """Look at the headers of one study's files."""
     study, images = layout.study_id(name), dataset_dir / layout.IMAGES
     files: list[layout.StudyFile] = []
     try:
-        files = layout.list_study(images, name, allow_symlinks)
-        source = open_study(images / name, images, VolumeSettings(allow_symlinks=allow_symlinks))
+        files = layout.list_study(images, name, settings.allow_symlinks)
+        source = open_study(images / name, dataset_dir, VolumeSettings(allow_symlinks=settings.allow_symlinks))
         for header in source.grid.headers:
             check_claims(header)
     except StudyRefused as refusal:
         stage = "index" if not files else "volumes"
         refused = (stage, refusal.code.value, refusal.reason)
         return StudyReport(study, len(files), layout.stat_digest(files), (refused,))
-    return _report(study, source, label_file(dataset_dir, name))
+    label = label_file(dataset_dir, name)
+    report = _report(study, source)
+    if label is None:
+        return report
+    try:
+        if not settings.allow_symlinks:
+            require_inside(label, dataset_dir)
+        check_label(label, source.grid.affine, source.grid.shape, settings)
+    except StudyRefused as refusal:
+        report = replace(report, refused=(("labels", refusal.code.value, refusal.reason),))
+    return replace(report, has_label=True)
 
 
-def _report(study: str, source: StudySource, label: Path | None) -> StudyReport:
-    grid, refused = source.grid, []
-    if label is not None:
-        try:
-            check_label(label, grid.affine, grid.shape)
-        except StudyRefused as refusal:
-            refused.append(("labels", refusal.code.value, refusal.reason))
-    first = grid.headers[0]
-    numbers = [header.instance for header in grid.headers if header.instance is not None]
+def _report(study: str, source: StudySource) -> StudyReport:
+    grid, first = source.grid, source.grid.headers[0]
+    numbers = sorted({header.instance for header in grid.headers if header.instance is not None})
     step = grid.spacing[0]
     return StudyReport(
         study=study,
         files=len(source.files),
         stat=layout.stat_digest(source.files),
-        refused=tuple(refused),
         slices=grid.shape[0],
         step_mm=step,
         extent_mm=step * (grid.shape[0] - 1),
         sides=(first.rows, first.columns),
         direction=_direction(grid.headers),
         first_number=int(min(numbers, default=1)),
+        numbers_missing=any(after - before != 1 for before, after in pairwise(numbers)),
+        irregular=any(plane.weight for plane in grid.slices),
         thickness_differs=first.thickness is not None and abs(first.thickness - step) > 0.01 * step,
         tilted=grid.tilt_degrees != 0 or grid.oblique_degrees > 0.5,
         transfer_syntax=first.transfer_syntax,
         lossy=any(is_lossy(header) for header in grid.headers),
-        has_label=label is not None,
         notes=(*source.selection.notes, *grid.notes),
     )
 
@@ -186,19 +215,28 @@ def _direction(headers: Sequence[SliceHeader]) -> str:
     return "rises" if (steps < 0).all() else "mixed"
 
 
-def _tables(root: Path) -> tuple[list[str], dict[str, float], set[str]]:
-    """Read every table there is: sentences on mistakes, part of the studies with a fracture, studies of train.csv."""
+@dataclass(frozen=True)
+class _TrainFacts:
+    """What ``train.csv`` says; see ``DatasetReport``."""
+
+    listed: frozenset[str] = frozenset()
+    prevalence: dict[str, float] = field(default_factory=dict)
+    broken_levels: dict[int, int] = field(default_factory=dict)
+
+
+def _tables(root: Path) -> tuple[list[str], _TrainFacts]:
+    """Read every table there is: sentences on mistakes, and what ``train.csv`` says."""
     mistakes: list[str] = []
-    prevalence: dict[str, float] = {}
-    listed: set[str] = set()
+    facts = _TrainFacts()
     try:
         train = tables.read_train(root / layout.TRAIN_TABLE)
-        listed = set(train["StudyInstanceUID"])
         prevalence = {name: float(train[name].mean()) for name in ("patient_overall", *LEVELS)}
+        broken = Counter(int(count) for count in train[list(LEVELS)].sum(axis=1))
+        facts = _TrainFacts(frozenset(train["StudyInstanceUID"]), prevalence, dict(broken))
     except UserError as error:
         mistakes.append(str(error))
     readers: tuple[tuple[str, Callable[[Path], object]], ...] = (
-        (layout.BOXES_TABLE, lambda path: tables.read_boxes(path, listed) if listed else None),
+        (layout.BOXES_TABLE, lambda path: tables.read_boxes(path, set(facts.listed)) if facts.listed else None),
         (layout.TEST_TABLE, tables.read_test),
     )
     for name, reader in readers:
@@ -207,19 +245,15 @@ def _tables(root: Path) -> tuple[list[str], dict[str, float], set[str]]:
                 reader(root / name)
         except UserError as error:
             mistakes.append(str(error))
-    return mistakes, prevalence, listed
+    return mistakes, facts
 
 
-def _unlisted(reports: Iterable[StudyReport], listed: set[str]) -> list[tuple[str, str, str]]:
+def _unlisted(
+    reports: Iterable[StudyReport], listed: frozenset[str], labelled: set[str]
+) -> list[tuple[str, str, str, str]]:
     there = {report.study for report in reports}
     usable = {report.study for report in reports if report.slices}
-    lacking = [
-        (s, RefusalCode.NOT_IN_TABLE.value, f"{layout.TRAIN_TABLE} has no row for this study") for s in usable - listed
-    ]
-    missing = [
-        (s, RefusalCode.NO_FOLDER.value, f"{layout.IMAGES} has no folder for this study") for s in listed - there
-    ]
-    return lacking + missing
+    return [(row.study, row.stage, row.code, row.reason) for row in unshared(there, usable, listed, labelled)]
 
 
 def usable_cores() -> int:
@@ -244,9 +278,11 @@ def summary_lines(report: DatasetReport) -> list[str]:
         f"{max(steps):.3g} mm (median {np.median(steps):.3g}); extent {min(extents):.0f} to {max(extents):.0f} mm "
         f"(median {np.median(extents):.0f})",
         f"z falls as the file number rises in {directions['falls']} studies, rises in {directions['rises']}, is mixed "
-        f"in {directions['mixed']}; {sum(s.first_number != 1 for s in good)} do not start at number 1",
+        f"in {directions['mixed']}; {sum(s.first_number != 1 for s in good)} do not start at number 1, "
+        f"{sum(s.numbers_missing for s in good)} have gaps in the numbers",
         f"SliceThickness differs from the real step in {sum(s.thickness_differs for s in good)} studies; "
-        f"{sum(s.tilted for s in good)} are tilted or oblique; {sum(bool(s.notes) for s in good)} have notes",
+        f"{sum(s.tilted for s in good)} are tilted or oblique; {sum(s.irregular for s in good)} have irregular steps; "
+        f"{sum(bool(s.notes) for s in good)} have notes",
         "sizes: " + ", ".join(f"{size} ({count})" for size, count in sides.most_common()),
         "transfer syntaxes: " + ", ".join(f"{name} ({count})" for name, count in syntaxes.most_common()),
         f"{sum(s.has_label for s in good)} label maps; {sum(s.lossy for s in good)} studies with lossy compression",
@@ -255,4 +291,6 @@ def summary_lines(report: DatasetReport) -> list[str]:
         lines.append(
             "fractures: " + ", ".join(f"{name} {100 * part:.1f} %" for name, part in report.prevalence.items())
         )
+        one, two, more = (sum(report.broken_levels.get(n, 0) for n in group) for group in ((1,), (2,), range(3, 8)))
+        lines.append(f"one fractured level in {one} studies, two in {two}, three or more in {more}")
     return lines

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from spine_models.data import layout, tables
 from spine_models.data.folds import FoldSettings, FoldStudy, kept_folds, user_folds, write_folds
 from spine_models.data.indexing import read_index
+from spine_models.data.label_files import labelled_studies
 from spine_models.data.quarantine import RefusalCode
 from spine_models.errors import UserError
 from spine_models.provenance.files import write_text
@@ -52,17 +53,28 @@ def collect_quarantine(
         tables.read_boxes(dataset_dir / layout.BOXES_TABLE, listed)
     there = {row.study for row in rows}
     usable = {row.study for row in rows if not row.refused_code}
-    found += [
-        QuarantineRow(
-            study, "tables", RefusalCode.NOT_IN_TABLE.value, f"{layout.TRAIN_TABLE} has no row for this study"
-        )
-        for study in usable - listed
-    ]
-    found += [
-        QuarantineRow(study, "tables", RefusalCode.NO_FOLDER.value, f"{layout.IMAGES} has no folder for this study")
-        for study in listed - there
-    ]
+    found += unshared(there, usable, listed, labelled_studies(dataset_dir))
     return sorted(found, key=lambda row: (row.study, STAGES.index(row.stage)))
+
+
+def unshared(
+    there: Collection[str], usable: Collection[str], listed: Collection[str], labelled: Collection[str]
+) -> list[QuarantineRow]:
+    """Name the studies that only some of folders, ``train.csv`` and label maps know.
+
+    Args:
+        there: studies with a folder.
+        usable: those of them that are not refused.
+        listed: studies of ``train.csv``.
+        labelled: studies with a label map.
+    """
+    no_row = f"{layout.TRAIN_TABLE} has no row for this study"
+    no_folder = f"{layout.IMAGES} has no folder for this study"
+    return [
+        *(QuarantineRow(s, "tables", RefusalCode.NOT_IN_TABLE.value, no_row) for s in set(usable) - set(listed)),
+        *(QuarantineRow(s, "tables", RefusalCode.NO_FOLDER.value, no_folder) for s in set(listed) - set(there)),
+        *(QuarantineRow(s, "labels", RefusalCode.NO_FOLDER.value, no_folder) for s in set(labelled) - set(there)),
+    ]
 
 
 def _refused(stage: str, manifests: Iterable[Manifest]) -> list[QuarantineRow]:

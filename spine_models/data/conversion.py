@@ -9,8 +9,9 @@ from typing import Any
 
 from spine_models.data import layout
 from spine_models.data.indexing import read_index
-from spine_models.data.labels import LabelSettings, half_label, read_label
-from spine_models.data.quarantine import RefusalCode, StudyRefused
+from spine_models.data.label_files import LabelSettings, label_file, most_voxels, read_label, require_inside
+from spine_models.data.labels import half_label
+from spine_models.data.quarantine import StudyRefused
 from spine_models.data.volumes import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
 from spine_models.provenance.canonical import digest_file, work_key
 from spine_models.provenance.files import read_json, write_json
@@ -69,12 +70,12 @@ def _convert_study(
 ) -> tuple[Record, Record]:
     images = dataset_dir / layout.IMAGES
     side = folders[0] / f"{study}{SOURCE_SUFFIX}"
-    files = layout.list_files(images / study, images, settings.allow_symlinks)
+    files = layout.list_files(images / study, dataset_dir, settings.allow_symlinks)
     stat = layout.stat_digest(files)
     source: StudySource | None = None
     content = _remembered(side, stat, code)
     if content is None:
-        source = open_study(images / study, images, settings)
+        source = open_study(images / study, dataset_dir, settings)
         content = source.content_digest
         write_json(side, {"stat": stat, "code": code, "content": content, **_described(source)})
     config = {"z_step": settings.z_step, "half_size": settings.half_size}
@@ -83,7 +84,7 @@ def _convert_study(
     found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)
 
     def make() -> tuple[Record, Record]:
-        opened = source or open_study(images / study, images, settings)
+        opened = source or open_study(images / study, dataset_dir, settings)
         return _write_volume(decode_study(opened, settings), paths, key, settings.keep_volumes)
 
     return work.count((found[0], found[1]) if found[0] and found[1] else None, make)
@@ -172,7 +173,7 @@ def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSett
                 continue
             try:
                 if not settings.allow_symlinks:
-                    _require_own(path)
+                    require_inside(path, dataset_dir)
                 facts = read_record(volumes.record_path(study)).facts
                 done[study] = _convert_label(path, facts, folder / f"{study}.json", settings, code, work).digest
             except StudyRefused as refusal:
@@ -182,15 +183,6 @@ def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSett
     work.say(len(refused))
 
 
-def label_file(dataset_dir: Path, study: str) -> Path | None:
-    """Return the label map of a study, ``.nii`` or ``.nii.gz``, None if there is none."""
-    for suffix in (".nii", ".nii.gz"):
-        path = dataset_dir / layout.SEGMENTATIONS / f"{study}{suffix}"
-        if path.is_file():
-            return path
-    return None
-
-
 def _convert_label(
     path: Path, facts: Mapping[str, Any], record_path: Path, settings: LabelSettings, code: str, work: Work
 ) -> Record:
@@ -198,19 +190,13 @@ def _convert_label(
     key = work_key("convert_labels", inputs, {"label_geometry": settings.label_geometry}, code)
 
     def make() -> Record:
-        label, label_facts = half_label(read_label(path), facts, settings)
+        _, rows, columns = facts["shape"]
+        label = read_label(path, settings, most_voxels(rows, columns, facts["slices"]))
+        half, label_facts = half_label(label, facts, settings)
         name = f"{record_path.stem}.npy"
-        return write_record(record_path, key, {name: write_array(record_path.with_name(name), label)}, label_facts)
+        return write_record(record_path, key, {name: write_array(record_path.with_name(name), half)}, label_facts)
 
     return work.result(record_path, key, make)
-
-
-def _require_own(path: Path) -> None:
-    if not path.resolve().is_relative_to(path.parent.resolve()):
-        raise StudyRefused(
-            RefusalCode.LINK_OUTSIDE,
-            "the label map is a symbolic link that leads out of the data set: copy it, or set allow_symlinks: true",
-        )
 
 
 def _geometry_digest(facts: Mapping[str, Any]) -> str:

@@ -12,10 +12,10 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -26,21 +26,23 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-HEAD_BYTES = (1 << 15, 1 << 20)
-"""How much of a file is read in search of its pixel data before all of it is."""
+HEAD_BYTES = (1 << 15, 1 << 20, 1 << 24)
+"""How much of a file is read in search of its pixel data, one after the other. The header of an enhanced object of a
+thousand frames has a few MiB."""
 MAX_READ_BYTES = 1 << 28
-"""What is taken into memory of one file, or of what a deflated one inflates to; a slice of 4096 x 4096 x 4 bytes has
-a quarter of that. Native pixels of larger multi-frame objects are read a frame at a time."""
+"""What is taken into memory of the pixels of one file, or of what a deflated one inflates to; a slice of
+4096 x 4096 x 4 bytes has a quarter of that. Native pixels of larger multi-frame objects are read a frame at a time."""
+MAX_ELEMENTS = 10_000
+"""Elements before the pixels, those inside sequences not counted; scanners write some hundred."""
+_TRAILING_BYTES = 1 << 20
+_PIECE = 1 << 16
 
 PIXEL_DATA = 0x7FE00010
 _PIXEL_GROUP = 0x7FE0
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 _PREAMBLE = 128
 _LONG_VRS = frozenset((b"OB", b"OW", b"SQ", b"UN", b"UT", b"OF", b"OD", b"OL", b"OV", b"UC", b"UR", b"SV", b"UV"))
-_TEXT = frozenset(("CS", "DS", "IS", "LO", "SH", "UI", "UN"))
-_SHORTS = frozenset(("US", "SS", "UN"))
 _UID = re.compile(r"[0-9.]{1,64}")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 
 class UnreadableFileError(Exception):
@@ -60,7 +62,7 @@ class ParsedFile:
     """The elements that were asked for, and where the pixel data begin.
 
     Attributes:
-        elements: raw elements; read them with ``text_of``, ``numbers_of`` and ``integer_of``.
+        elements: raw elements; read them with ``dicom_values``.
         transfer_syntax: UID.
         little_endian: byte order of the elements and of native pixels.
         pixel_offset: first byte of the value of PixelData in the (inflated) data set's stream, None without pixels.
@@ -78,7 +80,7 @@ class ParsedFile:
     float_pixels: bool
 
 
-def parse_file(path: Path, tags: Sequence[int], size: int) -> ParsedFile:
+def parse_file(path: Path, tags: Sequence[int]) -> ParsedFile:
     """Read the elements ``tags`` of a file; of a large file only its beginning is read where that suffices.
 
     Raises:
@@ -90,32 +92,42 @@ def parse_file(path: Path, tags: Sequence[int], size: int) -> ParsedFile:
         with path.open("rb") as stream:
             for length in HEAD_BYTES:
                 head = stream.read(length)
-                parsed = parse_bytes(head, tags, complete=len(head) < length)
+                syntax, body = _meta(head, _start_of(head))
+                if syntax == DeflatedExplicitVRLittleEndian:
+                    stream.seek(body)
+                    return _parse_deflated(stream, tags)
+                encoding = _encoding(head, body, syntax)
+                syntax = syntax or _syntax_of(*encoding)
+                parsed = _parse(head, body, syntax, encoding, tags, complete=len(head) < length)
                 if parsed is not None:
                     return parsed
                 stream.seek(0)
-            if size > MAX_READ_BYTES:
-                raise FileTooLargeError(f"its header does not end within {MAX_READ_BYTES >> 20} MiB")
-            parsed = parse_bytes(stream.read(MAX_READ_BYTES), tags, complete=True)
     except OSError as error:
         raise UnreadableFileError(f"it cannot be read ({error.strerror})") from None
-    assert parsed is not None  # complete=True never returns None
+    raise _endless_header()
+
+
+def _parse_deflated(stream: IO[bytes], tags: Sequence[int]) -> ParsedFile:
+    """Parse the beginning of a deflated data set, and inflate the rest without keeping it, to see that it is whole."""
+    pieces, head, parsed = _inflated(stream), bytearray(), None
+    for length in HEAD_BYTES:
+        ended = _filled(head, pieces, length)
+        syntax = str(DeflatedExplicitVRLittleEndian)
+        parsed = _parse(bytes(head), 0, syntax, (False, True), tags, complete=ended)
+        if parsed is not None:
+            break
+    if parsed is None:
+        raise _endless_header()
+    left = min((parsed.pixel_offset or 0) + parsed.pixel_length + _TRAILING_BYTES, MAX_READ_BYTES) - len(head)
+    for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise FileTooLargeError("its deflated data set inflates to more than its header claims")
     return parsed
 
 
-def parse_bytes(data: bytes, tags: Sequence[int], complete: bool) -> ParsedFile | None:
-    """Parse a file's bytes; None if they end before the pixel data and are not all of the file.
-
-    Raises: as ``parse_file``.
-    """
-    start = _start_of(data)
-    syntax, body = _meta(data, start)
-    if syntax == DeflatedExplicitVRLittleEndian:
-        if not complete:
-            return None
-        data, body = inflate(data[body:]), 0
-    implicit, little = _encoding(data, body, syntax)
-    return _parse(data, body, syntax or _syntax_of(implicit, little), (implicit, little), tags, complete)
+def _endless_header() -> FileTooLargeError:
+    return FileTooLargeError(f"its header does not end within {HEAD_BYTES[-1] >> 20} MiB")
 
 
 def read_range(path: Path, syntax: str, start: int, length: int | None) -> bytes:
@@ -134,35 +146,52 @@ def read_range(path: Path, syntax: str, start: int, length: int | None) -> bytes
     deflated = syntax == DeflatedExplicitVRLittleEndian
     try:
         with path.open("rb") as stream:
-            stream.seek(0 if deflated else start)
-            data = stream.read(MAX_READ_BYTES + 1 if deflated or length is None else length)
+            if deflated:
+                return _read_deflated(stream, start, length)
+            stream.seek(start)
+            data = stream.read(MAX_READ_BYTES + 1 if length is None else length)
     except OSError as error:
         raise UnreadableFileError(f"it cannot be read ({error.strerror})") from None
     if len(data) > MAX_READ_BYTES:
         raise FileTooLargeError(f"its pixels have more than {MAX_READ_BYTES >> 20} MiB")
-    if not deflated:
-        return data
-    inflated = inflate(data[_meta(data, _start_of(data))[1] :])
-    return inflated[start:] if length is None else inflated[start : start + length]
+    return data
 
 
-def inflate(data: bytes) -> bytes:
-    """Inflate a raw deflate stream (DICOM PS3.5 section A.5), up to ``MAX_READ_BYTES``.
+def _read_deflated(stream: IO[bytes], start: int, length: int | None) -> bytes:
+    head = stream.read(HEAD_BYTES[0])
+    stream.seek(_meta(head, _start_of(head))[1])
+    end = MAX_READ_BYTES if length is None else start + length
+    data = bytearray()
+    if not _filled(data, _inflated(stream), end) and length is None:
+        raise FileTooLargeError(f"its deflated data set inflates to more than {MAX_READ_BYTES >> 20} MiB")
+    return bytes(data[start:end])
+
+
+def _inflated(stream: IO[bytes]) -> Iterator[bytes]:
+    """Inflate a raw deflate stream (DICOM PS3.5 section A.5) in pieces of at most 1 MiB.
 
     Raises:
-        FileTooLargeError: if more would come out.
-        UnreadableFileError: if the stream is damaged.
+        UnreadableFileError: if it is damaged or cut off.
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        inflated = inflater.decompress(data, MAX_READ_BYTES)
+        while not inflater.eof:
+            data = inflater.unconsumed_tail or stream.read(_PIECE)
+            if not data:
+                raise UnreadableFileError("its deflated data set is cut off")
+            yield inflater.decompress(data, 1 << 20)
     except zlib.error:
         raise UnreadableFileError("its deflated data set is damaged") from None
-    if not inflater.eof and not inflater.unconsumed_tail:
-        raise UnreadableFileError("its deflated data set is cut off")
-    if inflater.unconsumed_tail:
-        raise FileTooLargeError(f"its deflated data set inflates to more than {MAX_READ_BYTES >> 20} MiB")
-    return inflated
+
+
+def _filled(data: bytearray, pieces: Iterator[bytes], length: int) -> bool:
+    """Append pieces to ``data`` until it has ``length`` bytes; say whether there are no more."""
+    while len(data) < length:
+        piece = next(pieces, None)
+        if piece is None:
+            return True
+        data += piece
+    return False
 
 
 def _start_of(data: bytes) -> int:
@@ -236,8 +265,13 @@ def _parse(
     stream = io.BytesIO(data)
     stream.seek(body)
     found: dict[str, Any] = {}
+    count = 0
 
     def stop(tag: int, vr: str | None, length: int) -> bool:
+        nonlocal count
+        count += 1
+        if count > MAX_ELEMENTS:
+            raise FileTooLargeError(f"its header has more than {MAX_ELEMENTS} elements")
         if tag >> 16 != _PIXEL_GROUP:  # called for every element: a shift is ten times as fast as pydicom's ==
             return False
         is_pixels = int(tag) == PIXEL_DATA or int(tag) in _FLOAT_PIXELS
@@ -249,6 +283,8 @@ def _parse(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             elements = read_dataset(stream, *encoding, stop_when=stop, specific_tags=list(tags))
+    except FileTooLargeError:
+        raise
     except Exception as error:  # pydicom raises many kinds on damaged bytes
         if complete:
             raise UnreadableFileError(f"its header is damaged ({type(error).__name__})") from None
@@ -260,55 +296,3 @@ def _parse(
     is_float = found.get("tag") in _FLOAT_PIXELS
     offset = None if is_float else found.get("offset")
     return ParsedFile(elements, syntax, encoding[1], offset, found.get("length", 0), found.get("vr"), is_float)
-
-
-def raw_of(elements: Dataset, tag: int, kinds: frozenset[str]) -> bytes | None:
-    """Return the raw bytes of an element, None if it is absent, empty or of another kind (VR) than ``kinds``."""
-    try:
-        element = elements.get_item(tag)
-    except Exception:  # pydicom converts some elements at once, and raises many kinds on damaged ones
-        return None
-    value = getattr(element, "value", None)
-    if not isinstance(value, bytes) or not value or element is None:
-        return None
-    return value if element.VR is None or element.VR in kinds else None
-
-
-def text_of(elements: Dataset, tag: int) -> str:
-    """Return an element's text without padding, "" if it is absent."""
-    raw = raw_of(elements, tag, _TEXT)
-    return "" if raw is None else raw.decode("ascii", "replace").rstrip(" \0").lstrip(" ")
-
-
-def numbers_of(elements: Dataset, tag: int) -> tuple[float, ...] | None:
-    """Return the values of a decimal or integer string, None if it is absent, empty or no number.
-
-    Spaces, exponents, leading zeros and more than 16 characters are read; a decimal comma, a hexadecimal number, an
-    infinity or "nan" is not a number (DICOM PS3.5 section 6.2).
-    """
-    text = text_of(elements, tag)
-    if not text:
-        return None
-    parts = [part.strip(" ") for part in text.split("\\")]
-    if not all(_NUMBER.fullmatch(part) for part in parts):
-        return None
-    values = tuple(float(part) for part in parts)
-    return values if all(abs(value) < 1e30 for value in values) else None
-
-
-def integer_of(elements: Dataset, tag: int, little_endian: bool, signed: bool = False) -> int | None:
-    """Return the value of a 16-bit integer element, None if it is absent or holds several."""
-    raw = raw_of(elements, tag, _SHORTS)
-    if raw is None or len(raw) != 2:
-        return None
-    return int.from_bytes(raw, "little" if little_endian else "big", signed=signed)
-
-
-def items_of(elements: Dataset, tag: int) -> list[Dataset]:
-    """Return the items of a sequence, [] if it is absent or damaged."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return list(elements[tag].value or []) if tag in elements else []
-    except Exception:  # pydicom raises many kinds on damaged bytes
-        return []

@@ -7,23 +7,16 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from spine_models.data.dicom_file import (
-    FileTooLargeError,
-    ParsedFile,
-    integer_of,
-    items_of,
-    numbers_of,
-    parse_file,
-    text_of,
-)
+from spine_models.data.dicom_file import FileTooLargeError, ParsedFile, parse_file
+from spine_models.data.dicom_values import integer_of, items_of, numbers_of, text_of
 from spine_models.data.layout import StudyFile
 
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY = 0x00080008, 0x00080016, 0x00080018, 0x00080060
 _CONVERSION = 0x00080064
 _PATIENT_ID = 0x00100020
-_THICKNESS, _KERNEL = 0x00180050, 0x00181210
+_THICKNESS, _TUBE_VOLTAGE, _KERNEL = 0x00180050, 0x00180060, 0x00181210
 _STUDY, _SERIES, _FRAME_OF_REFERENCE = 0x0020000D, 0x0020000E, 0x00200052
-_SERIES_NUMBER, _ACQUISITION, _INSTANCE = 0x00200011, 0x00200012, 0x00200013
+_SERIES_NUMBER, _ACQUISITION, _INSTANCE, _TEMPORAL = 0x00200011, 0x00200012, 0x00200013, 0x00200100
 _POSITION, _ORIENTATION = 0x00200032, 0x00200037
 _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
 _SPACING, _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED = 0x00280030, 0x00280100, 0x00280101, 0x00280102, 0x00280103
@@ -34,10 +27,10 @@ _PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES, _PIXEL_VALUES = 0x00209113
 _FRAME_TYPE_SEQUENCE, _FRAME_TYPE = 0x00189329, 0x00089007
 
 TAGS = (
-    _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY, _CONVERSION, _PATIENT_ID, _THICKNESS, _KERNEL, _STUDY, _SERIES,
-    _FRAME_OF_REFERENCE, _SERIES_NUMBER, _ACQUISITION, _INSTANCE, _POSITION, _ORIENTATION, _SAMPLES, _PHOTOMETRIC,
-    _FRAMES, _ROWS, _COLUMNS, _SPACING, _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED, _PADDING, _PADDING_LIMIT, _INTERCEPT,
-    _SLOPE, _RESCALE_TYPE, _LOSSY, _SHARED, _PER_FRAME,
+    _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY, _CONVERSION, _PATIENT_ID, _THICKNESS, _TUBE_VOLTAGE, _KERNEL,
+    _STUDY, _SERIES, _FRAME_OF_REFERENCE, _SERIES_NUMBER, _ACQUISITION, _INSTANCE, _TEMPORAL, _POSITION, _ORIENTATION,
+    _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _SPACING, _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED, _PADDING,
+    _PADDING_LIMIT, _INTERCEPT, _SLOPE, _RESCALE_TYPE, _LOSSY, _SHARED, _PER_FRAME,
 )  # fmt: skip
 """Everything that is ever read of a header. Names, dates and free text are not among it."""
 
@@ -76,8 +69,10 @@ class SliceHeader:
     conversion: str
     frame_of_reference: str
     kernel: str
+    tube_voltage: float | None
     series_number: float | None
     acquisition: float | None
+    temporal: float | None
     instance: float | None
     thickness: float | None
     position: Vector | None
@@ -120,7 +115,7 @@ def read_headers(folder: Path, file: StudyFile) -> list[SliceHeader]:
     Raises:
         UnreadableFileError: see ``dicom_file.parse_file``.
     """
-    parsed = parse_file(folder / file.name, TAGS, file.size)
+    parsed = parse_file(folder / file.name, TAGS)
     header = _header(file, parsed)
     groups = items_of(parsed.elements, _PER_FRAME)
     if len(groups) > MAX_FRAMES or header.frames > MAX_FRAMES:
@@ -154,8 +149,10 @@ def _header(file: StudyFile, parsed: ParsedFile) -> SliceHeader:
         conversion=text_of(elements, _CONVERSION).upper(),
         frame_of_reference=text_of(elements, _FRAME_OF_REFERENCE),
         kernel=text_of(elements, _KERNEL),
+        tube_voltage=_number(elements, _TUBE_VOLTAGE),
         series_number=_number(elements, _SERIES_NUMBER),
         acquisition=_number(elements, _ACQUISITION),
+        temporal=_number(elements, _TEMPORAL),
         instance=_number(elements, _INSTANCE),
         thickness=_number(elements, _THICKNESS),
         position=_vector(elements, _POSITION, 3),

@@ -65,7 +65,10 @@ def assign_folds(studies: Iterable[FoldStudy], parts: int, seed: int, earlier: M
     for study in sorted(studies, key=lambda item: item.study):
         groups[study.group].append(study)
     if len(groups) < parts:
-        raise UserError(f"{len(groups)} patients cannot be split into {parts} folds: use fewer folds or more studies")
+        raise UserError(
+            f"{len(groups)} patients cannot be split into {parts} folds: use fewer folds or more studies (studies with "
+            "the same PatientID count as one patient's)"
+        )
     filled: dict[int, Counter[int]] = {part: Counter() for part in range(parts)}
     folds: dict[str, int] = {}
     for group in sorted(groups, key=lambda name: _draw_order(name, groups[name], seed, earlier)):

@@ -27,7 +27,7 @@ class FullVolumes:
 
     def __init__(self, manifest: Path, dataset_dir: Path, settings: VolumeSettings) -> None:
         self._shelf, self._folder = Shelf([manifest]), manifest.with_suffix("")
-        self._images, self._settings = dataset_dir / layout.IMAGES, settings
+        self._dataset, self._settings = dataset_dir, settings
 
     def digest(self, study: str) -> str:
         """Return the digest of the volume's content, stored or not; see ``Shelf.digest``."""
@@ -57,7 +57,7 @@ class FullVolumes:
     def _decoded(self, study: str) -> NDArray[np.int16]:
         facts = self._shelf.record(study).files[f"{study}.npy"]
         try:
-            source = open_study(self._images / study, self._images, self._settings)
+            source = open_study(self._dataset / layout.IMAGES / study, self._dataset, self._settings)
             volume = decode_study(source, self._settings).full
         except StudyRefused:
             volume = None

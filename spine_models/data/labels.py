@@ -1,7 +1,6 @@
-"""Label maps (NIfTI) on the grid of a volume.
+"""Label maps on the grid of a volume.
 
-NIfTI affines lead to RAS millimetres (x to the right, y to the front), DICOM's to LPS: the two differ by the signs of
-x and y. Nearest neighbour throughout; where the label's grid and the volume's agree, that is an exact permutation.
+Nearest neighbour throughout; where the label's grid and the volume's agree, that is an exact permutation.
 """
 
 from __future__ import annotations
@@ -11,16 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from spine_models.data.label_files import Floats, LabelMap, LabelSettings, most_voxels, open_label
 from spine_models.data.quarantine import RefusalCode, StudyRefused
 from spine_models.levels import IGNORE_LABEL, LEVELS
 
-Floats = NDArray[np.float64]
-
-MAX_LABEL_VOXELS = 1 << 31
 EXACT_VOXELS = 0.05
 """Grids whose voxels are never further apart than this part of a voxel agree."""
 TIE_SHIFT = 1e-3
@@ -28,36 +24,6 @@ TIE_SHIFT = 1e-3
 point is shifted by this part of a pixel, in the volume's frame, so that the storage order of the labels is no matter.
 """
 _PARALLEL_VOXELS = 1e-4  # below TIE_SHIFT, above the rounding of affines stored in float32
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_INTEGER_TOLERANCE = 0.01
-
-
-@dataclass(frozen=True)
-class LabelSettings:
-    """How labels are brought onto the half grid.
-
-    Attributes:
-        label_geometry: ``affine``: by the affines of both; ``index``: by voxel index, for labels whose affines are
-            known to be broken. Label voxel (i, j, k) is then column i, row ``rows - 1 - j`` and slice
-            ``slices - 1 - k`` of the volume before ``z_step``, which is the storage order of common converters.
-        allow_symlinks: follow links that lead out of the data set.
-    """
-
-    label_geometry: str = "affine"
-    allow_symlinks: bool = False
-
-
-@dataclass(frozen=True)
-class LabelMap:
-    """Labels as stored.
-
-    Attributes:
-        values: integers (i, j, k) in the file's order, possibly a memory map.
-        affine_lps: 4x4, (i, j, k, 1) to mm (x, y, z, 1), LPS.
-    """
-
-    values: NDArray[np.integer]
-    affine_lps: Floats
 
 
 @dataclass(frozen=True)
@@ -73,73 +39,27 @@ class Sampled:
     inside: NDArray[np.bool_]
 
 
-def read_label(path: Path) -> LabelMap:
-    """Read a NIfTI label map stored as integers or as floats that are whole numbers.
+def check_label(path: Path, affine: Floats, shape: tuple[int, int, int], settings: LabelSettings) -> None:
+    """Check a label map's header alone against the grid of a volume before ``z_step``.
+
+    Args:
+        path: the label map.
+        affine: of the volume, (z, y, x, 1) to mm, LPS.
+        shape: of the volume, (z, y, x).
+        settings: see there.
 
     Raises:
-        StudyRefused: ``label_damaged``, ``label_invalid``, or ``label_geometry`` for an affine without inverse.
+        StudyRefused: as ``open_label`` and ``half_label``.
     """
-    image, shape, affine = _open_label(path)
-    return LabelMap(_whole_numbers(image, shape), affine)
-
-
-def check_label(path: Path, affine: Floats, shape: tuple[int, ...]) -> None:
-    """Check a label map's header alone against the grid of a volume: (z, y, x, 1) to mm, LPS.
-
-    Raises:
-        StudyRefused: as ``read_label``, and ``label_geometry`` if the boxes around the two do not overlap.
-    """
-    _, label_shape, label_affine = _open_label(path)
-    low, high = _box(label_affine, label_shape)
+    slices, rows, columns = shape
+    label = open_label(path, settings, most_voxels(rows, columns, slices))
+    if settings.label_geometry == "index":
+        _require_same_size(label.shape, columns, rows, slices)
+        return
+    low, high = _box(label.affine_lps, label.shape)
     other_low, other_high = _box(affine, shape)
     if np.any(low > other_high) or np.any(other_low > high):
-        raise StudyRefused(RefusalCode.LABEL_GEOMETRY, _no_overlap(label_affine, label_shape, affine, shape))
-
-
-def _open_label(path: Path) -> tuple[Any, tuple[int, ...], Floats]:
-    """Open a label map without reading its voxels: the image, its three sides, and its LPS affine."""
-    try:
-        image: Any = nib.load(path)
-        shape = tuple(int(side) for side in image.shape)
-        affine = np.array(image.affine, dtype=np.float64)
-        storage = image.get_data_dtype()
-    except Exception as error:  # nibabel raises many kinds on damaged bytes
-        raise StudyRefused(
-            RefusalCode.LABEL_DAMAGED, f"the label map cannot be read ({type(error).__name__})"
-        ) from None
-    shape = shape[:3] if len(shape) > 3 and set(shape[3:]) == {1} else shape
-    if len(shape) != 3 or min(shape) < 1 or np.prod(shape, dtype=float) > MAX_LABEL_VOXELS:
-        raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map has the shape {shape}, not that of a volume")
-    if storage.kind not in "iuf":
-        raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map holds {storage}, not labels")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise StudyRefused(RefusalCode.LABEL_GEOMETRY, "the affine of the label map is not invertible")
-    return image, shape, _LPS_FROM_RAS @ affine
-
-
-def _whole_numbers(image: Any, shape: tuple[int, ...]) -> NDArray[np.integer]:
-    """Return the voxels as int16, read a slab at a time so that floats never fill memory."""
-    values = np.empty(shape, np.int16)
-    try:
-        for k in range(shape[2]):
-            slab = np.asarray(image.dataobj[:, :, k]).reshape(shape[:2])
-            values[:, :, k] = _labels_of(slab)
-    except StudyRefused:
-        raise
-    except Exception as error:  # nibabel and its decompressors raise many kinds on damaged bytes
-        raise StudyRefused(
-            RefusalCode.LABEL_DAMAGED, f"the voxels of the label map cannot be read ({type(error).__name__})"
-        ) from None
-    return values
-
-
-def _labels_of(slab: NDArray[Any]) -> NDArray[Any]:
-    rounded: NDArray[Any] = np.rint(slab)
-    with np.errstate(invalid="ignore"):  # infinities; they fail the comparison
-        whole = np.abs(slab - rounded) <= _INTEGER_TOLERANCE
-    if not (whole & (rounded >= 0) & (rounded < 32768)).all():
-        raise StudyRefused(RefusalCode.LABEL_INVALID, "the label map holds values that are no labels")
-    return rounded
+        raise StudyRefused(RefusalCode.LABEL_GEOMETRY, _no_overlap(label.affine_lps, label.shape, affine, shape))
 
 
 def onto_grid(label: LabelMap, affine: Floats, shape: tuple[int, int, int]) -> Sampled:
@@ -245,23 +165,27 @@ def half_label(
     half[:, : inner[1], : inner[2]] = np.where(sampled.inside, levels, IGNORE_LABEL)
     counts = {level: int(np.count_nonzero(half == number)) for number, level in enumerate(LEVELS, 1)}
     difference = grid_difference(label, full_affine, tuple(facts["shape"]))
-    return half, {"levels": counts, "notes": _notes(difference, sampled, counts)}
+    return half, {"levels": counts, "notes": [*label.notes, *_notes(difference, sampled, counts)]}
 
 
 def _by_index(label: LabelMap, facts: Mapping[str, Any]) -> tuple[LabelMap, Floats, Floats]:
     """Replace both affines by ones over voxel indices of the volume before ``z_step``."""
     _, rows, columns = facts["shape"]
     slices = facts["slices"]
-    if label.values.shape != (columns, rows, slices):
-        raise StudyRefused(
-            RefusalCode.LABEL_GEOMETRY,
-            f"label_geometry is index, but the label map has {label.values.shape} voxels (i, j, k) and the series has "
-            f"{columns} columns, {rows} rows and {slices} slices",
-        )
+    _require_same_size(label.values.shape, columns, rows, slices)
     to_index = np.array([[0, 0, -1, slices - 1], [0, -1, 0, rows - 1], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
     full_affine = np.diag([float(facts["z_step"]), 1.0, 1.0, 1.0])
     to_half = np.linalg.inv(np.array(facts["affine_lps"])) @ np.array(facts["half_affine_lps"])
     return LabelMap(label.values, to_index), full_affine @ to_half, full_affine
+
+
+def _require_same_size(shape: tuple[int, ...], columns: int, rows: int, slices: int) -> None:
+    if shape != (columns, rows, slices):
+        raise StudyRefused(
+            RefusalCode.LABEL_GEOMETRY,
+            f"label_geometry is index, but the label map has {shape} voxels (i, j, k) and the series has {columns} "
+            f"columns, {rows} rows and {slices} slices",
+        )
 
 
 def _no_overlap(label_affine: Floats, label_shape: tuple[int, ...], affine: Floats, shape: tuple[int, ...]) -> str:

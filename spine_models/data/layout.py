@@ -151,14 +151,14 @@ def list_files(folder: Path, root: Path, allow_symlinks: bool) -> list[StudyFile
 
 
 def list_study(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyFile]:
-    """List the files of a data set's study.
+    """List the files of a data set's study; links must not lead out of the folder around ``images_dir``.
 
     Raises:
         StudyRefused: ``folder_name`` if the name is no UID, ``no_images`` if there are no files; or as ``list_files``.
     """
     if not is_uid(name):
         raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name is no UID: name it by the StudyInstanceUID")
-    files = list_files(images_dir / name, images_dir, allow_symlinks)
+    files = list_files(images_dir / name, images_dir.parent, allow_symlinks)
     if not files:
         raise StudyRefused(RefusalCode.NO_IMAGES, "the folder holds no files")
     return files

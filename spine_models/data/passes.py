@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,20 @@ _COVERED = 0.9
 Stack = Sequence[SliceHeader]
 
 
+@dataclass(frozen=True)
+class Split:
+    """The passes of a stack.
+
+    Attributes:
+        passes: each position once in each.
+        told_apart: the headers say which slices belong together. If not, slices at one position are told apart by
+            their names alone, which is good enough for copies of the same slice and for nothing else.
+    """
+
+    passes: list[list[SliceHeader]]
+    told_apart: bool = True
+
+
 def identity(header: SliceHeader) -> tuple[str, int]:
     """Return what tells a slice from all others of its folder."""
     return header.name, header.frame
@@ -26,26 +42,26 @@ def identity(header: SliceHeader) -> tuple[str, int]:
 def taken_order(header: SliceHeader) -> tuple[float, list[tuple[int, str]], int]:
     """Order of acquisition as far as numbers and names tell: used to tell passes apart, never to order slices."""
     instance = float("inf") if header.instance is None else header.instance
-    pieces = [piece for piece in re.split(r"([0-9]+)", header.name) if piece]
-    parts = [(int(piece), "") if re.fullmatch("[0-9]+", piece) else (-1, piece) for piece in pieces]
-    return instance, parts, header.frame
+    return instance, _natural(header.name), header.frame
 
 
-def split_passes(stack: Stack) -> list[list[SliceHeader]]:
-    """Split a stack into passes, each position once in each.
+def split_passes(stack: Stack) -> Split:
+    """Split a stack into passes.
 
     Where positions occur twice, the passes are told apart by the first of these that leaves one pass with every
-    position: acquisition number, kernel, image type, runs of instance numbers in one direction, and at last the order
-    at each position. Where no position occurs twice but the steps are irregular, likewise, if that gives a pass with
-    regular steps that covers the stack.
+    position: acquisition number, temporal position, tube voltage, kernel, image type, runs in one direction of
+    instance numbers, of SOP instance UIDs or of names, and at last the order of the instance numbers at each position.
+    Where no position occurs twice but the steps are irregular, likewise, if that gives a pass with regular steps that
+    covers the stack.
     """
     positions = len(set(_position_ids(stack)))
     if positions < len(stack):
-        return next(groups for groups in _separated(stack) if _separates(groups, positions))
+        found = next((groups for groups in _separated(stack) if _separates(groups, positions)), None)
+        return Split(found) if found else Split(_grouped(stack, _ranks(stack)), told_apart=False)
     if lies_regularly(stack):
-        return [list(stack)]
+        return Split([list(stack)])
     covering = (groups for groups in _separated(stack) if _covers(max(groups, key=len), stack))
-    return next(covering, [list(stack)])
+    return Split(next(covering, [list(stack)]))
 
 
 def repeats_of(best: Stack, stacks: Iterable[Stack]) -> list[tuple[int, SliceHeader]]:
@@ -60,10 +76,14 @@ def repeats_of(best: Stack, stacks: Iterable[Stack]) -> list[tuple[int, SliceHea
 
 def _separated(stack: Stack) -> Iterator[list[list[SliceHeader]]]:
     for separate in _SEPARATIONS:
-        groups: dict[object, list[SliceHeader]] = defaultdict(list)
-        for header, label in zip(stack, separate(stack), strict=True):
-            groups[label].append(header)
-        yield list(groups.values())
+        yield _grouped(stack, separate(stack))
+
+
+def _grouped(stack: Stack, labels: Iterable[object]) -> list[list[SliceHeader]]:
+    groups: dict[object, list[SliceHeader]] = defaultdict(list)
+    for header, label in zip(stack, labels, strict=True):
+        groups[label].append(header)
+    return list(groups.values())
 
 
 def _separates(groups: Sequence[Stack], positions: int) -> bool:
@@ -85,10 +105,16 @@ def _position_ids(stack: Stack) -> list[int]:
     return [int(value) for value in ids]
 
 
-def _runs(stack: Stack) -> list[object]:
-    """Number the runs in which positions go one way as the instance numbers rise."""
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Split a text so that the numbers in it compare as numbers."""
+    pieces = [piece for piece in re.split(r"([0-9]+)", text) if piece]
+    return [(int(piece), "") if re.fullmatch("[0-9]+", piece) else (-1, piece) for piece in pieces]
+
+
+def _runs(stack: Stack, place: Callable[[SliceHeader], Any]) -> list[object]:
+    """Number the runs in which positions go one way as the place in the order of acquisition rises."""
     along = heights(stack)
-    order = sorted(range(len(stack)), key=lambda i: taken_order(stack[i]))
+    order = sorted(range(len(stack)), key=lambda i: place(stack[i]))
     labels: list[object] = [0] * len(stack)
     run, direction = 0, 0.0
     for before, after in pairwise(order):
@@ -112,10 +138,21 @@ def _ranks(stack: Stack) -> list[object]:
     return labels
 
 
+def _numbered_ranks(stack: Stack) -> list[object]:
+    """As ``_ranks``, where instance numbers alone decide; otherwise one label for all."""
+    places = zip(_position_ids(stack), (header.instance for header in stack), strict=True)
+    distinct = len(set(places)) == len(stack) and all(header.instance is not None for header in stack)
+    return _ranks(stack) if distinct else [0] * len(stack)
+
+
 _SEPARATIONS: tuple[Callable[[Stack], list[object]], ...] = (
     lambda stack: [header.acquisition for header in stack],
+    lambda stack: [header.temporal for header in stack],
+    lambda stack: [header.tube_voltage for header in stack],
     lambda stack: [header.kernel for header in stack],
     lambda stack: [header.image_type for header in stack],
-    _runs,
-    _ranks,
+    lambda stack: _runs(stack, taken_order),
+    lambda stack: _runs(stack, lambda header: _natural(header.sop_instance)),
+    lambda stack: _runs(stack, lambda header: _natural(header.name)),
+    _numbered_ranks,
 )

@@ -17,6 +17,7 @@ class RefusalCode(StrEnum):
     GEOMETRY_MISSING = "geometry_missing"
     GEOMETRY_INVALID = "geometry_invalid"
     SPACING_INVALID = "spacing_invalid"
+    SERIES_AMBIGUOUS = "series_ambiguous"
     SLICES_MISSING = "slices_missing"
     TOO_LARGE = "too_large"
     RESCALE_INVALID = "rescale_invalid"
@@ -28,6 +29,7 @@ class RefusalCode(StrEnum):
     LABEL_GEOMETRY = "label_geometry"
     NOT_IN_TABLE = "not_in_table"
     NO_FOLDER = "no_folder"
+    DUPLICATE_STUDY = "duplicate_study"
 
 
 class StudyRefused(Exception):  # noqa: N818  (a study in quarantine is an outcome, not an error)

@@ -48,12 +48,14 @@ class Selection:
         repeats: slices at the positions of others, with the index of their twin in ``headers``.
         left_out: every other file.
         notes: sentences on everything out of the ordinary.
+        told_apart: see ``passes.Split``.
     """
 
     headers: list[SliceHeader]
     repeats: list[tuple[int, SliceHeader]]
     left_out: list[LeftOut]
     notes: list[str]
+    told_apart: bool
 
 
 def read_folder(folder: Path, files: Sequence[StudyFile]) -> tuple[list[SliceHeader], list[LeftOut]]:
@@ -113,17 +115,18 @@ def select(headers: Sequence[SliceHeader], aside: Sequence[LeftOut]) -> Selectio
     axial = [stack for stack in stacks if is_axial(stack)]
     if not axial:
         raise StudyRefused(RefusalCode.NOT_AXIAL, "no stack of slices lies within 45 degrees of the axial plane")
-    passes = [split for stack in axial for split in split_passes(stack)]
-    best = min(passes, key=_preference)
+    splits = [split_passes(stack) for stack in axial]
+    candidates = [(stack, split.told_apart) for split in splits for stack in split.passes]
+    best, told_apart = min(candidates, key=lambda candidate: _preference(candidate[0]))
     if len(best) < 2:
-        raise StudyRefused(RefusalCode.TOO_FEW_SLICES, "the folder holds one axial slice, which is no volume")
+        raise StudyRefused(RefusalCode.TOO_FEW_SLICES, "no series has more than one axial slice, which is no volume")
     repeats = repeats_of(best, axial)
     used = {(header.name, header.frame) for header in best}
     rest = [
         LeftOut(h.name, "not axial" if not is_axial([h]) else "other series") for h in placed if identity(h) not in used
     ]
     left_out = sorted({*aside, *unplaced, *rest}, key=lambda item: (item.name, item.why))
-    return Selection(best, repeats, left_out, _notes(best, left_out, repeats))
+    return Selection(best, repeats, left_out, _notes(best, left_out, repeats), told_apart)
 
 
 def _nothing_left(aside: Sequence[LeftOut]) -> StudyRefused:

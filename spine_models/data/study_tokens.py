@@ -1,4 +1,4 @@
-"""What weights say about the studies that they learnt from, without naming them."""
+"""What weights say about the studies and patients that they learnt from, without naming them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Iterable
 
 TRAINING_STUDIES = "training_studies"
-"""Key of the provenance of weights under which the tokens of the training studies stand."""
+"""Key of the provenance of weights under which the tokens of the training studies and of their patients stand."""
 
 
 def study_token(study: str) -> str:
-    """Return a short digest of a study's id: weights travel in bundles, and an id may lead back to a patient."""
+    """Return a short digest of the id of a study or of a patient's group.
+
+    Weights travel in bundles, and an id may lead back to a patient.
+    """
     return hashlib.sha256(f"study {study}".encode()).hexdigest()[:16]
 
 

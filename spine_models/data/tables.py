@@ -134,6 +134,7 @@ def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
         )
     except (OSError, ValueError) as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = (error.strerror or reason) if isinstance(error, OSError) else reason
         raise UserError(f"{path} cannot be read as a table ({reason}): give a CSV file in UTF-8") from None
     raw.columns = [str(name).strip() for name in raw.columns]
     raw = raw.apply(lambda column: column.str.strip())

@@ -25,6 +25,12 @@ from spine_models.provenance.canonical import digest_file
 THICK_SPACING_MM = 2.0
 """Above this spacing, after ``z_step``, a C vertebra has fewer than six slices: a note says so."""
 
+_NOBODY = frozenset(
+    ("", "ANON", "ANONYM", "ANONYMIZED", "ANONYMISED", "ANONYMOUS", "DEIDENTIFIED", "NA", "N/A", "NONE", "NULL",
+     "PATIENT", "REMOVED", "UNKNOWN", "XXX", "XXXX", "0", "00", "000", "0000", "00000000")
+)  # fmt: skip
+"""What anonymisers write in place of a PatientID; studies that share it are not of one patient."""
+
 Volume = NDArray[np.int16]
 
 
@@ -107,9 +113,11 @@ def patient_group(patient_id: str) -> str:
     """Return what tells that two studies are of one patient without telling who: a cut SHA-256 of the PatientID.
 
     A digest of a short number can be reversed by trying all numbers; it keeps names out of tables and reports, and is
-    no anonymisation. "" for an empty PatientID.
+    no anonymisation. "" for a PatientID that is empty or says that it was removed.
     """
-    return hashlib.sha256(patient_id.encode("utf-8")).hexdigest()[:16] if patient_id else ""
+    if not patient_id or patient_id.strip(" ^_-.*").upper() in _NOBODY:
+        return ""
+    return hashlib.sha256(patient_id.encode("utf-8")).hexdigest()[:16]
 
 
 def open_study(folder: Path, root: Path, settings: VolumeSettings) -> StudySource:
@@ -142,6 +150,11 @@ def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
     """
     grid = source.grid
     planes = grid.slices[:: settings.z_step]
+    if len(planes) < 2:
+        raise StudyRefused(
+            RefusalCode.TOO_FEW_SLICES,
+            f"z_step {settings.z_step} leaves one of {len(grid.slices)} slices, which is no volume",
+        )
     shape = (len(planes), *grid.shape[1:])
     for header in grid.headers:
         check_claims(header)
@@ -231,26 +244,37 @@ def _pixel_notes(source: StudySource, planes: list[GridSlice], settings: VolumeS
         notes.append(_repeat_note(source, {source.grid.headers[index] for index in used}))
     spacing = source.grid.spacing[0] * settings.z_step
     if spacing > THICK_SPACING_MM:
-        notes.append(f"slices are {spacing:.2f} mm apart after z_step: a vertebra has few of them; use z_step: 1")
+        advice = "; use z_step: 1" if settings.z_step > 1 else ""
+        notes.append(f"slices are {spacing:.2f} mm apart after z_step: a vertebra has few of them{advice}")
     if source.grid.tilt_degrees:
         notes.append(f"slices are sheared by {source.grid.tilt_degrees:.2f} degrees (gantry tilt)")
     return notes
 
 
 def _repeat_note(source: StudySource, used: set[SliceHeader]) -> str:
-    """Say whether slices at the same positions hold the same pixels; only slices that are used anyway are compared."""
+    """Say whether slices at the same positions hold the same pixels; only slices that are used anyway are compared.
+
+    Raises:
+        StudyRefused: ``series_ambiguous`` if they do not, and nothing says which of them belong together.
+    """
     count = len(source.selection.repeats)
     for twin, header in source.selection.repeats:
         chosen = source.selection.headers[twin]
-        if chosen in used and not _equal_pixels(source.folder, chosen, header):
-            return f"{count} slices of another pass at the same positions left out"
+        if chosen not in used or not _differ(source.folder, chosen, header):
+            continue
+        if not source.selection.told_apart:
+            raise StudyRefused(
+                RefusalCode.SERIES_AMBIGUOUS,
+                "slices at the same positions differ, and no number or UID says which of them belong together",
+            )
+        return f"{count} slices of another pass at the same positions left out"
     return f"{count} repeated slices with equal pixels left out"
 
 
-def _equal_pixels(folder: Path, one: SliceHeader, other: SliceHeader) -> bool:
+def _differ(folder: Path, one: SliceHeader, other: SliceHeader) -> bool:
     try:
-        return bool(np.array_equal(read_hounsfield(folder, one), read_hounsfield(folder, other)))
-    except StudyRefused:
+        return not np.array_equal(read_hounsfield(folder, one), read_hounsfield(folder, other))
+    except StudyRefused:  # the one that is used has been decoded: a damaged copy of it is no second pass
         return False
 
 

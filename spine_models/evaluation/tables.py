@@ -49,14 +49,11 @@ def read_truth(path: Path) -> pd.DataFrame:
     """Read ``train.csv``: index StudyInstanceUID, columns ``levels.TARGETS`` of 0 and 1.
 
     Raises:
-        UserError: if it is missing, lacks a column, names a study twice or holds another value.
+        UserError: as ``data.tables.read_train``.
     """
-    frame = read_csv(path, (STUDY, *TARGETS), "the data set's publisher").set_index(STUDY)[list(TARGETS)]
-    if frame.index.has_duplicates:
-        raise UserError(f"{path} names the study {frame.index[frame.index.duplicated()][0]} twice: remove one row")
-    if not frame.isin([0, 1]).all(axis=None):
-        raise UserError(f"{path} holds a target that is neither 0 nor 1: correct it")
-    return frame.astype(int)
+    from spine_models.data.tables import read_train
+
+    return read_train(path).set_index(STUDY)[list(TARGETS)]
 
 
 def read_predictions(paths: Sequence[Path]) -> pd.DataFrame:

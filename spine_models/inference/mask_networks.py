@@ -26,7 +26,7 @@ class MaskNetwork:
         path: the weights.
         sha256: of the weights.
         fold: whose studies were held out of its training; None if nobody says.
-        trained_on: tokens of the studies that its weights say it learnt from; empty if they do not say.
+        trained_on: tokens of the studies and patients that its weights say it learnt from; empty if they do not say.
     """
 
     name: str
@@ -35,9 +35,9 @@ class MaskNetwork:
     fold: int | None
     trained_on: frozenset[str]
 
-    def has_seen(self, study: str) -> bool:
-        """Say whether the weights name ``study`` among those that they learnt from."""
-        return study_token(study) in self.trained_on
+    def has_seen(self, study: str, group: str = "") -> bool:
+        """Say whether the weights name ``study``, or its patient's ``group``, among those that they learnt from."""
+        return bool(self.trained_on & {study_token(name) for name in (study, group) if name})
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def networks_for(study: str, group: str, networks: Sequence[MaskNetwork], folds:
 
     A study whose labels trained the segmentation, or whose patient has such a study, gets the network of the fold
     that holds it out; every other study gets all of them. The networks of a bundle come without a table: those
-    that learnt from the study by their own account are left out.
+    that learnt from the study or its patient by their own account are left out.
 
     Args:
         study: StudyInstanceUID.
@@ -108,17 +108,20 @@ def networks_for(study: str, group: str, networks: Sequence[MaskNetwork], folds:
         UserError: if no network is left, or a chosen one says that it learnt from the study.
     """
     if folds is None:
-        chosen = [network for network in networks if not network.has_seen(study)]
+        chosen = [network for network in networks if not network.has_seen(study, group)]
     else:
         fold = folds.studies.get(study, folds.groups.get(group))
         chosen = [network for network in networks if fold is None or network.fold == fold]
     if not chosen:
-        raise UserError(f"no segmentation network given has held study {study} out: add the one of its fold")
+        raise UserError(
+            f"no segmentation network given has held study {study} and its patient out: add the one of its fold, or "
+            "use another bundle"
+        )
     for network in chosen:
-        if network.has_seen(study):
+        if network.has_seen(study, group):
             raise UserError(
-                f"{network.path} learnt from study {study}, which folds/segmentation.csv holds out of it: "
-                "train the segmentation again"
+                f"{network.path} learnt from study {study} or its patient, which folds/segmentation.csv holds out of "
+                "it: train the segmentation again"
             )
     return chosen
 

@@ -13,6 +13,7 @@ import numpy as np
 from spine_models.data.crop_files import open_crop
 from spine_models.data.crops import CropSettings, validation_windows
 from spine_models.data.shelf import Shelf
+from spine_models.data.study_tokens import TRAINING_STUDIES, study_token
 from spine_models.errors import UserError
 from spine_models.evaluation.aggregate import study_probabilities
 from spine_models.evaluation.competition import prior_probabilities
@@ -83,7 +84,8 @@ def predict_oof(
         out: the table to write.
 
     Raises:
-        UserError: if a file is missing or damaged, or the model is none of this variant.
+        UserError: if a file is missing or damaged, or the model is none of this variant or learnt from a study of the
+            fold.
     """
     folds = read_csv(inputs.folds, (STUDY, "fold"), "the rule make_folds")
     truth = read_truth(inputs.train_csv)
@@ -120,6 +122,7 @@ class _Lazy:
     def __init__(self, model: Path, variant: str, settings: OofSettings, gpus: int) -> None:
         self._model, self._variant, self._settings, self._gpus = model, variant, settings, gpus
         self._classifier: CropClassifier | None = None
+        self._trained_on: frozenset[str] = frozenset()
 
     def write(self, path: Path, key: str, crops: Shelf, study: str) -> Record:
         return write_record(path, key, {}, self._facts(crops, study))
@@ -128,17 +131,22 @@ class _Lazy:
         crop = open_crop(crops, study)
         if crop is None:
             return {"probabilities": None, "levels": []}
+        classifier = self._loaded()
+        if study_token(study) in self._trained_on:
+            raise UserError(f"{self._model} learnt from study {study}, which its fold holds out: train it anew")
         windows = list(validation_windows(crop, self._settings.crops))
-        probabilities = study_probabilities(list(self._loaded().probabilities(image for _, image in windows)))
-        seen = list(dict.fromkeys(level for level, _ in windows))
-        return {"probabilities": [float(value) for value in probabilities], "levels": seen}
+        probabilities = study_probabilities(list(classifier.probabilities(image for _, image in windows)))
+        seen = dict.fromkeys(level for level, _ in windows)
+        visible = [level for level in seen if crop.levels[level] == "visible"]
+        return {"probabilities": [float(value) for value in probabilities], "levels": visible}
 
     def _loaded(self) -> CropClassifier:
         if self._classifier is None:
             compute = use_device(self._settings.device, self._gpus, self._settings.math_threads)
-            model, _ = load_model(self._model)
+            model, provenance = load_model(self._model)
             if not isinstance(model, CsnClassifier) or model.settings.variant != self._variant:
                 raise UserError(f"{self._model} holds no classifier of the variant {self._variant}: train it anew")
+            self._trained_on = frozenset(provenance.get(TRAINING_STUDIES, ()))
             self._classifier = CropClassifier(model, compute.device, self._settings.classify)
         return self._classifier
 

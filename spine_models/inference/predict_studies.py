@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spine_models.data.quarantine import StudyRefused
+from spine_models.data.quarantine import RefusalCode, StudyRefused
 from spine_models.data.volumes import StudySource, VolumeSettings, open_study
 from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
-from spine_models.inference.predictions import SUFFIXES
+from spine_models.inference.predictions import MAPPING, SUFFIXES, write_mapping
 from spine_models.inference.study_files import write_study
 from spine_models.inference.study_folders import StudyFolder
 from spine_models.provenance.canonical import work_key
@@ -21,8 +21,6 @@ from spine_models.training.devices import use_device
 
 Progress = Callable[[int, int, str], None]
 """Called after each study with its number, how many there are, and a sentence."""
-
-DUPLICATE = "duplicate_study"
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,8 @@ def predict_studies(
 
     A study is called by its StudyInstanceUID, or by a digest of its content where that is empty. A study that cannot
     be used is refused with a code and a sentence under its folder's name (a digest, if that is no UID), and the
-    rest goes on.
+    rest goes on. ``folders.csv`` beside the records says which folder is which study: the one place where a
+    folder's own name is kept.
 
     Args:
         folders: the studies of this shard.
@@ -73,25 +72,21 @@ def predict_studies(
     shard = _Shard(load_bundle(bundle_folder), out.with_suffix(""), settings, gpus, code)
     done: dict[str, Record] = {}
     refused: dict[str, dict[str, str]] = {}
+    mapping: list[tuple[str, str]] = []
     with folder_lock(shard.folder):
         for number, folder in enumerate(folders, start=1):
             try:
                 study, record, sentence = shard.predict(folder, done)
                 done[study] = record
             except StudyRefused as refusal:
-                refused[folder.name] = refusal.as_entry()
+                study, refused[folder.name] = folder.name, refusal.as_entry()
                 sentence = f"{folder.name}: refused, {refusal.reason}"
-            except DuplicateStudyError as error:
-                refused[folder.name] = {"code": DUPLICATE, "reason": str(error)}
-                sentence = f"{folder.name}: refused, {error}"
+            mapping.append((study, folder.path.name))
             progress(number, len(folders), sentence)
         _remove_strangers(shard.folder, done)
+        write_mapping(shard.folder / MAPPING, mapping)
         write_manifest(out, {study: record.digest for study, record in done.items()}, refused)
     shard.work.say(len(refused))
-
-
-class DuplicateStudyError(Exception):
-    """Another folder holds the same study."""
 
 
 class _Shard:
@@ -109,7 +104,9 @@ class _Shard:
         source = open_study(folder.path, folder.path.parent, base)
         study = source.study_uid
         if study in done:
-            raise DuplicateStudyError(f"another folder holds the study {study} too: only the first one is predicted")
+            raise StudyRefused(
+                RefusalCode.DUPLICATE_STUDY, f"another folder holds the study {study} too: only the first is predicted"
+            )
         volume_settings = volume_settings_for(self._bundle, source, self._settings.allow_symlinks)
         key = self._key(source, volume_settings, folder)
         record = find_record(self.folder / f"{study}.json", key)

@@ -23,6 +23,9 @@ PREDICTION_TYPES: tuple[str, ...] = (*LEVELS, "patient_overall")
 SUFFIXES = {"mask": "_mask.nii.gz", "sagittal": "_sagittal.png", "axial": "_axial.png"}
 """Kind of a study's file to what follows the study's name in its file name."""
 
+MAPPING = "folders.csv"
+"""Which folder is which study: the only file that holds the folders' own names, which may be people's."""
+
 PREDICTED = "predicted"
 PRIOR = "prior"
 REFUSED = "refused"
@@ -94,21 +97,34 @@ def read_test_rows(path: Path) -> list[tuple[str, str, str]]:
     """Read ``test.csv``: (row_id, study, prediction type) in its order.
 
     Raises:
-        UserError: if it is missing, lacks a column or asks for something unknown.
+        UserError: as ``data.tables.read_test``.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = [(row[ROW_ID], row[STUDY], row["prediction_type"]) for row in csv.DictReader(stream)]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise UserError(f"{path} is missing or no CSV file: give the challenge's test.csv, or none") from None
-    except KeyError as error:
-        raise UserError(f"{path} has no column {error.args[0]}: it needs row_id, {STUDY}, prediction_type") from None
-    for row_id, _, kind in rows:
-        if kind not in TARGETS:
+    from spine_models.data.tables import read_test
+
+    return list(read_test(path).itertuples(index=False, name=None))
+
+
+def write_mapping(path: Path, rows: Iterable[tuple[str, str]]) -> None:
+    """Write which folder (its own name) is which study."""
+    _write_csv(path, (STUDY, "folder"), sorted(rows))
+
+
+def join_mappings(path: Path, manifests: Iterable[Path]) -> None:
+    """Join the tables of folders that lie beside the records of every shard.
+
+    Raises:
+        UserError: if one is missing.
+    """
+    rows: list[tuple[str, str]] = []
+    for manifest in manifests:
+        table = manifest.with_suffix("") / MAPPING
+        if not table.is_file():
             raise UserError(
-                f"{path} asks in row {row_id} for {kind!r}: it must be one of {', '.join(PREDICTION_TYPES)}"
+                f"{table} is missing: delete {manifest} and run the prediction again, which keeps its results"
             )
-    return rows
+        with table.open(encoding="utf-8", newline="") as stream:
+            rows += [(row[STUDY], row["folder"]) for row in csv.DictReader(stream)]
+    write_mapping(path, rows)
 
 
 def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:

@@ -34,6 +34,12 @@ class PretrainedReport:
     unexpected: tuple[str, ...]
     missing: tuple[str, ...]
 
+    def sentence(self) -> str:
+        """Return the report for a log, with the names of what was left out."""
+        listed = {"not expected": self.unexpected, "missing": self.missing}
+        rest = [f"{words}: {', '.join(names) or 'nothing'}" for words, names in listed.items()]
+        return f"{len(self.loaded)} tensors of the published weights loaded; {'; '.join(rest)}"
+
 
 def load_pretrained(backbone: CsnBackbone, path: Path) -> PretrainedReport:
     """Copy the encoder's weights out of a checkpoint of mmaction2 (keys ``backbone.`` and ``cls_head.``).

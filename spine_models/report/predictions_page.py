@@ -12,12 +12,14 @@ from typing import Any
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.overlays import LEVEL_COLOURS
 from spine_models.inference.predictions import (
+    MAPPING,
     MISSING,
     PREDICTED,
     PRIOR,
     REFUSED,
     PredictedStudy,
     collect,
+    join_mappings,
     write_predictions,
     write_submission,
 )
@@ -51,7 +53,7 @@ class PredictionOutputs:
 def publish_predictions(
     manifests: Sequence[Path], bundle_folder: Path, test_csv: Path | None, outputs: PredictionOutputs
 ) -> list[PredictedStudy]:
-    """Collect the shards of a prediction and write both tables and the page.
+    """Collect the shards of a prediction and write both tables, the page and ``folders.csv`` beside it.
 
     Args:
         manifests: of the shards.
@@ -69,6 +71,7 @@ def publish_predictions(
     studies = collect(manifests, bundle.prior, test_csv)
     write_predictions(outputs.predictions, studies)
     write_submission(outputs.submission, studies, test_csv)
+    join_mappings(outputs.page.parent / MAPPING, manifests)
     page = predictions_page(studies, outputs.page.parent, phantom=bundle.phantom, bundle_digest=bundle.digest)
     write_text(outputs.page, page)
     return studies

@@ -18,6 +18,7 @@ from spine_models.models.classifier import CsnClassifier
 from spine_models.models.weights import load_model, load_state, save_state
 from spine_models.provenance.canonical import digest_json, work_key
 from spine_models.provenance.files import write_json
+from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Work, write_record
 from spine_models.training.best_epochs import Epoch, read_table
 from spine_models.training.classification import FoldData, HeldOutStudies, read_fold
@@ -79,8 +80,15 @@ def average_checkpoints(
         out: folder.
 
     Raises:
-        UserError: if there are fewer epochs than to be averaged, or a file is damaged.
+        UserError: if there are fewer epochs than to be averaged, a file is damaged, or another process writes there.
     """
+    with folder_lock(out):
+        return _average(inputs, fold, settings, compute, code, out)
+
+
+def _average(
+    inputs: AveragingInputs, fold: int, settings: AveragingSettings, compute: Compute, code: str, out: Path
+) -> dict[str, Any]:
     epochs = inputs.epochs
     table = read_table(epochs)
     if len(table) < settings.average:

@@ -7,7 +7,6 @@ written for the place where the training goes on, whatever the number of process
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import time
@@ -18,30 +17,46 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import distributed
 
+from spine_models.provenance.files import replacing
 from spine_models.training.best_epochs import BestEpochs
 from spine_models.training.loaders import EpochBatches
 from spine_models.training.stage_module import StageModule, gather, merge_sums
 
 CHECKPOINT = "checkpoint.ckpt"
-_WRITING = ".checkpoint.tmp.ckpt"
 _KEY = "spine_models"
 
 
-class StateKeeper(Callback):
-    """Writes the state at least every so many minutes and at the end of every epoch; must be the last callback."""
+class StateFile(TorchCheckpointIO):
+    """Writes a checkpoint beside the one that it replaces.
 
-    def __init__(self, folder: Path, minutes: float, batches: EpochBatches, best: BestEpochs) -> None:
+    Lightning's own way goes through the machine's temporary folder, which may be small, and where a kill leaves the
+    half of a checkpoint for good.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write ``checkpoint``, atomically."""
+        with replacing(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class StateKeeper(Callback):
+    """Writes the state at least every so many minutes, validation included; must be the last callback."""
+
+    def __init__(self, folder: Path, minutes: float, batches: EpochBatches, held_out: int, best: BestEpochs) -> None:
         """Write into ``folder``.
 
         Args:
             folder: the training's state.
-            minutes: longest time between two states while steps are being made; 0 writes one at every step.
+            minutes: longest time between two states; 0 writes one at every step and every held-out study.
             batches: whose place in the epoch belongs to the state.
+            held_out: studies of a validation.
             best: told to remove files once the state that does not name them is written.
         """
-        self.folder, self.minutes, self.batches, self.best = folder, minutes, batches, best
+        self.folder, self.minutes, self.best = folder, minutes, best
+        self.batches, self.held_out = batches, held_out
         self.resumes: list[dict[str, Any]] = []
         self._written = time.monotonic()
         self._random: dict[str, Any] | None = None
@@ -59,7 +74,11 @@ class StateKeeper(Callback):
     ) -> None:
         """Add what Lightning does not keep; every process takes part."""
         assert isinstance(pl_module, StageModule)
-        rank_state = {"random": random_state(pl_module.device), "sums": pl_module.running_sums()}
+        rank_state = {
+            "random": random_state(pl_module.device),
+            "sums": pl_module.running_sums(),
+            "assessed": pl_module.assessed,
+        }
         checkpoint[_KEY] = {
             "position": list(self._position),
             "processes": trainer.world_size,
@@ -76,7 +95,8 @@ class StateKeeper(Callback):
         own = checkpoint[_KEY]
         epoch, step = own["position"]
         self.batches.start_at(epoch, step)
-        set_position(checkpoint["loops"]["fit_loop"], epoch, step * self.batches.plan.accumulation)
+        validating = step == self.batches.steps
+        set_position(checkpoint["loops"]["fit_loop"], epoch, step * self.batches.plan.accumulation, validating)
         pl_module.skipped = own["skipped"]
         same = own["processes"] == trainer.world_size
         resumed = {"epoch": epoch, "step": step, "processes": trainer.world_size, "was": own["processes"]}
@@ -84,14 +104,14 @@ class StateKeeper(Callback):
         if same:
             rank_state = own["ranks"][trainer.global_rank]
             self._random, self._sums = rank_state["random"], rank_state["sums"]
+            pl_module.assessed = rank_state["assessed"]
         elif trainer.is_global_zero:
             # The means of an epoch are sums over processes, so one process may carry on with all of them.
             self._sums = merge_sums([part["sums"] for part in own["ranks"]])
         if trainer.is_global_zero:
             bits = "" if same else f" (by {own['processes']} processes before: not bit for bit)"
-            sys.stderr.write(
-                f"going on at epoch {epoch + 1}, step {step + 1} with {trainer.world_size} processes{bits}\n"
-            )
+            where = f"the validation of epoch {epoch + 1}" if validating else f"epoch {epoch + 1}, step {step + 1}"
+            sys.stderr.write(f"going on at {where} with {trainer.world_size} processes{bits}\n")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Continue the running means."""
@@ -103,17 +123,33 @@ class StateKeeper(Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, _: int) -> None:
         """Restore the random state as late as possible, so that nothing draws in between."""
-        if self._random is not None:
-            restore_random_state(self._random, pl_module.device)
-            self._random = None
+        self._restore_random(pl_module)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write the state between two steps, if it is time; the last step's follows at the end of the epoch."""
+        """Write the state behind a step, if it is time."""
         step, rest = divmod(batch_idx + 1, self.batches.plan.accumulation)
-        if rest == 0 and step < self.batches.steps and self._is_time():
+        if rest == 0 and self._is_time():
             self._save(trainer, pl_module, (trainer.current_epoch, step))
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore the random state where a training goes on with a validation."""
+        self._restore_random(pl_module)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write the state behind a held-out study, if it is time."""
+        # The processes decide together, so that none may ask for a study that another does not have.
+        if batch_idx < self.held_out // trainer.world_size and self._is_time():
+            self._save(trainer, pl_module, (trainer.current_epoch, self.batches.steps))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the state behind the validation."""
@@ -121,6 +157,11 @@ class StateKeeper(Callback):
             self._save(trainer, pl_module, (trainer.current_epoch + 1, 0))
         if trainer.is_global_zero:
             self.best.prune(self._named)
+
+    def _restore_random(self, module: pl.LightningModule) -> None:
+        if self._random is not None:
+            restore_random_state(self._random, module.device)
+            self._random = None
 
     def _is_time(self) -> bool:
         due = time.monotonic() - self._written >= 60.0 * self.minutes
@@ -134,33 +175,29 @@ class StateKeeper(Callback):
         assert isinstance(module, StageModule)
         self._position = position
         self._named = {epoch.file for epoch in self.best.best}
-        temporary = self.folder / _WRITING
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            temporary.replace(self.path)
+        trainer.save_checkpoint(self.path)
         module.good_checkpoint = str(self.path)
         self._written = time.monotonic()
 
 
-def set_position(loops: dict[str, Any], epoch: int, batches: int) -> None:
+def set_position(loops: dict[str, Any], epoch: int, batches: int, validating: bool) -> None:
     """Write the counters of Lightning's fit loop for ``batches`` micro-batches into ``epoch``.
 
     Lightning saves its counters from inside a hook, in the middle of being advanced, and counts micro-batches, whose
-    number a step changes with the number of processes. These are the counters of a loop between two batches.
+    number a step changes with the number of processes. These are the counters of a loop between two batches, or, where
+    ``validating``, of one that stopped in the middle of its validation.
     """
     started = epoch + (batches > 0)
     for progress in loops["epoch_progress"].values():
         progress.update(ready=started, started=started, processed=epoch, completed=epoch)
     batch_progress = loops["epoch_loop.batch_progress"]
-    batch_progress["is_last_batch"] = False
+    batch_progress["is_last_batch"] = validating
     for name in ("total", "current"):
         counters = batch_progress[name]
         counters.update(dict.fromkeys(counters, batches))
-    for progress in loops["epoch_loop.val_loop.batch_progress"].values():
-        if isinstance(progress, dict):
-            progress.update(dict.fromkeys(progress, 0))
+    validation = loops["epoch_loop.val_loop.batch_progress"]
+    for name in ("total", "current"):
+        validation[name].update(ready=int(validating), started=int(validating), processed=0, completed=0)
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class ClassificationTask:
 
     def training_studies(self) -> tuple[str, ...]:
         """See ``fit.Task``."""
-        return self.data().split.training
+        return self.data().split.subjects
 
     def further(self) -> dict[str, Any]:
         """See ``fit.Task``."""
@@ -158,11 +158,11 @@ class ClassificationTask:
             freeze_bn=self.recipe.freeze_bn,
             activation_checkpointing=self.recipe.activation_checkpointing,
         )
-        if self.inputs.pretrained is not None:
-            load_pretrained(network.backbone, self.inputs.pretrained)
         adjust_momentum(network, plan.accumulation)
         module = ClassificationModule(network, self.recipe, plan, steps)
         module.prior = list(self.data().prior)
+        if self.inputs.pretrained is not None:
+            module.pretrained = load_pretrained(network.backbone, self.inputs.pretrained)
         return module
 
     def collect(self, folder: Path, best: list[Epoch], result: Path) -> None:

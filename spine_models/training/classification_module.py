@@ -48,10 +48,11 @@ class ClassificationModule(StageModule):
         """Return the loss of crops (N, 3, D, S, S) with targets (N, 8)."""
         return {"loss": functional.binary_cross_entropy_with_logits(self.network(image), target)}
 
-    def assess(self, item: HeldOutStudy) -> tuple[str, dict[str, Any]]:
+    def assess(self, item: HeldOutStudy) -> dict[str, Any]:
         """Return the study's probabilities and targets."""
-        probabilities = predict_study(self.network, item.crops, self.plan.micro_batch, self.device, self.prior)
-        return item.study, {"probabilities": probabilities, "target": [int(value) for value in item.target.tolist()]}
+        crops = crop_probabilities(self.network, item.crops, self.plan.micro_batch, self.device)
+        self.refuse_non_finite(item.study, crops)
+        return {"probabilities": _of_study(crops, self.prior), "target": [int(value) for value in item.target.tolist()]}
 
     def judge(self, results: dict[str, Any]) -> dict[str, Any]:
         """Return the metric and the number of studies."""
@@ -72,10 +73,20 @@ def predict_study(
         device: where the network lies.
         prior: what a study without crops is predicted as.
     """
+    return _of_study(crop_probabilities(network, crops, batch, device), prior)
+
+
+def crop_probabilities(network: CsnClassifier, crops: torch.Tensor, batch: int, device: torch.device) -> torch.Tensor:
+    """Return the probabilities of each crop of a study, (K, 8), float64 (arguments as ``predict_study`` has them)."""
+    parts = [
+        network(part.to(device).contiguous(memory_format=torch.channels_last_3d)).sigmoid().cpu().double()
+        for part in torch.split(crops, batch)
+        if len(part)
+    ]
+    return torch.cat(parts) if parts else torch.zeros(0, len(TARGETS), dtype=torch.float64)
+
+
+def _of_study(crops: torch.Tensor, prior: Sequence[float]) -> list[float]:
     if not len(crops):
         return list(prior)
-    parts = [
-        network(part.to(device).contiguous(memory_format=torch.channels_last_3d)).sigmoid().cpu()
-        for part in torch.split(crops, batch)
-    ]
-    return [float(value) for value in study_probabilities(list(torch.cat(parts).double().numpy()))]
+    return [float(value) for value in study_probabilities(list(crops.numpy()))]

@@ -19,10 +19,11 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 
 from spine_models.errors import UserError
 from spine_models.models.batch_norm import synchronise
+from spine_models.models.pretrained import PretrainedReport
 from spine_models.provenance.files import write_json
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import BestEpochs, Epoch
-from spine_models.training.checkpoints import StateKeeper
+from spine_models.training.checkpoints import StateFile, StateKeeper
 from spine_models.training.devices import Compute
 from spine_models.training.history import History
 from spine_models.training.loaders import EpochBatches, Samples, Studies, training_loader, validation_loader
@@ -68,7 +69,7 @@ class Task(Protocol):
         ...
 
     def training_studies(self) -> tuple[str, ...]:
-        """Return the ids of the studies that the weights learn from."""
+        """Return the studies and the patient groups that the weights learn from."""
         ...
 
     def further(self) -> dict[str, Any]:
@@ -96,7 +97,8 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     """Train in this process until the last epoch, going on from the state in ``folder`` if there is one.
 
     Rank 0 leaves in ``folder``: ``epochs/`` with the best weights, ``history.csv``, ``history.run.json`` and
-    ``outcome.json`` (the best epochs with the facts of their validation, and how often the run was resumed).
+    ``outcome.json`` (the best epochs with the facts of their validation, and facts about the run: resumes, skipped
+    steps, what became of the published weights).
 
     Raises:
         UserError: if memory or ``max_skipped_steps`` runs out, or the batch does not fit the data.
@@ -108,6 +110,8 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     batches = EpochBatches(len(samples), plan, place.rank, settings.seed)
     torch.manual_seed(settings.seed)
     module = task.module(plan, recipe.epochs * batches.steps)
+    if module.pretrained is not None and place.rank == 0:
+        sys.stderr.write(f"{stage}: {module.pretrained.sentence()}\n")
     if compute.kind == "cpu":
         module.arrange_network()
         if compute.processes > 1:
@@ -116,14 +120,15 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     torch.manual_seed(settings.seed * 1009 + place.rank + 1)
     best = BestEpochs(folder / "epochs", settings.keep_best, settings.provenance)
     history = History(folder)
-    keeper = StateKeeper(folder, settings.checkpoint_minutes, batches, best)
+    held_out = task.held_out()
+    keeper = StateKeeper(folder, settings.checkpoint_minutes, batches, len(held_out), best)
     callbacks = [best, history, *_bar(place), keeper]
     trainer = build_trainer(compute, recipe, plan, callbacks)
     try:
         trainer.fit(
             module,
             training_loader(samples, batches, recipe.workers, pin=compute.kind == "cuda"),
-            validation_loader(task.held_out(), place.rank, compute.processes, recipe.workers),
+            validation_loader(held_out, place.rank, compute.processes, recipe.workers),
             ckpt_path=keeper.path if keeper.path.exists() else None,
             weights_only=True,
         )
@@ -133,8 +138,8 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
             f"stay) or set {stage}.activation_checkpointing: true"
         ) from None
     if place.rank == 0:
-        outcome = {"best": [asdict(epoch) for epoch in best.best], "resumes": keeper.resumes}
-        write_json(folder / OUTCOME, outcome | {"skipped_steps": module.skipped})
+        facts = {"resumes": keeper.resumes, "skipped_steps": module.skipped, "pretrained": _listed(module.pretrained)}
+        write_json(folder / OUTCOME, {"best": [asdict(epoch) for epoch in best.best], "facts": facts})
 
 
 def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: list[Callback]) -> pl.Trainer:
@@ -148,6 +153,8 @@ def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: 
         # PyTorch's own for GPUs; on the CPU ``fit`` has synchronised the network already.
         sync_batchnorm=compute.kind == "cuda" and compute.processes > 1,
         strategy=_strategy(compute, precision_plugin(recipe.precision, compute.kind)),
+        # Without the first Lightning would take a scheduler's variables for its own: tasks, ranks, requeues on signals.
+        plugins=[LightningEnvironment(), StateFile()],
         max_epochs=recipe.epochs,
         accumulate_grad_batches=plan.accumulation,
         callbacks=callbacks,
@@ -185,7 +192,6 @@ def _strategy(compute: Compute, precision: Precision) -> Strategy:
     if compute.processes == 1:
         return SingleDeviceStrategy(device=compute.device, precision_plugin=precision)
     return DDPStrategy(
-        cluster_environment=LightningEnvironment(),
         process_group_backend="nccl" if compute.kind == "cuda" else "gloo",
         precision_plugin=precision,
         # Synchronised batch norm keeps buffers equal; a broadcast in the forward pass would wait for processes that
@@ -194,16 +200,25 @@ def _strategy(compute: Compute, precision: Precision) -> Strategy:
     )
 
 
+def _listed(report: PretrainedReport | None) -> dict[str, Any] | None:
+    return None if report is None else asdict(report)
+
+
 def _bar(place: Place) -> list[Callback]:
     """Return a progress bar for a terminal; a log gets one line an epoch (``History``)."""
-    return [TQDMProgressBar(refresh_rate=1)] if place.rank == 0 and sys.stderr.isatty() else []
+    return [TQDMProgressBar(refresh_rate=1)] if place.rank == 0 and sys.stdout.isatty() else []
 
 
 def _quieten() -> None:
     """Silence advice that does not hold here: the loaders are resumable, workers are the configuration's affair."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    for text in (".*does not have many workers.*", ".*is not resumable.*", ".*smaller than the logging interval.*"):
-        warnings.filterwarnings("ignore", text)
+    for text in (
+        "does not have many workers",
+        "is not resumable",
+        "smaller than the logging interval",
+        "`srun` command",
+    ):
+        warnings.filterwarnings("ignore", f".*{text}.*")
     warnings.filterwarnings("ignore", module="pytorch_lightning.utilities._pytree")
     warnings.filterwarnings("ignore", ".*torch.distributed.nn.functional.all_reduce is deprecated.*")
     warnings.filterwarnings("ignore", ".*Grad strides do not match bucket view strides.*")

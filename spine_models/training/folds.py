@@ -17,10 +17,17 @@ class Split:
     Attributes:
         training: studies to train on.
         validation: held-out studies.
+        training_groups: patient groups of the training studies.
     """
 
     training: tuple[str, ...]
     validation: tuple[str, ...]
+    training_groups: tuple[str, ...] = ()
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Studies and patient groups that a training on this split learns from."""
+        return (*self.training, *self.training_groups)
 
 
 def read_split(path: Path, fold: int, available: Collection[str]) -> Split:
@@ -44,7 +51,11 @@ def read_split(path: Path, fold: int, available: Collection[str]) -> Split:
                 f"{path} has the {word} {min(both)} in fold {fold} and in another: remove the rows of one of them, "
                 "otherwise the training would see what it is judged by"
             )
-    split = Split(tuple(sorted(table.loc[~inside, STUDY])), tuple(sorted(table.loc[inside, STUDY])))
+    split = Split(
+        tuple(sorted(table.loc[~inside, STUDY])),
+        tuple(sorted(table.loc[inside, STUDY])),
+        tuple(sorted(set(table.loc[~inside, "group"].dropna()))),
+    )
     if not split.training or not split.validation:
         raise UserError(
             f"fold {fold} of {path} leaves {len(split.training)} studies to train on and {len(split.validation)} to "

@@ -50,7 +50,7 @@ class History(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note that the arithmetic is done; show the loss in a terminal."""
+        """Note that the arithmetic is done."""
         self._clock.work_done()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

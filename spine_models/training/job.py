@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sys
@@ -20,6 +21,7 @@ from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import Epoch
 from spine_models.training.devices import Compute
 from spine_models.training.fit import OUTCOME, FitSettings, Task, fit
+from spine_models.training.leases import VISIBLE, scheduler_job
 from spine_models.training.ranks import run_ranks
 from spine_models.training.recipe import Recipe
 from spine_models.training.state import State, open_state
@@ -140,7 +142,7 @@ def _finish(state: State, task: Task) -> Record:
     for name in ("history.csv", "history.run.json"):
         shutil.copyfile(state.folder / name, state.result / name)
     task.collect(state.folder, best, state.result)
-    return state.finish({"resumes": outcome["resumes"], "skipped_steps": outcome["skipped_steps"]})
+    return state.finish(outcome["facts"])
 
 
 def _write_run_facts(job: Job, state: State, how: Mapping[str, Any], started: float) -> None:
@@ -148,6 +150,8 @@ def _write_run_facts(job: Job, state: State, how: Mapping[str, Any], started: fl
     assert record is not None
     facts = {
         "host": socket.gethostname(),
+        "visible_devices": os.environ.get(VISIBLE),
+        "scheduler_job": scheduler_job(os.environ),
         "started": started,
         "seconds": round(time.time() - started, 3),
         **how,

@@ -70,7 +70,7 @@ def lease_devices(
     """
     environment = os.environ if environment is None else environment
     devices = visible_devices(environment)
-    job = next((environment[name] for name in SCHEDULER_JOBS if environment.get(name)), None)
+    job = scheduler_job(environment)
     if len(devices) < count:
         limit = f"{VISIBLE} lists" if environment.get(VISIBLE) is not None else "this machine has"
         raise UserError(
@@ -100,6 +100,11 @@ def visible_devices(environment: Mapping[str, str]) -> list[str]:
         return _names(override) if override is not None else [str(number) for number in range(driver_devices() or 0)]
     names = _names(listed)
     return names[: names.index("-1")] if "-1" in names else names
+
+
+def scheduler_job(environment: Mapping[str, str]) -> str | None:
+    """Return the number of the scheduler's job that this process runs in, or None outside of one."""
+    return next((environment[name] for name in SCHEDULER_JOBS if environment.get(name)), None)
 
 
 def driver_devices() -> int | None:

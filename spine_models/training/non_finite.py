@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite: skipped without a trace, counted, and in the end refused."""
+"""What is not finite: steps are skipped without a trace, counted, and in the end refused; a validation is refused."""
 
 from __future__ import annotations
 
@@ -60,4 +60,19 @@ def skipped_step_error(stage: str, counts: tuple[int, int], step: int, studies: 
         f"the loss or gradient of step {step} is not finite (skipped steps: {counts[0]}, {stage}.max_skipped_steps: "
         f"{counts[1]}); studies in the batch: {', '.join(sorted(set(studies)))}; last good checkpoint: {good}; "
         f"look at these studies, or set {stage}.precision to bf16 or fp32 or lower {stage}.learning_rate"
+    )
+
+
+def held_out_error(stage: str, study: str, steps: int, good: str) -> UserError:
+    """Return the error that stops a training whose network gives no finite output for a held-out study.
+
+    Args:
+        stage: section of the configuration.
+        study: the held-out one.
+        steps: optimizer steps that were made.
+        good: the last good checkpoint, or what to say where there is none.
+    """
+    return UserError(
+        f"after step {steps} the network's output for the held-out study {study} is not finite; last good checkpoint: "
+        f"{good}; set {stage}.precision to bf16 or fp32 or lower {stage}.learning_rate"
     )

@@ -72,7 +72,7 @@ class SegmentationTask:
 
     def training_studies(self) -> tuple[str, ...]:
         """See ``fit.Task``."""
-        return self.split().training
+        return self.split().subjects
 
     def further(self) -> dict[str, Any]:
         """See ``fit.Task``."""
@@ -101,10 +101,11 @@ class SegmentationTask:
             freeze_bn=self.recipe.freeze_bn,
             activation_checkpointing=self.recipe.activation_checkpointing,
         )
-        if self.inputs.pretrained is not None:
-            load_pretrained(network.backbone, self.inputs.pretrained)
         adjust_momentum(network, plan.accumulation)
-        return SegmentationModule(network, self.recipe, plan, steps)
+        module = SegmentationModule(network, self.recipe, plan, steps)
+        if self.inputs.pretrained is not None:
+            module.pretrained = load_pretrained(network.backbone, self.inputs.pretrained)
+        return module
 
     def collect(self, folder: Path, best: list[Epoch], result: Path) -> None:
         """Publish the best epoch and the figures of its validation."""

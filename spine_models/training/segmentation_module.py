@@ -71,7 +71,7 @@ class SegmentationModule(StageModule):
         """Add the channel axis to (N, Z, Y, X)."""
         return super().arrange(image[:, None])
 
-    def assess(self, item: HeldOutVolume) -> tuple[str, dict[str, float]]:
+    def assess(self, item: HeldOutVolume) -> dict[str, float]:
         """Return the Dice of each level that the study's label holds."""
         recipe = self.recipe
         logits = sliding_window(
@@ -82,8 +82,9 @@ class SegmentationModule(StageModule):
             z_multiple=Z_MULTIPLE,
             fill=item.fill,
         )
+        self.refuse_non_finite(item.study, logits)
         mask = logits.argmax(0).to(torch.uint8).cpu().numpy()
-        return item.study, dice_per_level(mask, item.label.cpu().numpy())
+        return dice_per_level(mask, item.label.cpu().numpy())
 
     def judge(self, results: dict[str, Any]) -> dict[str, Any]:
         """Return the figures of ``metrics.json``."""

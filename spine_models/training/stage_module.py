@@ -10,8 +10,9 @@ import pytorch_lightning as pl
 import torch
 from torch import distributed, nn
 
+from spine_models.models.pretrained import PretrainedReport
 from spine_models.training.batching import BatchPlan
-from spine_models.training.non_finite import StepGuard, skipped_step_error
+from spine_models.training.non_finite import StepGuard, held_out_error, skipped_step_error
 from spine_models.training.optimizer import build_optimizer, cosine_rate, cosine_schedule
 from spine_models.training.recipe import Recipe
 
@@ -31,10 +32,13 @@ class StageModule(pl.LightningModule, ABC):
         skipped: steps skipped so far for a loss or gradient that was not finite.
         verdict: metric and facts of the last validation, the same in every process.
         good_checkpoint: where the last state lies, for the sentence of an error.
+        pretrained: what became of the published weights; None for a training from scratch.
+        assessed: what ``assess`` found in this process's held-out studies so far, by study.
     """
 
     stage: str
     metric: str
+    pretrained: PretrainedReport | None = None
     larger_is_better: bool
     # A process may hold no held-out study of a small fold.
     allow_zero_length_dataloader_with_multiple_devices = True
@@ -55,15 +59,15 @@ class StageModule(pl.LightningModule, ABC):
         self.good_checkpoint = "none was written yet"
         self._guard = StepGuard(network)
         self._sums: dict[str, torch.Tensor] = {}
-        self._results: list[tuple[str, Any]] = []
+        self.assessed: dict[str, Any] = {}
 
     @abstractmethod
     def losses(self, image: torch.Tensor, target: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """Return the losses of a micro-batch, float32 scalars; the one named "loss" is minimised."""
 
     @abstractmethod
-    def assess(self, item: Any) -> tuple[str, Any]:
-        """Return a held-out study and what the metric needs of it (JSON values)."""
+    def assess(self, item: Any) -> Any:
+        """Return what the metric needs of a held-out study (JSON values)."""
 
     @abstractmethod
     def judge(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -109,17 +113,27 @@ class StageModule(pl.LightningModule, ABC):
             self._add("gradient_norm", norm)
 
     def validation_step(self, item: Any, batch_idx: int) -> None:
-        """Assess one held-out study."""
-        self._results.append(self.assess(item))
+        """Assess one held-out study, unless that was done before the training was interrupted."""
+        if item.study not in self.assessed:
+            self.assessed[item.study] = self.assess(item)
 
     def on_validation_epoch_end(self) -> None:
         """Gather the studies of all processes and judge them, each once."""
-        gathered = [result for part in gather(self._results) for result in part]
-        self._results = []
-        results = dict(gathered)
-        if len(results) != len(gathered):
+        parts = gather(self.assessed)
+        self.assessed = {}
+        results = {study: result for part in parts for study, result in part.items()}
+        if len(results) != sum(len(part) for part in parts):
             raise RuntimeError("a study was validated twice")
         self.verdict = self.judge({study: results[study] for study in sorted(results)})
+
+    def refuse_non_finite(self, study: str, output: torch.Tensor) -> None:
+        """Stop the training where the output for a held-out study is not finite: no metric would be worth anything.
+
+        Raises:
+            UserError: with the study, the step and the last good checkpoint.
+        """
+        if not bool(torch.isfinite(output).all()):
+            raise held_out_error(self.stage, study, self.global_step, self.good_checkpoint)
 
     def arrange(self, image: torch.Tensor) -> torch.Tensor:
         """Lay out images for speed: channels last doubles the speed of these networks on the CPU."""

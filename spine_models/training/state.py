@@ -99,6 +99,9 @@ def open_state(root: Path, stage: str, inputs: Mapping[str, str], config: Mappin
         changed = ", ".join(_differences(read_json(others[0] / _KEY), parts))
         sys.stderr.write(f"{root}: starting anew, since the training differs from the one before ({changed})\n")
     state.folder.mkdir(parents=True, exist_ok=True)
+    for left_over in state.folder.rglob(".*.tmp.*"):
+        # What a killed process was writing.
+        left_over.unlink()
     write_json(state.folder / _KEY, parts)
     for folder in others[KEPT_STATES - 1 :]:
         sys.stderr.write(f"removing the old state {folder}\n")

@@ -15,7 +15,7 @@ from spine_models.data.collection import QuarantineSettings, collect_quarantine,
 from spine_models.data.conversion import convert_labels, convert_volumes
 from spine_models.data.folds import FoldSettings
 from spine_models.data.indexing import IndexSettings, index_shard, read_index, write_index
-from spine_models.data.labels import LabelSettings
+from spine_models.data.label_files import LabelSettings
 from spine_models.data.layout import study_id
 from spine_models.data.volumes import VolumeSettings
 from spine_models.errors import UserError
@@ -55,10 +55,12 @@ class Run:
     def paths(self) -> dict[str, Path]:
         return {name: self.out / name / "0.json" for name in ("volumes", "half", "labels")}
 
-    def convert(self, code: str = "c1", settings: VolumeSettings = SETTINGS) -> None:
-        write_index(self.out / "0.csv", index_shard(self.dataset, 0, IndexSettings(shards=1)))
+    def convert(self, code: str = "c1", settings: VolumeSettings = SETTINGS, allow_symlinks: bool = False) -> None:
+        write_index(self.out / "0.csv", index_shard(self.dataset, 0, IndexSettings(1, allow_symlinks)))
         convert_volumes(self.dataset, self.out / "0.csv", self.paths["volumes"], self.paths["half"], settings, code)
-        convert_labels(self.dataset, self.paths["half"], self.paths["labels"], LabelSettings(), code)
+        convert_labels(
+            self.dataset, self.paths["half"], self.paths["labels"], LabelSettings(allow_symlinks=allow_symlinks), code
+        )
 
     def quarantine(self) -> dict[tuple[str, str], str]:
         rows = collect_quarantine(self.dataset, [self.out / "0.csv"], [self.paths["half"]], [self.paths["labels"]])
@@ -177,7 +179,7 @@ def test_a_label_is_made_anew_when_it_or_the_geometry_changes_alone(run: Run, mo
     run.convert()
     seen = []
     original = conversion.read_label
-    monkeypatch.setattr(conversion, "read_label", lambda path: seen.append(path.name) or original(path))
+    monkeypatch.setattr(conversion, "read_label", lambda path, *rest: seen.append(path.name) or original(path, *rest))
     run.convert()
     assert seen == []
     run.label(UIDS[1], np.diag([-0.5, -0.5, 2, 1]))
@@ -197,6 +199,7 @@ def test_bad_studies_end_in_quarantine_and_the_rest_goes_on(run: Run) -> None:
     (images / "1.2.10").symlink_to("/usr/share", target_is_directory=True)
     run.label(UIDS[1])
     run.label(UIDS[2], np.array([[1.0, 0, 0, 900], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
+    run.label("1.2.78")
     (run.dataset / "segmentations" / f"{UIDS[3]}.nii").write_bytes(b"junk" * 99)
     run.add("1.2.55")
     run.table([*UIDS, "1.2.77"])
@@ -210,8 +213,35 @@ def test_bad_studies_end_in_quarantine_and_the_rest_goes_on(run: Run) -> None:
         (UIDS[3], "labels"): "label_damaged",
         ("1.2.55", "tables"): "not_in_table",
         ("1.2.77", "tables"): "no_folder",
+        ("1.2.78", "labels"): "no_folder",
     }
     assert set(read_manifest(run.paths["labels"]).studies) == {UIDS[1]}
+
+
+@pytest.mark.parametrize("folder", ["train_images", "segmentations"])
+def test_a_folder_of_the_data_set_that_is_a_link_out_of_it_is_refused_unless_allowed(run: Run, folder) -> None:
+    run.label(UIDS[0])
+    elsewhere = run.dataset.parent / "elsewhere"
+    (run.dataset / folder).rename(elsewhere)
+    (run.dataset / folder).symlink_to(elsewhere, target_is_directory=True)
+    run.convert()
+    refused = set(UIDS) if folder == "train_images" else {UIDS[0]}
+    assert {study for (study, _), code in run.quarantine().items() if code == "link_outside"} == refused
+    run.convert(settings=VolumeSettings(2, 4, allow_symlinks=True), allow_symlinks=True)
+    assert set(read_manifest(run.paths["labels"]).studies) == {UIDS[0]}
+    assert run.quarantine() == {}
+
+
+def test_labels_without_usable_affines_are_placed_by_index_where_that_is_configured(run: Run) -> None:
+    path = run.dataset / "segmentations" / f"{UIDS[0]}.nii"
+    image = nib.Nifti1Image(np.ones((5, 6, 6), np.uint8), np.eye(4))
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    nib.save(image, path)
+    run.convert()
+    assert run.quarantine()[UIDS[0], "labels"] == "label_geometry"
+    convert_labels(run.dataset, run.paths["half"], run.paths["labels"], LabelSettings("index"), "c1")
+    assert run.quarantine() == {}
 
 
 def test_a_folder_name_that_may_be_a_persons_is_kept_in_the_index_alone(run: Run) -> None:
@@ -226,6 +256,31 @@ def test_a_folder_name_that_may_be_a_persons_is_kept_in_the_index_alone(run: Run
             assert b"John" not in path.read_bytes()
             assert b"SECRET" not in path.read_bytes()
         assert "John" not in path.name
+
+
+def test_names_of_folders_and_files_may_be_any_bytes(run: Run) -> None:
+    images = run.dataset / "train_images"
+    (images / os.fsdecode(b"M\xfcller")).mkdir()
+    (images / 'Müller, 患者\n"x"').mkdir()
+    (images / UIDS[0] / "0.dcm").rename(images / UIDS[0] / os.fsdecode(b"M\xfcller.dcm"))
+    (images / UIDS[0] / "1.dcm").rename(images / UIDS[0] / "患者.dcm")
+    run.convert()
+    assert sorted(read_manifest(run.paths["half"]).studies) == UIDS
+    assert {row.folder for row in read_index(run.out / "0.csv")} == {*UIDS, "M\\udcfcller", 'Müller, 患者\n"x"'}
+    assert set(run.quarantine().values()) == {"folder_name"}
+
+
+def test_patients_whose_ids_are_in_other_scripts_are_not_one(run: Run) -> None:
+    for number, uid in enumerate(UIDS):
+        shutil.rmtree(run.dataset / "train_images" / uid)
+        write_stack(
+            run.dataset / "train_images" / uid,
+            SpecificCharacterSet="ISO_IR 192",
+            PatientID=f"患者{'甲乙丙'[number // 2]}",
+        )
+    run.convert()
+    groups = [line.split(",")[1] for line in folds_of(run)[1][1:]]
+    assert [groups.index(group) for group in groups] == [0, 0, 2, 2, 4, 4]
 
 
 def test_strict_writes_the_table_and_stops(run: Run) -> None:

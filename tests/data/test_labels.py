@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from spine_models.data import labels
-from spine_models.data.labels import LabelMap, LabelSettings, grid_difference, half_label, onto_grid, read_label
+from spine_models.data.label_files import LabelMap, LabelSettings, read_label
+from spine_models.data.labels import grid_difference, half_label, onto_grid
 from spine_models.data.quarantine import RefusalCode, StudyRefused
 from spine_models.data.volumes import VolumeSettings, read_study
 from tests.data.dicom_builder import ramp, write_stack
@@ -57,7 +58,7 @@ ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertool
 def test_any_axis_order_and_direction_is_permuted_exactly(tmp_path, facts, axes, flips) -> None:
     values = marks()
     affine = np.array(facts["affine_lps"])
-    label = read_label(write(tmp_path / "a.nii", *stored(values, affine, axes, flips)))
+    label = read_label(write(tmp_path / "a.nii", *stored(values, affine, axes, flips)), LabelSettings())
     sampled = onto_grid(label, affine, SHAPE)
     assert sampled.inside.all()
     assert np.array_equal(sampled.values, values)
@@ -75,7 +76,9 @@ def test_labels_follow_a_canonicalised_volume(tmp_path) -> None:
     facts = study_facts(tmp_path / "study", 2, ImageOrientationPatient=[-1, 0, 0, 0, -1, 0])
     values = marks()
     unstepped = np.array(facts["affine_lps"]) @ np.diag([0.5, 1, 1, 1])
-    label = read_label(write(tmp_path / "a.nii", *stored(values, unstepped, (2, 1, 0), (True, False, True))))
+    label = read_label(
+        write(tmp_path / "a.nii", *stored(values, unstepped, (2, 1, 0), (True, False, True))), LabelSettings()
+    )
     half, _ = half_label(label, facts, LabelSettings())
     assert np.array_equal(half[:, :4], np.where(values > 7, 0, values)[::2, ::2, ::2])
 
@@ -84,7 +87,9 @@ def test_tilted_volumes_are_met_by_sheared_affines(tmp_path) -> None:
     facts = study_facts(tmp_path / "study", 1, ImageOrientationPatient=[1, 0, 0, 0, 0.8, 0.6])
     values = marks()
     affine = np.array(facts["affine_lps"])
-    label = read_label(write(tmp_path / "a.nii", *stored(values, affine, (2, 0, 1), (False, True, True))))
+    label = read_label(
+        write(tmp_path / "a.nii", *stored(values, affine, (2, 0, 1), (False, True, True))), LabelSettings()
+    )
     assert np.array_equal(onto_grid(label, affine, SHAPE).values, values)
 
 
@@ -93,7 +98,7 @@ def test_tilted_volumes_are_met_by_sheared_affines(tmp_path) -> None:
 def test_storage_of_whole_numbers(tmp_path, facts, dtype, suffix) -> None:
     affine = np.array(facts["affine_lps"])
     values, ras = stored(marks().astype(dtype), affine, (2, 1, 0), (False, False, False))
-    label = read_label(write(tmp_path / f"a{suffix}", values, ras))
+    label = read_label(write(tmp_path / f"a{suffix}", values, ras), LabelSettings())
     assert np.array_equal(onto_grid(label, affine, SHAPE).values, marks())
 
 
@@ -103,7 +108,7 @@ def test_scaled_storage_and_a_fourth_axis_of_one(tmp_path, facts) -> None:
     image = nib.Nifti1Image((values * 2)[..., None], ras)
     image.header.set_slope_inter(0.5, 0)
     nib.save(image, tmp_path / "a.nii")
-    assert np.array_equal(onto_grid(read_label(tmp_path / "a.nii"), affine, SHAPE).values, marks())
+    assert np.array_equal(onto_grid(read_label(tmp_path / "a.nii", LabelSettings()), affine, SHAPE).values, marks())
 
 
 @pytest.mark.parametrize("value", [0.5, -1, np.nan, np.inf, 40000])
@@ -115,7 +120,7 @@ def test_values_that_are_no_labels_are_refused(tmp_path, value) -> None:
 
 def refusal(path: Path) -> RefusalCode:
     with pytest.raises(StudyRefused) as caught:
-        read_label(path)
+        read_label(path, LabelSettings())
     return caught.value.code
 
 

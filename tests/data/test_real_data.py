@@ -11,7 +11,8 @@ import pytest
 from benchmarks.replay_geometries import read_geometries, replay
 from spine_models.data.dicom_file import UnreadableFileError
 from spine_models.data.dicom_headers import read_headers
-from spine_models.data.labels import grid_difference, onto_grid, read_label
+from spine_models.data.label_files import LabelSettings, read_label
+from spine_models.data.labels import grid_difference, onto_grid
 from spine_models.data.layout import StudyFile
 from spine_models.data.pixels import read_hounsfield
 from spine_models.data.quarantine import RefusalCode, StudyRefused
@@ -30,7 +31,7 @@ def test_labels_meet_the_vertebra_that_they_are_of(z_step, expected) -> None:
     """Flipping any axis gives 110, -273 or 195 HU."""
     folder = SHARED / "ct_j2k_t11_t12"
     study = read_study(folder / "dicom", VolumeSettings(z_step, 256))
-    label = read_label(folder / "labels.nii.gz")
+    label = read_label(folder / "labels.nii.gz", LabelSettings())
     affine = np.array(study.facts["affine_lps"])
     sampled = onto_grid(label, affine, study.full.shape)
     assert sampled.inside.all()

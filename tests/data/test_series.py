@@ -58,6 +58,13 @@ def test_a_genuine_ct_object_with_a_conversion_type_is_read(tmp_path) -> None:
     assert len(selected(tmp_path).headers) == 6
 
 
+@pytest.mark.parametrize("kind", ["HU", "US"])
+def test_an_unspecified_rescale_type_is_read(tmp_path, kind) -> None:
+    """US is what converters write who do not know better."""
+    write_stack(tmp_path, RescaleType=kind)
+    assert len(selected(tmp_path).headers) == 6
+
+
 def test_rgb_screens_are_set_aside(tmp_path) -> None:
     write_stack(tmp_path)
     screen = make_slice(np.zeros((6, 5), "u1"), SamplesPerPixel=3, PhotometricInterpretation="RGB")

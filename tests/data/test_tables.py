@@ -4,6 +4,7 @@ import pytest
 
 from spine_models.data.tables import read_boxes, read_folds, read_test, read_train
 from spine_models.errors import UserError
+from spine_models.evaluation.tables import read_truth
 
 HEADER = "StudyInstanceUID,patient_overall,C1,C2,C3,C4,C5,C6,C7"
 GOOD = f"{HEADER}\n1.2.3,1,0,1,0,0,0,0,0\n1.2.4,0,0,0,0,0,0,0,0\n"
@@ -44,6 +45,15 @@ def test_values_and_order(tmp_path) -> None:
 )
 def test_spellings_of_the_same_table(tmp_path, spelling) -> None:
     assert train(tmp_path, spelling).equals(train(tmp_path, GOOD))
+
+
+def test_later_stages_read_the_same_table(tmp_path) -> None:
+    """A table that the ingest accepts must not stop the training hours later."""
+    path = tmp_path / "train.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace(",", " , ").replace("\n", "\r\n").encode() + b",,,,,,,,\r\n")
+    truth = read_truth(path)
+    assert truth.loc["1.2.3"].tolist() == [1, 0, 1, 0, 0, 0, 0, 0]
+    assert truth.index.tolist() == ["1.2.3", "1.2.4"]
 
 
 @pytest.mark.parametrize(

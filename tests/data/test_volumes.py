@@ -12,7 +12,7 @@ import pytest
 
 from spine_models.data import pixels
 from spine_models.data.quarantine import RefusalCode, StudyRefused
-from spine_models.data.volumes import StudyVolume, VolumeSettings, half_slice, open_study, read_study
+from spine_models.data.volumes import StudyVolume, VolumeSettings, half_slice, open_study, patient_group, read_study
 from spine_models.provenance.canonical import canonical_json
 from tests.data.dicom_builder import (
     NINE_LOSSLESS,
@@ -177,6 +177,42 @@ def test_passes_are_told_apart_by_acquisition_number(tmp_path) -> None:
     )  # fmt: skip
     values = read(tmp_path).full[:, 0, 0]
     assert set(np.diff(values)) == {100}
+
+
+SCATTERED = [7, 2, 9, 4, 11, 0, 5, 10, 1, 8, 3, 6]
+
+
+@pytest.mark.parametrize(
+    "tell", [{"TemporalPositionIdentifier": (2, 1)}, {"KVP": (80, 140)}, {"ConvolutionKernel": ("B30", "B70")},
+             {"ImageType": (["ORIGINAL", "A"], ["ORIGINAL", "B"])}, {"SOPInstanceUID": (1, 2)}]
+)  # fmt: skip
+def test_passes_with_the_same_instance_numbers_are_told_apart_by_any_other_number(tmp_path, tell) -> None:
+    """Names are scattered, so that an order by name would mix the passes."""
+    ((keyword, values),) = tell.items()
+    for number, value in enumerate(values):
+        own = (lambda i, v=value: f"1.2.{v}.{i + 1}") if keyword == "SOPInstanceUID" else value
+        write_stack(
+            tmp_path, pixels=lambda i, n=number: ramp(i) + 7000 * n, **{keyword: own},
+            name=lambda i, n=number: f"{SCATTERED[6 * n + i]}.dcm",
+        )  # fmt: skip
+    assert set(np.diff(read(tmp_path).full[:, 0, 0])) == {100}
+    assert "6 slices of another pass" in notes(read(tmp_path))
+
+
+def scattered_copies(folder: Path, offset: int) -> None:
+    for number in (0, 1):
+        write_stack(
+            folder, pixels=lambda i, n=number: ramp(i) + offset * n, SOPInstanceUID="1.2.3",
+            name=lambda i, n=number: f"{SCATTERED[6 * n + i]}.dcm",
+        )  # fmt: skip
+
+
+def test_passes_that_nothing_tells_apart_are_refused_and_copies_are_not(tmp_path) -> None:
+    scattered_copies(tmp_path / "passes", 7000)
+    assert refused(tmp_path / "passes").code == RefusalCode.SERIES_AMBIGUOUS
+    scattered_copies(tmp_path / "copies", 0)
+    assert read(tmp_path / "copies").full[:, 0, 0].tolist() == [0, 100, 200, 300, 400, 500]
+    assert "6 repeated slices with equal pixels left out" in notes(read(tmp_path / "copies"))
 
 
 def test_interleaved_passes_at_shifted_positions(tmp_path) -> None:
@@ -402,6 +438,13 @@ def test_study_uid_is_a_digest_where_the_files_have_none(tmp_path) -> None:
         assert open_study(tmp_path / name, tmp_path, EVERY).study_uid.startswith("study-")
 
 
+def test_a_patient_id_that_anonymisers_write_makes_no_group() -> None:
+    for nobody in ("", "ANONYMOUS", "anonymized", "Unknown ", "0000", "***", "N/A"):
+        assert patient_group(nobody) == ""
+    assert patient_group("271") != patient_group("272") != ""
+    assert "271" not in patient_group("271")
+
+
 def test_nothing_of_the_patient_is_in_the_facts(tmp_path) -> None:
     secret = "SMITH^JOHN"
     write_stack(
@@ -440,9 +483,16 @@ def test_a_header_that_claims_a_large_slice_over_a_small_file_is_refused(tmp_pat
     assert refused(tmp_path).code == RefusalCode.PIXELS_DAMAGED
 
 
-def test_thick_slices_are_noted(tmp_path) -> None:
+def test_thick_slices_are_noted_with_what_can_be_done(tmp_path) -> None:
     write_stack(tmp_path, step=(0, 0, -2.5))
-    assert "use z_step: 1" in notes(read(tmp_path, SECOND))
+    assert "5.00 mm apart after z_step: a vertebra has few of them; use z_step: 1" in notes(read(tmp_path, SECOND))
+    assert notes(read(tmp_path)).endswith("2.50 mm apart after z_step: a vertebra has few of them")
+
+
+def test_a_z_step_that_leaves_one_slice_is_refused(tmp_path) -> None:
+    write_stack(tmp_path)
+    assert refused(tmp_path, VolumeSettings(6, 4)).code == RefusalCode.TOO_FEW_SLICES
+    assert read(tmp_path, VolumeSettings(5, 4)).full[:, 0, 0].tolist() == [0, 500]
 
 
 def test_lossy_compression_is_noted(tmp_path) -> None:

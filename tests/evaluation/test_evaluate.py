@@ -84,6 +84,7 @@ def test_without_grades_and_without_segmentation_training(inputs):
 def test_a_target_with_one_class_has_no_auc(inputs):
     truth = pd.read_csv(inputs.train_csv)
     truth["C3"] = 0
+    truth["patient_overall"] = truth[list(LEVELS)].max(axis=1)
     truth.to_csv(inputs.train_csv, index=False)
     assert evaluate(inputs, SETTINGS, "")["classification"]["auc"]["C3"] is None
 
@@ -94,7 +95,7 @@ def test_mistakes_are_sentences(inputs):
     with pytest.raises(UserError, match=rf"no row for the predicted study {STUDIES[0]}"):
         evaluate(inputs, SETTINGS, "")
     truth.drop(columns="C4").to_csv(inputs.train_csv, index=False)
-    with pytest.raises(UserError, match="no column C4"):
+    with pytest.raises(UserError, match="lacks the column C4"):
         evaluate(inputs, SETTINGS, "")
     truth.to_csv(inputs.train_csv, index=False)
     twice = dataclasses.replace(inputs, oof=[inputs.oof[0], inputs.oof[0]])

@@ -17,11 +17,14 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
+from spine_models.data.checking import check_study
 from spine_models.data.dicom_headers import SliceHeader
+from spine_models.data.label_files import LabelSettings
+from spine_models.data.layout import IMAGES
 from spine_models.data.pixels import read_hounsfield
 from spine_models.data.quarantine import StudyRefused
 from spine_models.data.volumes import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
-from tests.data.dicom_builder import NINE_LOSSLESS, encoded, enhanced, make_slice
+from tests.data.dicom_builder import NINE_LOSSLESS, STUDY, encoded, enhanced, make_slice
 from tests.fuzz.mutations import damage_bytes, damage_tags
 
 SETTINGS = VolumeSettings(z_step=1, half_size=32)
@@ -47,10 +50,11 @@ def originals(kind: int, signed: bool) -> tuple[bytes, ...]:
 
 
 def run_case(rng: random.Random) -> str:
-    """Damage a study and read it; return "equal" or "refused: code".
+    """Damage a study, check it and read it; return "equal" or "refused: code".
 
     Raises:
-        AssertionError: if it was read, and plain pydicom reads something else.
+        AssertionError: if it was read, and plain pydicom reads something else; if the check of the headers foresees
+            another end.
     """
     undamaged = originals(rng.randrange(len(NINE_LOSSLESS) + 1), rng.random() < 0.5)
     files = list(undamaged)
@@ -62,14 +66,19 @@ def run_case(rng: random.Random) -> str:
         files.append(rng.choice(files))
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        folder = Path(name)
+        dataset = Path(name)
+        folder = dataset / IMAGES / STUDY
+        folder.mkdir(parents=True)
         for index, data in enumerate(files):
             (folder / f"{index}.dcm").write_bytes(data)
+        foreseen = [code for _, code, _ in check_study(dataset, STUDY, LabelSettings()).refused]
         try:
             source = open_study(folder, folder, SETTINGS)
             study = decode_study(source, SETTINGS)
         except StudyRefused as refusal:
+            assert foreseen in ([], [refusal.code.value]), f"the check foresees {foreseen}, it is {refusal.code.value}"
             return f"refused: {refusal.code.value}"
+        assert not foreseen, f"the check foresees {foreseen[0]}, but the study is read"
         compare(source, study, undamaged)
     return "equal"
 

@@ -8,6 +8,7 @@ import io
 import random
 import tempfile
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ import numpy as np
 import yaml
 
 from spine_models.configuration import checked
-from spine_models.data.labels import LabelSettings, half_label, read_label
+from spine_models.data.label_files import LabelSettings, read_label
+from spine_models.data.labels import half_label
 from spine_models.data.quarantine import StudyRefused
-from spine_models.data.tables import read_train
+from spine_models.data.tables import read_boxes, read_test, read_train
 from spine_models.errors import UserError
+from spine_models.levels import TARGETS
 from tests.fuzz.mutations import ABSURD_TEXT, damage_bytes, damage_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +56,7 @@ def run_label_case(rng: random.Random) -> str:
         path = Path(name) / f"a{suffix}"
         path.write_bytes(data)
         try:
-            half, _ = half_label(read_label(path), FACTS, LabelSettings())
+            half, _ = half_label(read_label(path, LabelSettings()), FACTS, LabelSettings())
         except StudyRefused as refusal:
             return f"refused: {refusal.code.value}"
         _compare_label(path, half)
@@ -81,16 +84,31 @@ TABLE = "StudyInstanceUID,patient_overall,C1,C2,C3,C4,C5,C6,C7\n" + "".join(
 )
 
 
+BOXES = "StudyInstanceUID,x,y,width,height,slice_number\n" + "".join(
+    f"1.2.826.{i % 12},{219 + i / 8},{216.5 - i},17.3,{13 + i},{133 + i}\n" for i in range(9)
+)
+TEST = "row_id,StudyInstanceUID,prediction_type\n" + "".join(
+    f"1.2.826.{i}_{target},1.2.826.{i},{target}\n" for i in range(3) for target in TARGETS
+)
+STUDIES = {f"1.2.826.{i}" for i in range(12)}
+TABLES: tuple[tuple[str, Callable[[Path], Any]], ...] = (
+    (TABLE, read_train),
+    (BOXES, lambda path: read_boxes(path, STUDIES)),
+    (TEST, read_test),
+)
+
+
 def run_table_case(rng: random.Random) -> str:
-    """Damage train.csv; what comes out must be what the csv module reads."""
-    data = damage_text(rng, TABLE).encode("utf-8", "replace")
+    """Damage train.csv, the boxes or test.csv; what comes out must be what the csv module reads."""
+    original, read = rng.choice(TABLES)
+    data = damage_text(rng, original).encode("utf-8", "replace")
     data = damage_bytes(rng, data) if rng.random() < 0.2 else data
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        path = Path(name) / "train.csv"
+        path = Path(name) / "table.csv"
         path.write_bytes(data)
         try:
-            table = read_train(path)
+            table = read(path)
         except UserError as error:
             assert "\n" not in str(error)
             return "refused: table"
@@ -99,7 +117,8 @@ def run_table_case(rng: random.Random) -> str:
         [cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)
     ]
     columns = [rows[0].index(name) for name in table.columns]
-    expected = [[row[columns[0]], *(int(float(row[c])) for c in columns[1:])] for row in rows[1:]]
+    kinds = [str if value.dtype == object or str(value.dtype) == "str" else float for _, value in table.items()]
+    expected = [[kind(row[c]) for kind, c in zip(kinds, columns, strict=True)] for row in rows[1:]]
     assert expected == table.to_numpy().tolist(), "a table reads differently with the csv module"
     return "equal"
 
@@ -133,8 +152,26 @@ def run_configuration_case(rng: random.Random) -> str:
                     (*ABSURD_TEXT, 0, -1, 1.5, True, None, [], {}, [1], 1 << 70, float("nan"), "true")
                 )
     try:
-        checked(config, ROOT / "rules/config.schema.yaml")
+        result = checked(config, ROOT / "rules/config.schema.yaml")
     except UserError as error:
         assert "\n" not in str(error)
         return "refused: configuration"
+    _compare_configuration(config, result, configuration())
     return "equal"
+
+
+def _compare_configuration(given: Any, result: Any, default: Any) -> None:
+    """Every value is the one that was given, or the documented default where none was."""
+    if isinstance(default, dict) and default:
+        assert set(result) >= set(default)
+        for key, value in result.items():
+            _compare_configuration(given.get(key, default.get(key)), value, default.get(key))
+    else:
+        assert result == given or _is_written(result, given), f"{given!r} became {result!r}"
+
+
+def _is_written(result: Any, given: Any) -> bool:
+    """Values that come from the command line are texts; an empty text and null are the same."""
+    if isinstance(result, int | float) and not isinstance(result, bool) and isinstance(given, str):
+        return (int(given) if isinstance(result, int) and given.strip("-").isdigit() else float(given)) == result
+    return str(result).lower() == ("" if given is None else str(given).lower())

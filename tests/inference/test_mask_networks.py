@@ -61,7 +61,7 @@ def test_weights_and_table_that_contradict_each_other_stop():
 
 
 def test_a_fold_without_a_network_stops():
-    with pytest.raises(UserError, match=r"has held study 1\.2\.1 out"):
+    with pytest.raises(UserError, match=r"has held study 1\.2\.1 and its patient out"):
         networks_for("1.2.1", "", [NETWORKS[0], NETWORKS[2]], TABLE)
 
 
@@ -73,6 +73,25 @@ def test_networks_of_a_bundle_that_saw_a_study_are_left_out(study):
     assert networks_for("9.9", "", networks, None) == networks
     with pytest.raises(UserError, match="has held study"):
         networks_for(study, "", [network for network in networks if network.has_seen(study)], None)
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_networks_of_a_bundle_that_saw_another_study_of_the_patient_are_left_out(number):
+    groups = {study: f"patient{index}" for index, study in enumerate(FOLDS)}
+    networks = [
+        _network(None, [*_trained_on(fold), *(groups[study] for study in _trained_on(fold))], f"unet-{fold}")
+        for fold in range(4)
+    ]
+    (chosen,) = networks_for("9.9", f"patient{number}", networks, None)
+    assert chosen.name == f"unet-{number % 4}"
+    with pytest.raises(UserError, match=r"has held study 9\.9 and its patient out"):
+        networks_for("9.9", f"patient{number}", [network for network in networks if network != chosen], None)
+
+
+def test_weights_that_learnt_from_the_patient_and_a_table_that_says_otherwise_stop():
+    wrong = [_network(0, trained_on=["1.2.9", "patient0"]), *NETWORKS[1:]]
+    with pytest.raises(UserError, match=r"learnt from study 1\.2\.0 or its patient"):
+        networks_for("1.2.0", "patient0", wrong, TABLE)
 
 
 def _save(folder: Path, provenance: dict) -> Path:

@@ -1,5 +1,6 @@
 """Out-of-fold predictions of stored crops."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,12 +11,13 @@ import torch
 from spine_models.data.crop_files import open_crop
 from spine_models.data.crops import CropSettings, SpineCrop, validation_windows
 from spine_models.data.shelf import Shelf
+from spine_models.data.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import OOF_COLUMNS, STUDY
 from spine_models.inference.classify import ClassifySettings
 from spine_models.inference.oof import OofInputs, OofSettings, predict_oof
 from spine_models.levels import LEVELS, TARGETS
-from spine_models.models.weights import load_model
+from spine_models.models.weights import load_model, save_model
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
 from tests.inference.conftest import SETTINGS as BUNDLE
@@ -39,9 +41,9 @@ def _crop(seed: int) -> SpineCrop:
         half_factor=0.5,
         mean=100.0,
         std=300.0,
-        boxes={"C1": (2, 8, 8, 16, 8, 16), "C2": (10, 22, 8, 16, 8, 16)},
+        boxes={"C1": (2, 8, 8, 16, 8, 16), "C2": (10, 22, 8, 16, 8, 16), "C3": (16, 22, 8, 16, 8, 16)},
         voxels={"C1": 384, "C2": 768},
-        levels={level: "visible" if level in ("C1", "C2") else "missing" for level in LEVELS},
+        levels=dict.fromkeys(LEVELS, "missing") | {"C1": "visible", "C2": "visible", "C3": "interpolated"},
         spacing_mm=(1.0, 0.5, 0.5),
         depth_total=24,
     )
@@ -81,7 +83,7 @@ def test_only_the_fold_is_predicted_and_by_the_maximum_over_all_windows(inputs, 
     assert list(table.index) == ["1.2.1", "1.2.3"]
     assert list(table.reset_index().columns) == list(OOF_COLUMNS)
     windows = [image for _, image in validation_windows(open_crop(Shelf(inputs.crops), "1.2.1"), CROPS)]
-    assert len(windows) == 3
+    assert len(windows) == 4, "one of C1, two of C2, one of the interpolated C3"
     model, _ = load_model(inputs.model)
     with torch.inference_mode():
         plain = torch.sigmoid(model(torch.from_numpy(np.stack(windows)))).numpy()
@@ -114,6 +116,16 @@ def test_same_bytes_and_finished_studies_are_found_again(inputs, tmp_path):
     assert _predict(inputs, out).loc["1.2.1", "patient_overall"] == 0.123
     _predict(inputs, out, code="other")
     assert out.read_bytes() == first
+
+
+def test_a_model_that_learnt_from_a_study_of_the_fold_is_refused(inputs, tmp_path):
+    model, provenance = load_model(inputs.model)
+    for name, studies in (("honest", ["1.2.2"]), ("leaky", ["1.2.2", "1.2.1"])):
+        save_model(tmp_path / name, model, provenance | {TRAINING_STUDIES: study_tokens(studies)})
+    honest, leaky = (dataclasses.replace(inputs, model=tmp_path / name) for name in ("honest", "leaky"))
+    assert len(_predict(honest, tmp_path / "oof.csv")) == 2
+    with pytest.raises(UserError, match=r"learnt from study 1\.2\.1, which its fold holds out"):
+        _predict(leaky, tmp_path / "oof.csv")
 
 
 def test_a_model_of_another_variant_is_refused(inputs, tmp_path):

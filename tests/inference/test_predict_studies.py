@@ -1,5 +1,6 @@
 """New studies through the whole chain: DICOM, mask, crops, classifiers, files."""
 
+import gzip
 import json
 import shutil
 
@@ -13,10 +14,12 @@ from spine_models.data.volumes import VolumeSettings, open_study, read_study
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
+from spine_models.inference.predictions import MAPPING
 from spine_models.inference.study_folders import folders_to_predict
 from spine_models.levels import TARGETS
 from spine_models.provenance.manifest import read_manifest
 from spine_models.provenance.records import read_record
+from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
 
 SETTINGS = PredictSettings(shards=1, allow_symlinks=False, math_threads=1, device="cpu")
 
@@ -47,9 +50,40 @@ def test_studies_are_predicted_and_one_that_cannot_be_is_refused(studies, bundle
     assert [number for number, _, _ in said] == [1, 2, 3]
     written = {path.name for path in (tmp_path / "out" / "0").iterdir() if not path.name.startswith(".")}
     kinds = (".json", "_mask.nii.gz", "_sagittal.png", "_axial.png")
-    assert written == {f"{name}{kind}" for name in names for kind in kinds}
-    everything = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
-    assert b"Doe" not in everything
+    assert written == {f"{name}{kind}" for name in names for kind in kinds} | {MAPPING}
+    assert "Doe" not in "".join(sentence for _, _, sentence in said)
+    publish(tmp_path / "out", bundle_folder)
+    for path in (tmp_path / "out").rglob("*"):
+        assert "Doe" not in path.name
+        assert path.is_dir() or (b"Doe Jane" in path.read_bytes()) == (path.name == MAPPING)
+    mapping = (tmp_path / "out" / MAPPING).read_text().splitlines()
+    assert mapping == ["StudyInstanceUID,folder", *(f"{name},{name}" for name in names), f"{refused[0]},Doe Jane"]
+
+
+def publish(out, bundle_folder):
+    outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
+    publish_predictions([out / "0.json"], bundle_folder, None, outputs)
+
+
+def test_nothing_of_the_patient_is_in_any_output(studies, bundle_folder, tmp_path):
+    secrets = {"PatientName": "SMITH^JANE", "PatientID": "HOSPITAL-77", "PatientBirthDate": "19610203",
+               "SeriesDescription": "NECK OF MRS SMITH", "ReferringPhysicianName": "DR^WHO"}  # fmt: skip
+    for number, path in enumerate(sorted(studies.rglob("*.dcm"))):
+        dataset = pydicom.dcmread(path)
+        for keyword, value in secrets.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(path.with_name(f"SMITH {number}.dcm"))
+        path.unlink()
+    (studies / "Smith Jane").mkdir()
+    _, said = _predict(studies, bundle_folder, tmp_path / "out" / "0.json")
+    publish(tmp_path / "out", bundle_folder)
+    text = " ".join(sentence for _, _, sentence in said).encode()
+    for path in (tmp_path / "out").rglob("*"):
+        if path.is_file() and path.name != MAPPING:
+            text += path.name.encode() + path.read_bytes()
+            text += gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else b""
+    for secret in ("smith^jane", "smith jane", "mrs smith", "smith 1", "hospital-77", "19610203", "dr^who"):
+        assert secret.encode() not in text.lower()
 
 
 def test_facts_are_those_of_the_steps_done_one_by_one(studies, bundle_folder, tmp_path):

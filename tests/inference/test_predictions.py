@@ -85,10 +85,10 @@ def test_predictions_table(manifests, tmp_path):
 def test_a_strange_table_is_a_sentence(manifests, tmp_path):
     test = tmp_path / "test.csv"
     test.write_text("row_id,StudyInstanceUID,prediction_type\n1.1_T1,1.1,T1\n")
-    with pytest.raises(UserError, match=r"asks in row 1\.1_T1 for 'T1'"):
+    with pytest.raises(UserError, match=r"line 2: prediction_type is 'T1'"):
         collect(manifests, PRIOR, test)
     test.write_text("row_id,study\n1,2\n")
-    with pytest.raises(UserError, match="no column StudyInstanceUID"):
+    with pytest.raises(UserError, match="lacks the column StudyInstanceUID"):
         collect(manifests, PRIOR, test)
-    with pytest.raises(UserError, match="missing or no CSV"):
+    with pytest.raises(UserError, match="cannot be read as a table"):
         collect(manifests, PRIOR, tmp_path / "nowhere.csv")

@@ -1,8 +1,13 @@
 """Published weights: loaded key by key from a checkpoint that mmaction2's own recogniser wrote, or not at all."""
 
+import ast
+import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +17,9 @@ import torch
 from spine_models.errors import UserError
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
 from spine_models.models.csn import CsnBackbone, CsnSettings
-from spine_models.models.pretrained import load_pretrained, read_checkpoint
+from spine_models.models.pretrained import PretrainedReport, load_pretrained, read_checkpoint
+from spine_models.models.pretrained_download import fetch
+from spine_models.provenance.canonical import digest_file
 
 CONFIGS = {
     ("ir", 50): "ircsn_ig65m-pretrained-r50-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb.py",
@@ -53,9 +60,16 @@ def test_every_key_is_loaded_but_the_head(published):
     assert all(torch.equal(own[name], published.state[f"backbone.{name}"]) for name in own)
 
 
-def test_features_equal_those_of_the_recogniser(published):
+def test_features_equal_those_of_the_recogniser_when_served_over_http(published, tmp_path):
     backbone = CsnBackbone(published.settings)
-    load_pretrained(backbone, published.path)
+    name = f"published-{digest_file(published.path)[:8]}.pth"
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    shutil.copyfile(published.path, tmp_path / name)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        fetch(name, tmp_path / "pretrained" / name, f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    load_pretrained(backbone, tmp_path / "pretrained" / name)
     with torch.no_grad():
         features = backbone.eval()(published.clip)
     for one, other in zip(features[1:], published.features, strict=True):
@@ -201,3 +215,20 @@ def test_a_text_file_or_no_file(tmp_path):
         load(tmp_path / "c.pth")
     with pytest.raises(UserError, match="does not exist"):
         load(tmp_path / "none.pth")
+
+
+def test_the_report_names_what_was_left_out():
+    said = PretrainedReport(("a", "b"), ("cls_head.fc_cls.weight",), ()).sentence()
+    assert said == "2 tensors of the published weights loaded; not expected: cls_head.fc_cls.weight; missing: nothing"
+
+
+def test_nothing_is_unpickled_with_its_code():
+    root = Path(__file__).parents[2]
+    files = [path for folder in ("spine_models", "workflow_scripts") for path in (root / folder).rglob("*.py")]
+    calls = [node for path in files for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert calls
+    for call in calls:
+        safe = any(word.arg == "weights_only" and word.value.value is True for word in call.keywords)
+        name = ast.unparse(call.func)
+        assert name not in ("pickle.load", "pickle.loads", "torch.jit.load")
+        assert safe or name not in ("torch.load", "trainer.fit")

@@ -82,7 +82,28 @@ def die() -> None:
 def files_of(folder: Path) -> dict[str, bytes]:
     """Return every file of a result that equal runs share."""
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if not name.endswith(".run.json")}
+    own = (".run.json", ".lock")
+    return {name: path.read_bytes() for name, path in found.items() if not name.endswith(own)}
+
+
+def die_when(owner: Any, name: str, count: int, after: bool = False) -> Callable[[], None]:
+    """Return what makes the ``count``-th call of ``owner.name`` the last thing that a process does."""
+
+    def prepare() -> None:
+        calls, original = [0], getattr(owner, name)
+
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            calls[0] += 1
+            if calls[0] == count and not after:
+                die()
+            result = original(*arguments, **named)
+            if calls[0] == count:
+                die()
+            return result
+
+        setattr(owner, name, wrapped)
+
+    return prepare
 
 
 class Poisoned:

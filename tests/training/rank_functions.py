@@ -1,17 +1,20 @@
-"""What the processes of ``test_ranks`` do; apart from it, so that they import little."""
+"""What the processes of ``test_ranks`` and ``test_processes`` do; apart from them, so that they can be imported."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
 
 from spine_models.errors import UserError
 from spine_models.training.devices import Compute
+from spine_models.training.fit import FitSettings, Task, fit
 from spine_models.training.ranks import Place, run_ranks
 
 TWO = Compute("cpu", 2, 1)
@@ -45,6 +48,22 @@ def hang(place: Place, folder: Path) -> None:
 
 def hang_in_two(folder: Path) -> None:
     run_ranks(hang, TWO, folder)
+
+
+def watched_fit(place: Place, task: Task, settings: FitSettings, folder: Path, said: Path) -> None:
+    """Train, and leave in ``said`` the paths below ``folder`` that this process opened to write, renamed or removed."""
+    changed: list[str] = []
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        writes = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
+        if event == "open":
+            writes = bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        if writes and str(folder) in str(arguments):
+            changed.append(f"{event} {arguments}")
+
+    sys.addaudithook(watch)
+    fit(place, task, settings, folder)
+    (said / f"{place.rank}.txt").write_text("\n".join(changed))
 
 
 def alive(pid: int) -> bool:

@@ -9,6 +9,8 @@ import torch
 from spine_models.data.crops import CropSettings
 from spine_models.errors import UserError
 from spine_models.models.weights import load_model, load_state
+from spine_models.provenance.locks import folder_lock
+from spine_models.training import checkpoint_averaging
 from spine_models.training.best_epochs import Epoch
 from spine_models.training.checkpoint_averaging import (
     AveragingInputs,
@@ -18,7 +20,7 @@ from spine_models.training.checkpoint_averaging import (
 )
 from spine_models.training.job import run_job
 from tests.training import tiny
-from tests.training.conftest import ONE, classification_task, files_of, make_job
+from tests.training.conftest import ONE, classification_task, die_when, files_of, make_job, run_in_child
 
 CROPS = CropSettings(**tiny.CROPS)
 
@@ -78,6 +80,30 @@ def test_twice_gives_the_same_bytes(trained, tmp_path):
     average(trained, tmp_path / "a")
     average(trained, tmp_path / "b")
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(die_when(checkpoint_averaging, "competition_loss", 2), id="while the average is judged"),
+        pytest.param(die_when(checkpoint_averaging, "save_state", 1), id="before the weights"),
+        pytest.param(die_when(checkpoint_averaging, "write_json", 1), id="between the weights and the table"),
+    ],
+)
+def test_killed_during_averaging(trained, tmp_path, point):
+    def child():
+        point()
+        average(trained, tmp_path / "killed", greedy=True)
+
+    assert run_in_child(child) == -9
+    average(trained, tmp_path / "killed", greedy=True)
+    average(trained, tmp_path / "whole", greedy=True)
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+
+
+def test_a_second_writer_is_refused(trained, tmp_path):
+    with folder_lock(tmp_path), pytest.raises(UserError, match="is being written by process"):
+        average(trained, tmp_path)
 
 
 def test_more_than_are_kept_is_refused(trained, tmp_path):

@@ -16,6 +16,7 @@ def test_the_fold_is_held_out_and_unknown_studies_are_left_out(tmp_path):
     path = table(tmp_path, "1.1,a,0", "1.2,b,1", "1.3,c,1", "1.4,d,0")
     split = read_split(path, 0, {"1.1", "1.2", "1.3"})
     assert split.validation == ("1.1",) and split.training == ("1.2", "1.3")
+    assert split.subjects == ("1.2", "1.3", "b", "c")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spine_models.errors import UserError
-from spine_models.training.leases import DEVICES_OVERRIDE, lease_devices, visible_devices
+from spine_models.training.leases import DEVICES_OVERRIDE, lease_devices, scheduler_job, visible_devices
 
 FOUR = {DEVICES_OVERRIDE: "0,1,2,3"}
 
@@ -101,3 +101,8 @@ def test_a_job_takes_all_or_nothing(tmp_path):
         lease_devices(2, FOUR, tmp_path, wait=False)
     assert lease_devices(1, FOUR, tmp_path, wait=False).devices == ("3",)
     held.release()
+
+
+def test_the_schedulers_number_is_found_whatever_it_is_called():
+    assert scheduler_job({"LSB_JOBID": "4", "PBS_JOBID": ""}) == "4"
+    assert scheduler_job(FOUR) is None

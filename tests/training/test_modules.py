@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from spine_models.evaluation.competition import competition_loss, prior_probabilities
 from spine_models.levels import LEVELS
@@ -54,7 +63,43 @@ def test_a_log_gets_a_line_an_epoch_and_tensorboard_its_file(data, tmp_path, cap
     run_job(make_job(tmp_path), classification_task(data), ONE)
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("classification: epoch")]
     assert len(lines) == 2 and "competition_loss" in lines[1] and "images/s" in lines[1]
-    assert list((tmp_path / "state").rglob("events.out.tfevents.*"))
+    board = EventAccumulator(str(next((tmp_path / "state").rglob("tensorboard")))).Reload()
+    shown = {"learning_rate", "loss", "gradient_norm", "competition_loss", "skipped_steps"}
+    shown |= {"images_per_second", "data_wait_share", "memory_bytes"}
+    assert shown <= set(board.Tags()["scalars"])
+    history = pd.read_csv(tmp_path / "out" / "history.csv")
+    for name in ("learning_rate", "loss", "competition_loss"):
+        points = board.Scalars(name)
+        assert [point.step for point in points] == history["step"].tolist()
+        assert [point.value for point in points] == pytest.approx(history[name].tolist())
+
+
+IN_A_TERMINAL = """
+import sys
+from pathlib import Path
+from spine_models.training.job import run_job
+from tests.training.conftest import ONE, classification_task, make_job
+run_job(make_job(Path(sys.argv[2])), classification_task(Path(sys.argv[1]), epochs=1), ONE)
+"""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_shows_a_bar_and_a_log_none(data, tmp_path, terminal):
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    if terminal:
+        termios.tcsetwinsize(ours, (40, 120))
+    command = [sys.executable, "-c", IN_A_TERMINAL, data, tmp_path]
+    process = subprocess.Popen(command, stderr=theirs, stdout=theirs, cwd=Path(__file__).parents[2])
+    os.close(theirs)
+    said = b""
+    # A terminal whose other side is closed answers with an error, a pipe with nothing.
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 4096):
+            said += part
+    os.close(ours)
+    assert process.wait() == 0
+    assert (b"it/s" in said and b"\r" in said) == terminal
+    assert b"classification: epoch 1/1" in said
 
 
 def test_equal_runs_give_equal_bytes_and_another_seed_others(data, tmp_path):
@@ -105,7 +150,7 @@ def test_a_study_without_crops_is_predicted_by_the_prior_of_the_training(data):
     module = task.module(plan_batches("classification", 4, 2, 1), 6)
     module.eval()
     with torch.no_grad():
-        found = dict(module.assess(task.held_out()[index]) for index in range(3))
+        found = {item.study: module.assess(item) for item in map(task.held_out().__getitem__, range(3))}
     labels = task.data()
     expected = prior_probabilities([labels.labels[study] for study in labels.split.training])
     assert found["1.2.5"]["probabilities"] == pytest.approx(expected.tolist())

@@ -8,9 +8,10 @@ from torch import nn
 
 from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
+from spine_models.training.batching import plan_batches
 from spine_models.training.job import run_job
 from spine_models.training.non_finite import StepGuard
-from tests.training.conftest import ONE, PoisonedTask, classification_task, files_of, make_job
+from tests.training.conftest import ONE, PoisonedTask, classification_task, files_of, make_job, segmentation_task
 
 STEPS = 6
 
@@ -54,7 +55,8 @@ def test_a_skipped_step_leaves_weights_moments_and_statistics_alone(data, tmp_pa
     task = classification_task(data, max_skipped_steps=STEPS)
     weights = train(data, tmp_path, tuple(range(STEPS)), max_skipped_steps=STEPS)
     torch.manual_seed(1)
-    fresh = task.module(BatchPlanOf(task), STEPS).network.state_dict()
+    plan = plan_batches("classification", task.recipe.global_batch, task.recipe.micro_batch, 1)
+    fresh = task.module(plan, STEPS).network.state_dict()
     for name, value in fresh.items():
         assert torch.equal(value, weights[name]), name
 
@@ -78,6 +80,17 @@ def test_the_skips_survive_a_resume(data, tmp_path, monkeypatch):
     assert files_of(tmp_path / "cut" / "out") == files_of(tmp_path / "whole" / "out")
 
 
+@pytest.mark.parametrize("make_task", [classification_task, segmentation_task])
+def test_a_validation_that_is_not_finite_stops_with_the_study(data, make_task):
+    task = make_task(data)
+    module = task.module(plan_batches("classification", task.recipe.global_batch, 1, 1), STEPS).eval()
+    module.good_checkpoint = "state/checkpoint.ckpt"
+    next(iter(module.network.state_dict().values())).fill_(float("nan"))
+    sentence = r"held-out study 1\.2\.\d is not finite; last good .* state/checkpoint.ckpt"
+    with torch.no_grad(), pytest.raises(UserError, match=sentence):
+        module.validation_step(task.held_out()[0], 0)
+
+
 def test_the_guard_puts_statistics_back_and_leaves_frozen_ones():
     network = nn.Sequential(nn.BatchNorm3d(2), nn.BatchNorm3d(2).eval())
     before = [buffer.clone() for buffer in network.buffers()]
@@ -86,9 +99,3 @@ def test_the_guard_puts_statistics_back_and_leaves_frozen_ones():
     network(torch.full((2, 2, 2, 2, 2), float("inf")))
     guard.undo()
     assert all(torch.equal(a, b) for a, b in zip(before, network.buffers(), strict=True))
-
-
-def BatchPlanOf(task):  # noqa: N802
-    from spine_models.training.batching import plan_batches
-
-    return plan_batches("classification", task.recipe.global_batch, task.recipe.micro_batch, 1)

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import multiprocessing
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
+from spine_models.provenance.locks import folder_lock
 from spine_models.training.checkpoints import CHECKPOINT
+from spine_models.training.fit import FitSettings
 from spine_models.training.job import run_job
+from spine_models.training.ranks import run_ranks
 from tests.training.conftest import (
     ONE,
     TWO,
     PoisonedTask,
     classification_task,
+    die,
+    files_of,
     make_job,
     run_in_child,
     segmentation_task,
 )
-from tests.training.rank_functions import wait_for
+from tests.training.rank_functions import alive, wait_for, watched_fit
 
 PLAIN = {"network": {"depth": 50, "base_channels": 4, "dropout": 0.0}}
 
@@ -45,13 +52,29 @@ def assert_near(first: pd.DataFrame, second: pd.DataFrame, *columns: str) -> Non
         assert first[column].to_numpy() == pytest.approx(second[column].to_numpy(), abs=1e-5), column
 
 
-def test_two_processes_equal_one_with_accumulation(data, tmp_path, monkeypatch):
-    monkeypatch.setenv("SLURM_NTASKS", "1")
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    task = classification_task(data, freeze_bn=True, **PLAIN)
+def kill_at_the_first_checkpoint(folder: Path, train: Callable[[], object]) -> None:
+    """Run ``train`` and kill its process, and so those below it, when the first state lies in ``folder``."""
+
+    def child() -> None:
+        stop = lambda: wait_for(lambda: list(folder.rglob(CHECKPOINT))) and die()  # noqa: E731
+        threading.Thread(target=stop).start()
+        train()
+
+    assert run_in_child(child) == -9
+
+
+@pytest.mark.parametrize(
+    ("make_task", "metric"),
+    [(partial(classification_task, **PLAIN), "competition_loss"), (segmentation_task, "dice_mean")],
+    ids=["classification", "segmentation"],
+)
+def test_two_processes_equal_one_with_accumulation(data, tmp_path, monkeypatch, make_task, metric):
+    for name, value in {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "7", "SLURM_PROCID": "3", "SLURM_JOB_NAME": "x"}.items():
+        monkeypatch.setenv(name, value)
+    task = make_task(data, freeze_bn=True)
     alone = train(tmp_path / "one", task, ONE)
     together = train(tmp_path / "two", task, TWO)
-    assert_near(alone, together, "loss", "competition_loss", "learning_rate")
+    assert_near(alone, together, "loss", metric, "learning_rate")
     first, second = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert max((first[name] - second[name]).abs().max() for name in first) < 1e-5
     assert read_json(tmp_path / "two" / "out" / "training.run.json")["processes"] == 2
@@ -78,20 +101,57 @@ def test_synchronised_batch_norm_equals_one_process_with_the_larger_micro_batch(
 def test_the_job_goes_on_with_another_number_of_processes_and_says_so(data, tmp_path, capfd):
     task = classification_task(data, freeze_bn=True, epochs=12, **PLAIN)
 
-    def child() -> None:
-        os.setsid()
-        checkpoint = lambda: list((tmp_path / "state").rglob(CHECKPOINT))  # noqa: E731
-        stop = lambda: wait_for(checkpoint) and os.killpg(0, signal.SIGKILL)  # noqa: E731
-        threading.Thread(target=stop).start()
-        train(tmp_path, task, TWO, checkpoint_minutes=0.0)
-
-    assert run_in_child(child) == -9
+    kill_at_the_first_checkpoint(tmp_path, lambda: train(tmp_path, task, TWO, checkpoint_minutes=0.0))
     alone = train(tmp_path / "whole", task, ONE)
     resumed = train(tmp_path, task, ONE, checkpoint_minutes=0.0)
     assert_near(alone, resumed, "loss", "competition_loss")
     resume = read_json(tmp_path / "out" / "training.run.json")["resumes"][0]
     assert (resume["was"], resume["processes"]) == (2, 1)
     assert "not bit for bit" in capfd.readouterr().err
+
+
+def test_two_processes_resume_bit_for_bit_with_the_dropout_of_each(data, tmp_path):
+    task = classification_task(data, freeze_bn=True)
+    whole = train(tmp_path / "whole", task, TWO)
+    killed = tmp_path / "killed"
+    kill_at_the_first_checkpoint(killed, lambda: train(killed, task, TWO, checkpoint_minutes=0.0))
+    assert not (killed / "out").exists()
+    assert train(killed, task, TWO).equals(whole)
+    assert files_of(killed / "out") == files_of(tmp_path / "whole" / "out")
+    assert read_json(killed / "out" / "training.run.json")["resumes"][0]["was"] == 2
+
+
+def test_rank_0_alone_writes(data, tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir()
+    settings = FitSettings(seed=1, checkpoint_minutes=0.0, keep_best=1, provenance={})
+    run_ranks(
+        watched_fit, TWO, classification_task(data, freeze_bn=True, epochs=1, **PLAIN), settings, folder, tmp_path
+    )
+    first, second = ((tmp_path / f"{rank}.txt").read_text().splitlines() for rank in range(2))
+    assert second == []
+    for name in ("checkpoint", "epoch-", "history.csv", "tensorboard", "outcome.json"):
+        assert any(name in line for line in first), name
+
+
+@pytest.mark.parametrize("compute", [ONE, TWO], ids=["one process", "two processes"])
+def test_nothing_outlives_a_killed_training(data, tmp_path, compute):
+    """Neither ranks nor the processes that load samples, which hold the state's lock and the leases open."""
+    task = classification_task(data, epochs=30, workers=2)
+
+    def child() -> None:
+        train(tmp_path, task, compute, checkpoint_minutes=0.0)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    assert wait_for(lambda: list((tmp_path / "state").rglob(CHECKPOINT)))
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2 * compute.processes
+    process.kill()
+    process.join()
+    assert wait_for(lambda: not any(alive(one.pid) for one in family), 10.0)
+    with folder_lock(tmp_path / "state"):
+        assert list((tmp_path / "state").rglob(CHECKPOINT))
 
 
 def test_all_processes_stop_at_a_loss_that_is_not_finite_in_one(data, tmp_path):

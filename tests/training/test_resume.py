@@ -14,10 +14,20 @@ from spine_models.provenance.files import read_json
 from spine_models.training import checkpoints, job
 from spine_models.training.best_epochs import BestEpochs
 from spine_models.training.checkpoints import CHECKPOINT, StateKeeper
+from spine_models.training.classification_module import ClassificationModule
 from spine_models.training.job import run_job
 from spine_models.training.stage_module import StageModule
 from spine_models.training.state import State
-from tests.training.conftest import ONE, classification_task, die, files_of, make_job, run_in_child, segmentation_task
+from tests.training.conftest import (
+    ONE,
+    classification_task,
+    die,
+    die_when,
+    files_of,
+    make_job,
+    run_in_child,
+    segmentation_task,
+)
 
 STEPS = 6
 """Of the tiny classification: three in each of two epochs."""
@@ -45,26 +55,6 @@ def killed_run(data: Path, folder: Path, prepare: Callable[[], None], minutes: f
     assert run_in_child(child) == KILLED
 
 
-def die_when(owner: Any, name: str, count: int, after: bool = False) -> Callable[[], None]:
-    """Return what makes the ``count``-th call of ``owner.name`` the last thing that a process does."""
-
-    def prepare() -> None:
-        calls, original = [0], getattr(owner, name)
-
-        def wrapped(*arguments: Any, **named: Any) -> Any:
-            calls[0] += 1
-            if calls[0] == count and not after:
-                die()
-            result = original(*arguments, **named)
-            if calls[0] == count:
-                die()
-            return result
-
-        setattr(owner, name, wrapped)
-
-    return prepare
-
-
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
 def test_killed_in_any_step(data, tmp_path, undisturbed, step):
     # Each step has two micro-batches: the second leaves gradients that no state holds.
@@ -75,19 +65,37 @@ def test_killed_in_any_step(data, tmp_path, undisturbed, step):
     assert resumes == expected
 
 
+@pytest.mark.parametrize("study", [1, 2, 3, 4, 6])
+def test_killed_in_a_validation(data, tmp_path, undisturbed, study, monkeypatch):
+    # Three held-out studies an epoch: those that were assessed before are not assessed again.
+    killed_run(data, tmp_path, die_when(ClassificationModule, "assess", study))
+    assessed, original = [], ClassificationModule.assess
+    monkeypatch.setattr(ClassificationModule, "assess", lambda *it: (assessed.append(it), original(*it))[1])
+    assert run(data, tmp_path) == undisturbed
+    assert len(assessed) == 6 - (study - 1)
+    resumes = read_json(tmp_path / "out" / "training.run.json")["resumes"]
+    assert resumes == [{"epoch": (study - 1) // 3, "step": 3, "processes": 1, "was": 1}]
+
+
+def test_killed_in_a_validation_and_again_behind_it(data, tmp_path, undisturbed):
+    killed_run(data, tmp_path, die_when(ClassificationModule, "assess", 2))
+    # The state behind the validation holds the random state of the steps before it, not that of a fresh process.
+    killed_run(data, tmp_path, die_when(StageModule, "training_step", 1))
+    assert run(data, tmp_path) == undisturbed
+
+
 def _die_while_writing() -> None:
-    def save(_trainer: Any, path: Path, **_named: Any) -> None:
-        Path(path).write_bytes(b"half a checkpoint")
-        die()
+    count, original = [0], torch.save
 
-    count = [0]
-    original = checkpoints.pl.Trainer.save_checkpoint
-
-    def wrapped(trainer: Any, path: Path, **named: Any) -> None:
+    def save(content: Any, path: Path) -> None:
         count[0] += 1
-        (save if count[0] == 3 else original)(trainer, path, **named)
+        original(content, path)
+        if count[0] == 3:
+            with path.open("r+b") as stream:
+                stream.truncate(path.stat().st_size // 2)
+            die()
 
-    checkpoints.pl.Trainer.save_checkpoint = wrapped  # type: ignore[method-assign]
+    checkpoints.torch.save = save
 
 
 @pytest.mark.parametrize(
@@ -107,6 +115,14 @@ def _die_while_writing() -> None:
 def test_killed_at_a_chosen_point(data, tmp_path, undisturbed, point):
     killed_run(data, tmp_path, point)
     assert run(data, tmp_path) == undisturbed
+
+
+def test_what_a_kill_left_half_written_is_removed(data, tmp_path):
+    killed_run(data, tmp_path, _die_while_writing)
+    folder = next(tmp_path.rglob("key.json")).parent
+    assert len(list(folder.glob(".checkpoint.*.tmp.ckpt"))) == 1
+    killed_run(data, tmp_path, die_when(StageModule, "training_step", 1))
+    assert not list(folder.rglob(".*.tmp.*"))
 
 
 def test_killed_before_the_first_checkpoint(data, tmp_path, undisturbed):
@@ -161,7 +177,7 @@ def test_a_checkpoint_loads_without_running_code(data, tmp_path):
     killed_run(data, tmp_path, die_when(StageModule, "training_step", 6))
     state = torch.load(next(tmp_path.rglob(CHECKPOINT)), weights_only=True)
     assert {"optimizer_states", "lr_schedulers", "state_dict", "callbacks"} <= state.keys()
-    assert {"random", "sums"} == state["spine_models"]["ranks"][0].keys()
+    assert {"random", "sums", "assessed"} == state["spine_models"]["ranks"][0].keys()
 
 
 def test_the_state_is_written_no_oftener_than_asked(data, tmp_path, monkeypatch):
@@ -171,7 +187,8 @@ def test_the_state_is_written_no_oftener_than_asked(data, tmp_path, monkeypatch)
     run(data, tmp_path / "seldom", minutes=15.0)
     assert not writes
     run(data, tmp_path / "always", minutes=0.0)
-    assert len(writes) == STEPS
+    # Behind every step, every held-out study and every validation.
+    assert len(writes) == STEPS + 2 * 3 + 2
 
 
 def test_a_second_writer_is_refused(data, tmp_path):

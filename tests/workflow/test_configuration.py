@@ -112,6 +112,7 @@ MISTAKES = [
     ("half_size: 250", "half_size is 250, but must be an integer, at least 32 and a multiple of 32"),
     ("segmentation: {window: 60}", "segmentation.window is 60, but must be an integer, at least 8 and a multiple of 8"),
     ("segmentation: {gradient_clip: .inf}", "segmentation.gradient_clip is inf, but must be a finite number"),
+    ("z_step: 9999999999", "z_step has 10 digits, but must be at most 4294967295"),
     ("segmentation: {micro_batch: 3}", "segmentation.global_batch is 16, but must be a multiple of micro_batch x gpus"),
     ("classification: {gpus: 3}", "classification.global_batch is 64, but must be a multiple of micro_batch x gpus"),
     ("keep_best: 4", "classification.variants.ir.average is 5, but must be at most keep_best, which is 4"),

@@ -1,0 +1,136 @@
+"""The workflow on a real Slurm, disturbed in every way, against a local run that nothing disturbs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.campaign import (
+    CLASSIFIERS,
+    SCARCE_MEMORY,
+    SEGMENTATIONS,
+    Run,
+    cluster_run,
+    crash,
+    hang_and_cancel,
+    local_run,
+)
+from tests.slurm.cluster import running_cluster
+
+VOLATILE_FOLDERS = ("logs", "benchmarks", "state")
+# index/ and the records of sources hold the times of the data set's files, of which each run generates its own.
+VOLATILE_FILES = re.compile(r"\.run\.json$|\.source\.json$|/\.lock$|^index/\d+\.csv$")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The finished run on the cluster, the job of it that was cancelled, and the finished local run."""
+
+    cluster: Run
+    cancelled: str
+    local: Run
+
+
+@pytest.fixture(scope="module")
+def runs(cluster, tmp_path_factory):
+    with cluster_run(cluster, tmp_path_factory.mktemp("cluster")) as disturbed:
+        cancelled = hang_and_cancel(disturbed, cluster)
+        # While the one waits for its time limit, there is time for the other.
+        with local_run(tmp_path_factory.mktemp("local")) as undisturbed:
+            crash(disturbed, cluster)
+            disturbed.finish()
+            undisturbed.finish()
+    return Runs(disturbed, cancelled, undisturbed)
+
+
+def artefacts(folder: Path) -> dict[str, str]:
+    """Return the digest of every file that is a result."""
+    names = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in names.items()
+        if name.split("/", maxsplit=1)[0] not in VOLATILE_FOLDERS and not VOLATILE_FILES.search(name)
+    }
+
+
+def facts(run: Run, training: str) -> dict:
+    return json.loads((run.out / training / "training.run.json").read_text())
+
+
+def failure(run: Run, job: str) -> str:
+    """Return what Snakemake printed when a job of Slurm failed, logs included."""
+    found = re.search(rf"(?s)SLURM-job '{job}' failed.*?Trying to restart job", run.log)
+    assert found, run.log[-8000:]
+    return found[0]
+
+
+def test_the_results_equal_those_of_the_local_run(runs):
+    ours, expected = artefacts(runs.cluster.out), artefacts(runs.local.out)
+    assert {"report/index.html", "bundle/bundle.json", "predictions/submission.csv"} <= expected.keys()
+    assert ours == expected
+
+
+def test_four_folds_computed_on_four_devices(runs):
+    run = runs.cluster
+    assert sorted(facts(run, training)["visible_devices"] for training in CLASSIFIERS) == ["0", "1", "2", "3"]
+
+
+def test_a_cancelled_training_is_submitted_again_and_goes_on(runs):
+    run = runs.cluster
+    assert "CANCELLED" in failure(run, runs.cancelled)
+    jobs = run.slurm_jobs(SEGMENTATIONS[1])
+    assert jobs.index(runs.cancelled) < len(jobs) - 1
+    assert facts(run, SEGMENTATIONS[1])["scheduler_job"] == jobs[-1]
+    assert facts(run, SEGMENTATIONS[1])["resumes"]
+
+
+def test_a_training_over_its_time_limit_is_reported_with_its_log_and_goes_on(runs):
+    run = runs.cluster
+    slow, *again = run.slurm_jobs(SEGMENTATIONS[0])
+    message = failure(run, slow)
+    assert "TIMEOUT" in message
+    assert "DUE TO TIME LIMIT" in message
+    assert len(again) == 1
+    assert len(facts(run, SEGMENTATIONS[0])["resumes"]) == 1
+
+
+def test_a_job_over_its_memory_is_reported_with_its_log_and_gets_more(runs):
+    run = runs.cluster
+    first, *again = re.findall(rf"SLURM jobid (\d+) \(log: \S*/rule_{SCARCE_MEMORY}/", run.log)
+    assert "exceeded memory limit" in failure(run, first)
+    assert len(again) == 1
+
+
+def test_trainings_survive_the_loss_of_their_node(runs):
+    run = runs.cluster
+    for training in CLASSIFIERS:
+        lost, *again = run.slurm_jobs(training)
+        assert "due to a node failure" in failure(run, lost)
+        assert len(again) == 1
+        assert len(facts(run, training)["resumes"]) == 1
+
+
+def test_shards_are_submitted_as_arrays(runs):
+    run = runs.cluster
+    assert len(re.findall(r"Submitted array job with Snakemake IDs \d+,\d+ ", run.log)) >= 2
+
+
+def test_a_job_takes_the_devices_that_slurm_gives_and_its_processes_find_each_other(cluster):
+    inside = ["srun", "--ntasks=1", "--gpus=2", "--mem=8000", sys.executable]
+    lease = "from spine_models.training.leases import lease_devices; print(*lease_devices(2).devices)"
+    assert cluster.command(*inside, "-c", lease) == "0 1"
+    tests = ["test_ranks.py", "test_processes.py::test_two_processes_equal_one_with_accumulation"]
+    report = cluster.command(*inside, "-m", "pytest", "-q", *(f"tests/training/{name}" for name in tests), timeout=300)
+    assert " passed" in report

@@ -1,0 +1,54 @@
+"""The profile for Slurm against the rules; tests/slurm runs it."""
+
+import re
+
+import pytest
+import yaml
+
+from tests.workflow.runs import ROOT, TINY, snakemake
+
+PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+RULES = {
+    name: body
+    for path in sorted((ROOT / "rules").glob("*.smk"))
+    for name, body in re.findall(r"(?ms)^rule (\w+):\n(.*?)(?=^rule |\Z)", path.read_text(encoding="utf-8"))
+    if "shell:" in body
+}
+GPU_RULES = {name for name, body in RULES.items() if re.search(r"\bgpu=", body)}
+
+
+def test_every_rule_has_its_memory_and_time_in_the_profile():
+    assert PROFILE["set-resources"].keys() == RULES.keys()
+    for name, resources in PROFILE["set-resources"].items():
+        assert all("attempt" in resources[key] for key in ("mem_mb", "runtime")), name
+
+
+def test_rules_with_gpus_share_a_partition_of_their_own():
+    partitions = {name: row.get("slurm_partition") for name, row in PROFILE["set-resources"].items()}
+    assert {name for name, partition in partitions.items() if partition} == GPU_RULES
+    assert len(set(partitions.values())) == 2
+
+
+def test_an_array_is_never_held_back_by_a_limit():
+    # The plugin would wait for ever.
+    array_rules = set(PROFILE["slurm-array-jobs"].split(","))
+    assert array_rules <= RULES.keys() - GPU_RULES
+    shards = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["shards"]
+    assert PROFILE["jobs"] >= shards
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("train_classifier", {"mem_mb": "64000", "runtime": "1440", "slurm_partition": "gpu", "gpu": "0"}),
+        ("convert_volumes", {"mem_mb": "4000", "runtime": "120", "slurm_partition": "main"}),
+    ],
+)
+def test_the_profile_reaches_the_jobs(tmp_path, rule, expected):
+    process = snakemake(
+        *("--workflow-profile", ROOT / "profiles/slurm", "--configfile", TINY, "-n"), directory=tmp_path
+    )
+    assert process.returncode == 0, process.stderr
+    planned = re.search(rf"(?s)rule {rule}:.*?resources: ([^\n]*)", process.stdout + process.stderr)
+    resources = dict(item.split("=", 1) for item in planned[1].split(", ") if "=" in item)
+    assert {key: resources.get(key) for key in expected} == expected
