@@ -188,9 +188,9 @@ def _convert_label(
 ) -> Record:
     inputs = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
     key = work_key("convert_labels", inputs, {"label_geometry": settings.label_geometry}, code)
-    _, rows, columns = facts["shape"]
 
     def make() -> Record:
+        _, rows, columns = facts["shape"]
         label = read_label(path, settings, most_voxels(rows, columns, facts["slices"]))
         half, label_facts = half_label(label, facts, settings)
         name = f"{record_path.stem}.npy"

@@ -273,10 +273,11 @@ CHANGES = [
         {"convert_volumes": 6, "convert_labels": 4, **FROM_SEGMENTATION},
     ),
     Change(
-        "label_geometry, where the affines were right",
+        "label_geometry",
         configure(label_geometry="index"),
         after("convert_labels"),
-        {"convert_labels": 4},
+        {"convert_labels": 4, **FROM_SEGMENTATION},
+        "here the voxels' order is not that of the affines",
     ),
     Change("strict", configure(strict=True), after("collect_quarantine"), {}),
     Change(
