@@ -21,7 +21,7 @@ STORED = Path(__file__).with_name("stored_predictions.csv")
 
 @pytest.fixture(scope="module")
 def stored():
-    """Stored predictions and labels of phantom studies: columns of probabilities, and of labels named true_*."""
+    """Out-of-fold predictions of a run of `make demo`: columns of probabilities, and of labels named true_*."""
     table = pd.read_csv(STORED).set_index(STUDY)
     return table[list(TARGETS)].to_numpy(), table[[f"true_{target}" for target in TARGETS]].to_numpy(dtype=float)
 
