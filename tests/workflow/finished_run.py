@@ -60,7 +60,8 @@ OVERLAY = {
 
 
 def run(project, work, *arguments, **environment):
-    return snakemake("--configfile", work / "overlay.yaml", *arguments, directory=work, root=project, **environment)
+    # The overlay last: a target that followed it would be taken for another overlay.
+    return snakemake(*arguments, "--configfile", work / "overlay.yaml", directory=work, root=project, **environment)
 
 
 def make_run(folder, environment):
