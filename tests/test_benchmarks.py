@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.runner import FOLDER, benchmarks, main
 from benchmarks.row import at_least, at_most
+from benchmarks.runner import FOLDER, benchmarks, main
 
 GOOD = """
 from benchmarks.row import at_least, at_most
