@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import benchmarks, main
 from benchmarks.row import at_least, at_most
+from benchmarks.runner import FOLDER, benchmarks, main
 
 GOOD = """
 from benchmarks.row import at_least, at_most
@@ -43,6 +46,17 @@ def test_status_tells_of_a_missed_target_and_of_a_failure_and_the_rest_is_measur
     assert main([f"probe_{other}", "probe_good"], probes / "results.json") == 1
     assert "reached" in (probes / "results.json").read_text()
     assert ("no such thing" in capsys.readouterr().err) == (other == "broken")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    # The folder has no __init__: another of its name adds to it.
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "probe.py").write_text(GOOD)
+    command = [sys.executable, "-m", "benchmarks", "probe", "--out", tmp_path / "results.json"]
+    variables = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=FOLDER.parent, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 2
 
 
 def test_finds_benchmarks_and_leaves_campaigns_out() -> None:

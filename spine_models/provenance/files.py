@@ -32,6 +32,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def clear_left_overs(folder: Path, stem: str = "*") -> None:
+    """Remove what killed processes were writing by ``replacing`` in ``folder`` or below it.
+
+    Call it under the lock of the only writer; ``stem`` limits it to files of that name without suffix.
+    """
+    for left_over in folder.rglob(f".{stem}.*.tmp*"):
+        left_over.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically; bytes of a file's name that are no UTF-8 are written as escapes."""
     with replacing(path) as temporary:

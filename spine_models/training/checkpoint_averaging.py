@@ -17,7 +17,7 @@ from spine_models.models.averaging import average_states
 from spine_models.models.classifier import CsnClassifier
 from spine_models.models.weights import load_model, load_state, save_state
 from spine_models.provenance.canonical import digest_json, work_key
-from spine_models.provenance.files import write_json
+from spine_models.provenance.files import clear_left_overs, write_json
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Work, write_record
 from spine_models.training.best_epochs import Epoch, read_table
@@ -106,6 +106,8 @@ def _average(
         "averaged": [{"epoch": epoch.epoch, "sha256": epoch.sha256} for epoch in names[chosen]],
         "averaging_code": code,
     }
+    for stem in ("model", "averaging"):
+        clear_left_overs(out, stem)
     save_state(out / "model.safetensors", states[chosen], description | {"provenance": provenance})
     write_json(out / "averaging.json", report)
     return report

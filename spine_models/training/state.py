@@ -16,7 +16,7 @@ from typing import Any
 
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import work_key
-from spine_models.provenance.files import read_json, replacing, write_json
+from spine_models.provenance.files import clear_left_overs, read_json, replacing, write_json
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, file_facts, find_record, write_record
 
@@ -75,6 +75,7 @@ class State:
         for folder in {(out / name).parent for name in record.files} - {out}:
             shutil.rmtree(folder, ignore_errors=True)
         for name in record.files:
+            clear_left_overs((out / name).parent, Path(name).stem)
             with replacing(out / name) as temporary:
                 shutil.copyfile(self.result / name, temporary)
 
@@ -99,9 +100,7 @@ def open_state(root: Path, stage: str, inputs: Mapping[str, str], config: Mappin
         changed = ", ".join(_differences(read_json(others[0] / _KEY), parts))
         sys.stderr.write(f"{root}: starting anew, since the training differs from the one before ({changed})\n")
     state.folder.mkdir(parents=True, exist_ok=True)
-    for left_over in state.folder.rglob(".*.tmp.*"):
-        # What a killed process was writing.
-        left_over.unlink()
+    clear_left_overs(state.folder)
     write_json(state.folder / _KEY, parts)
     for folder in others[KEPT_STATES - 1 :]:
         sys.stderr.write(f"removing the old state {folder}\n")

@@ -58,6 +58,7 @@ def test_a_finished_result_keeps_what_is_published_alone(tmp_path):
     (out / "epochs").mkdir(parents=True)
     (out / "epochs" / "epoch-009.safetensors").write_text("of an earlier result")
     (out / "model.safetensors").write_text("another rule's")
+    (out / ".history.17.tmp.csv").write_text("what a killed process was writing")
     state.publish(out)
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert names == ["epochs/epoch-000.safetensors", "history.csv", "model.safetensors"]
