@@ -342,7 +342,7 @@ CHANGES = [
         "a segmentation replaced",
         replace_segmentation,
         after("convert_labels", convert_labels=1),
-        # The network of the study's own fold never learnt from it: the masks of that fold's two studies stay as they are.
+        # The network of the study's own fold never learnt from it, so the masks of that fold's two studies stay.
         {"convert_labels": 1, **FROM_SEGMENTATION, "make_crops": 4},
         "the crops of the study's own fold stay: its network never learnt from the map",
     ),
