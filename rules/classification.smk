@@ -30,7 +30,7 @@ rule train_classifier:
     shell:
         "python -m workflow_scripts.train_classifier --config {params.config:q} --code {params.code}"
         " --set device={resources.device} classification.workers={resources.workers}"
-        " classification.gpus={resources.gpu} checkpoint_minutes={resources.checkpoint_minutes}"
+        " checkpoint_minutes={resources.checkpoint_minutes}"
         " --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu} --folds {input.folds:q}"
         " --train-csv {input.train:q} --crops {input.crops:q} {params.pretrained} --state {params.state:q}"
         " --out {params.folder:q} > {log:q} 2>&1"
