@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.row import Row, at_most
 from spine_models.provenance.fingerprint import Fingerprints
+from tests.workflow.runs import data_set
 
 ROOT = Path(__file__).parents[1]
 CHALLENGE, STUDIES = 2019, (2019, 20_000, 200_000)
@@ -42,7 +43,7 @@ def measure() -> list[Row]:
         dry: dict[int, Cost] = {}
         idle: dict[int, Cost] = {}
         for studies in STUDIES:
-            options = _workflow(_data_set(folder / str(studies), studies), folder / f"work{studies}")
+            options = _workflow(data_set(folder / str(studies), studies), folder / f"work{studies}")
             dry[studies] = _best([*options, "--dry-run", "--quiet", "all"])
             _finish(options, folder / f"work{studies}")
             idle[studies] = _best(options)
@@ -108,15 +109,6 @@ def _limit(name: str, seconds: float, limit: float) -> Row:
 
 def _reported(name: str, ours: float, other: float) -> Row:
     return at_most(name, ours, other, ours / other, None)
-
-
-def _data_set(folder: Path, studies: int) -> Path:
-    for number in range(1, studies + 1):
-        study = folder / "train_images" / f"1.2.826.0.1.3680043.{number}"
-        study.mkdir(parents=True)
-        (study / "1.dcm").touch()
-    (folder / "train.csv").touch()
-    return folder
 
 
 def _workflow(dataset: Path, work: Path) -> list[str]:

@@ -107,6 +107,7 @@ MISTAKES = [
     ("segmentation: {network: {decoder_channels: [1, 2]}}", "decoder_channels is [1, 2], but must be a list, with 5"),
     ("classification: {folds: 0}", "classification.folds is 0, but must be an integer, at least 1"),
     ("segmentation: {folds: 1}", "segmentation.folds is 1, but must be an integer, at least 2"),
+    ("crops: {depth: 7}", "crops.depth is 7, but must be an integer, at least 8"),
     ("crops: {size: 30}", "crops.size is 30, but must be an integer, at least 32"),
     ("crops: {visible_fraction: 30}", "crops.visible_fraction is 30, but must be a number, at least 0 and at most 1"),
     ("half_size: 250", "half_size is 250, but must be an integer, at least 32 and a multiple of 32"),

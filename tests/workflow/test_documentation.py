@@ -23,9 +23,8 @@ def commands(page: Path):
 
 
 def of_all_pages(*beginning):
-    return sorted(
-        {tuple(words) for page in PAGES for words in commands(page) if tuple(words[:2])[: len(beginning)] == beginning}
-    )
+    found = {tuple(words) for page in PAGES for words in commands(page)}
+    return sorted(words for words in found if words[: len(beginning)] == beginning)
 
 
 SNAKEMAKE = [tuple(words) for words in commands(README) if words[0] == "snakemake"]
