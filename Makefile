@@ -23,9 +23,10 @@ demo: .venv ## generate phantoms, run every rule on the CPU, print the metrics a
 	$(BIN)/snakemake --configfile presets/demo.yaml
 	@$(BIN)/python -m spine_models.summary demo
 
+# One worker more than there are cores: a test that runs a workflow or kills a process waits for a part of its time.
 .PHONY: test
 test: .venv ## run the whole test suite
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup
 
 .PHONY: lint
 lint: .venv ## run all static checks
