@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+from spine_models.errors import run_command
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Say in the rule's log what starts where, then run the ``main`` of its script.
+
+    Snakemake shows the logs of a failed job one after the other and stops at the first empty one: without this line
+    the scheduler's log of a job that was killed before it said anything would not be shown.
+    """
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    sys.stderr.write(f"{Path(sys.argv[0]).stem} starts on {platform.node()}, process {os.getpid()}, {now}\n")
+    run_command(main)
 
 
 def stage_parser(description: str) -> argparse.ArgumentParser:

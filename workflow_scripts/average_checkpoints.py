@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from spine_models.command_line import stage_parser
+from spine_models.command_line import run_stage, stage_parser
 from spine_models.data.crops import CropSettings
-from spine_models.errors import run_command
 from spine_models.provenance.settings import settings_from
 from spine_models.training.checkpoint_averaging import AveragingInputs, AveragingSettings, average_checkpoints
 from spine_models.training.devices import use_device
@@ -39,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_stage(main)

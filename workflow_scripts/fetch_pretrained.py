@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from spine_models.command_line import stage_parser
-from spine_models.errors import run_command
+from spine_models.command_line import run_stage, stage_parser
 from spine_models.models.pretrained_download import fetch
 
 
@@ -21,4 +20,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_stage(main)

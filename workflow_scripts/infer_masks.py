@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import stage_parser
-from spine_models.errors import run_command
+from spine_models.command_line import run_stage, stage_parser
 from spine_models.inference.mask_files import InferMasksSettings, infer_masks
 from spine_models.inference.mask_networks import bundle_networks, fold_networks, read_fold_table
 from spine_models.provenance.settings import settings_from
@@ -29,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_stage(main)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from spine_models.command_line import stage_parser
+from spine_models.command_line import run_stage, stage_parser
 from spine_models.data.crop_making import make_crops
 from spine_models.data.crops import CropSettings
 from spine_models.data.full_volumes import FullVolumes
 from spine_models.data.volumes import VolumeSettings
-from spine_models.errors import run_command
 from spine_models.provenance.settings import settings_from
 
 
@@ -31,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_stage(main)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import stage_parser
+from spine_models.command_line import run_stage, stage_parser
 from spine_models.data.collection import make_folds
 from spine_models.data.folds import FoldSettings
-from spine_models.errors import run_command
 from spine_models.provenance.settings import settings_from
 
 
@@ -30,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_stage(main)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import stage_parser
-from spine_models.errors import run_command
+from spine_models.command_line import run_stage, stage_parser
 from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
 
 
@@ -24,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_stage(main)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import stage_parser
-from spine_models.errors import run_command
+from spine_models.command_line import run_stage, stage_parser
 from spine_models.inference.oof import OofInputs, OofSettings, predict_oof
 from spine_models.provenance.settings import settings_from
 
@@ -28,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_stage(main)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from spine_models.command_line import stage_parser
-from spine_models.errors import run_command
+from spine_models.command_line import run_stage, stage_parser
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.inference.study_folders import shard_folders
 from spine_models.provenance.settings import settings_from
@@ -31,4 +30,4 @@ def _say(number: int, total: int, sentence: str) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_stage(main)

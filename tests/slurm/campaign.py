@@ -19,7 +19,7 @@ from tests.workflow.runs import ROOT, TINY
 OVERLAYS = [TINY, Path(__file__).parent / "four_folds.yaml"]
 SEGMENTATIONS = [f"segmentation/fold{fold}" for fold in range(2)]
 CLASSIFIERS = [f"classification/ir/fold{fold}" for fold in range(4)]
-SCARCE_MEMORY = "predict_studies"
+SCARCE_MEMORY = "generate_phantom"
 """The rule whose first attempt gets less memory than it needs."""
 _PATIENCE = 1200.0
 

@@ -109,6 +109,14 @@ class Cluster:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
+    def step(self, gpus: int, *words: str) -> subprocess.Popen[str]:
+        """Start a command in an allocation of its own with ``gpus`` devices; it writes into pipes."""
+        allocation = [_program("srun"), "--ntasks=1", f"--gpus={gpus}", "--mem=8000"]
+        return subprocess.Popen(
+            [*allocation, *words], cwd=ROOT, env=self.environment, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
     def command(self, *words: str, timeout: float = _PATIENCE) -> str:
         """Run a command of Slurm and return what it prints."""
         process = subprocess.run(
@@ -132,9 +140,11 @@ class Cluster:
 
     def crash_node(self) -> None:
         """End everything on the node at once, as a loss of power does, and let the controller know."""
-        for process in self._processes(of_the_node=True):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        # Stopped first: nothing must live long enough to report the death of something else.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in self._processes(of_the_node=True):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
         self._daemons.pop().wait()
         self.command("scontrol", "update", f"nodename={NODE}", "state=down", "reason=crashed")
 
@@ -184,17 +194,17 @@ class Cluster:
         self._daemons.append(daemon)
 
     def _processes(self, of_the_node: bool = False) -> list[int]:
-        """Return the processes that were started with this cluster's environment, or those alone that its node runs."""
-        mark = f"{self.folder}/bin:".encode()
+        """Return the processes of this cluster, or those alone that its node runs."""
+        # Jobs have the environment, daemons and the minders of jobs have overwritten it but hold their logs open.
+        mark, log = f"{self.folder}/bin:".encode(), f"{self.folder}/slurmd.log"
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 environment = (path / "environ").read_bytes()
-                node = b"SLURM_JOB_ID=" in environment or (path / "comm").read_text().strip() in (
-                    "slurmd",
-                    "slurmstepd",
-                )
-                if mark in environment and (node or not of_the_node):
+                files = {str(file.readlink()) for file in (path / "fd").iterdir()}
+                ours = mark in environment or any(file.startswith(f"{self.folder}/") for file in files)
+                node = b"SLURM_JOB_ID=" in environment or log in files
+                if ours and (node or not of_the_node):
                     found.append(int(path.name))
         return found
 
