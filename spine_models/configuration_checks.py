@@ -21,6 +21,7 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _window_contradictions(config["segmentation"])
     yield from _fold_contradictions(config)
     yield from _weight_contradictions(config)
+    yield from _batch_norm_contradictions(config)
     if config["phantom"]["enabled"]:
         yield from _phantom_contradictions(config)
 
@@ -100,6 +101,30 @@ def _weight_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
                     f"{name}.network.{key} is {network[key]}, but the published weights need {fits}: set it, or set "
                     "pretrained to none"
                 )
+
+
+def _batch_norm_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """Find trainings whose last layers leave batch norm one value a channel, of which there are no statistics.
+
+    The networks divide z by 8 and the plane by 32 (``CsnBackbone``), rounding up.
+    """
+    segmentation, classification, crops = config["segmentation"], config["classification"], config["crops"]
+    trained = [variant for name, variant in classification["variants"].items() if folds_of(config, name)]
+    frozen = {
+        "segmentation": segmentation["freeze_bn"] or bool(config["segmentation_bundle"]),
+        "classification": all(variant["freeze_bn"] for variant in trained),
+    }
+    sizes = {
+        "segmentation": (segmentation["window"], config["half_size"]),
+        "classification": (crops["depth"], crops["size"]),
+    }
+    for name, (slices, side) in sizes.items():
+        samples = config[name]["micro_batch"] * max(config[name]["gpus"], 1)
+        if samples * math.ceil(slices / 8) * math.ceil(side / 32) == 1 and not frozen[name]:
+            yield (
+                f"{name}.micro_batch is 1, but must be at least 2 with samples of {slices} x {side} x {side}: of one "
+                "such sample, batch norm has no statistics"
+            )
 
 
 def _phantom_contradictions(config: Mapping[str, Any]) -> Iterator[str]:

@@ -125,6 +125,8 @@ MISTAKES = [
     ("segmentation: {inference: {window: 392}}", "inference.window is 392, but must be a multiple of"),
     ("classification: {final_learning_rate: 1}", "final_learning_rate is 1, but must be at most classification.lear"),
     ("segmentation: {network: {base_channels: 16}}", "base_channels is 16, but the published weights need 64"),
+    ("{segmentation: {gpus: 0, micro_batch: 1, window: 8}, half_size: 32}", "samples of 8 x 32 x 32: of one such"),
+    ("{classification: {gpus: 1, micro_batch: 1}, crops: {depth: 8, size: 32}}", "classification.micro_batch is 1"),
     ("{phantom: {enabled: true}, dataset_dir: /data}", "dataset_dir is '/data', but must be empty while phantom"),
     ("phantom: {enabled: true, segmented: 41}", "phantom.segmented is 41, but must be at most phantom.studies"),
     ("phantom: {enabled: true, segmented: 3}", "phantom.segmented is 3, but must be at least segmentation.folds"),
