@@ -30,7 +30,7 @@ def site_profile(folder: Path) -> Path:
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
     profile["set-resources"][SCARCE_MEMORY]["mem_mb"] = "200 if attempt == 1 else 16000"
     profile["set-resources"]["train_segmentation"]["runtime"] = "1 if attempt == 1 else 10"
-    profile["slurm-init-seconds-before-status-checks"] = 12
+    profile["slurm-init-seconds-before-status-checks"] = 7
     profile["latency-wait"] = 5
     folder.mkdir()
     (folder / "config.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
