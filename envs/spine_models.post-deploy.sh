@@ -97,7 +97,7 @@ pylibjpeg-rle==2.2.0
 pylibjpeg==2.1.0
 pyparsing==3.3.3
 pytest-xdist==3.8.0
-pytest==9.2.0
+pytest==9.1.1
 python-dateutil==4.0.0
 python-gdcm==3.2.6
 pytokens==0.4.1

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 
 import pytest
@@ -16,6 +17,13 @@ CLASSIFIERS = [("ir", 0), ("ir", 1), ("ip", 0)]
 def rows(path):
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+def test_one_worker_makes_the_run_for_all(request):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("no workers: run by one process")
+    # pytest-xdist 3.8.0 loses its groups without a word under pytest 9.2; every worker then makes a run of its own.
+    assert request.node.nodeid.endswith("@tiny_run")
 
 
 def test_every_output_is_there(tiny_run):
