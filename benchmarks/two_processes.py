@@ -3,7 +3,7 @@
     python -m benchmarks two_processes
 
 The processes share the machine's cores, one thread each, so that on two idle cores a ratio near 2 is the best that
-there is.
+there is. Both sides are measured in turn, and the best of each counts: what else the machine does only adds time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from benchmarks.row import Row, at_least
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = 1.4
+TURNS = 3
 
 
 def seconds_a_step(data: Path, folder: Path, processes: int) -> float:
@@ -44,6 +45,10 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tiny.write_classification_data(folder)
-        one, two = (seconds_a_step(folder, folder / str(processes), processes) for processes in (1, 2))
+        turns = [
+            [seconds_a_step(folder, folder / f"{turn}-{processes}", processes) for processes in (1, 2)]
+            for turn in range(TURNS)
+        ]
+        one, two = map(min, zip(*turns, strict=True))
     name = "training step, two processes beside one, same global batch (s; times faster)"
     return [at_least(name, two, one, one / two, TARGET)]
