@@ -13,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.row import Row, at_most
+from spine_models.data.layout import folders_digests
 from spine_models.provenance.fingerprint import Fingerprints
 from tests.workflow.runs import data_set
 
@@ -47,9 +48,11 @@ def measure() -> list[Row]:
             dry[studies] = _best([*options, "--dry-run", "--quiet", "all"])
             _finish(options, folder / f"work{studies}")
             idle[studies] = _best(options)
+        look = _seconds(lambda: folders_digests(folder / str(STUDIES[-1]), SHARDS))
         per_study = _per_study(folder / "per_study")
         per_job = _seconds_a_job(folder / "trivial")
-    return [*_rows(dry, idle, per_study), *_scheduling_rows(per_job), _fingerprints_row()]
+    looks = _alone(f"the look at {STUDIES[-1]} folders alone, s", look)
+    return [*_rows(dry, idle, per_study), looks, *_scheduling_rows(per_job), _fingerprints_row()]
 
 
 def _rows(dry: dict[int, Cost], idle: dict[int, Cost], per_study: Cost) -> list[Row]:
@@ -84,7 +87,7 @@ def _rows(dry: dict[int, Cost], idle: dict[int, Cost], per_study: Cost) -> list[
 def _scheduling_rows(per_job: float) -> list[Row]:
     ours, other = per_job * SHARDS * len(DATA_RULES), per_job * CHALLENGE * len(DATA_RULES)
     return [
-        Row("scheduling, s a job that does nothing", float(f"{per_job:.3g}"), None, None, None, True),
+        _alone("scheduling, s a job that does nothing", per_job),
         _reported(f"scheduling the data rules, shards against one job a study, {CHALLENGE} studies, s", ours, other),
     ]
 
@@ -95,12 +98,21 @@ def _fingerprints_row() -> Row:
         for script in sorted((ROOT / "workflow_scripts").glob("*.py")):
             fingerprints(f"workflow_scripts/{script.name}")
 
+    return _limit("fingerprints of all rules, s a start", _seconds(all_of_them), 0.5)
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    """Return the seconds of the best of three calls."""
     times = []
     for _ in range(3):
         begin = time.perf_counter()
-        all_of_them()
+        function()
         times.append(time.perf_counter() - begin)
-    return _limit("fingerprints of all rules, s a start", min(times), 0.5)
+    return min(times)
+
+
+def _alone(name: str, seconds: float) -> Row:
+    return Row(name, float(f"{seconds:.3g}"), None, None, None, True)
 
 
 def _limit(name: str, seconds: float, limit: float) -> Row:

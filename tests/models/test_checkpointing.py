@@ -26,7 +26,7 @@ def a_run(model: nn.Module, image: torch.Tensor) -> tuple[torch.Tensor, dict, di
     return output.detach(), grads, dict(model.named_buffers()), kept
 
 
-def compare(plain: nn.Module, checkpointed: nn.Module, image: torch.Tensor) -> None:
+def assert_equal_runs(plain: nn.Module, checkpointed: nn.Module, image: torch.Tensor) -> None:
     checkpointed.load_state_dict(plain.state_dict())
     output, grads, buffers, kept = a_run(plain, image)
     other_output, other_grads, other_buffers, other_kept = a_run(checkpointed, image)
@@ -40,13 +40,13 @@ def compare(plain: nn.Module, checkpointed: nn.Module, image: torch.Tensor) -> N
 def test_unet_gradients_and_statistics_are_equal_bit_for_bit():
     settings = UNetSettings(base_channels=8, decoder_channels=(16, 8, 8, 8, 8))
     image = torch.randn(2, 1, 8, 32, 32)
-    compare(CsnUNet(settings), CsnUNet(settings, activation_checkpointing=True), image)
+    assert_equal_runs(CsnUNet(settings), CsnUNet(settings, activation_checkpointing=True), image)
 
 
 def test_classifier_gradients_and_statistics_are_equal_bit_for_bit():
     settings = ClassifierSettings("ip", 50, 8)
     image = torch.randn(2, 3, 8, 32, 32)
-    compare(CsnClassifier(settings), CsnClassifier(settings, activation_checkpointing=True), image)
+    assert_equal_runs(CsnClassifier(settings), CsnClassifier(settings, activation_checkpointing=True), image)
 
 
 def test_statistics_are_updated_by_the_first_pass_alone():

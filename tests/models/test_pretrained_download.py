@@ -81,7 +81,7 @@ def out(tmp_path) -> Path:
     return tmp_path / "pretrained" / NAME
 
 
-def check_complete(out: Path) -> None:
+def assert_complete(out: Path) -> None:
     assert out.read_bytes() == CONTENT
     record = out.with_name(f"{NAME}.sha256")
     assert record.read_text(encoding="utf-8") == f"{SHA256}  {NAME}\n"
@@ -95,13 +95,13 @@ def part_of(out: Path) -> Path:
 def test_a_folder_of_a_server(server, out):
     assert fetch(NAME, out, server.url, QUICK) == SHA256
     assert server.requests == [(f"/folder/{NAME}", None)]
-    check_complete(out)
+    assert_complete(out)
 
 
 def test_the_url_of_the_file_itself(server, out):
     fetch(NAME, out, f"{server.url}/other.pth", QUICK)
     assert server.requests == [("/folder/other.pth", None)]
-    check_complete(out)
+    assert_complete(out)
 
 
 @pytest.mark.parametrize("faults", [["500"], ["503", "429", "500"]])
@@ -109,7 +109,7 @@ def test_temporary_failures_are_tried_again(server, out, faults):
     server.faults = list(faults)
     fetch(NAME, out, server.url, QUICK)
     assert len(server.requests) == len(faults) + 1
-    check_complete(out)
+    assert_complete(out)
 
 
 def test_a_broken_connection_is_continued_where_it_broke(server, out):
@@ -122,14 +122,14 @@ def test_a_broken_connection_is_continued_where_it_broke(server, out):
         f"bytes={half}-",
         f"bytes={half + half // 2}-",
     ]
-    check_complete(out)
+    assert_complete(out)
 
 
 def test_a_server_without_ranges_starts_again(server, out):
     server.ranges = False
     server.faults = ["break"]
     fetch(NAME, out, server.url, QUICK)
-    check_complete(out)
+    assert_complete(out)
 
 
 def test_an_interrupted_download_is_never_the_output_and_the_next_run_continues(server, out):
@@ -140,7 +140,7 @@ def test_an_interrupted_download_is_never_the_output_and_the_next_run_continues(
     assert part_of(out).read_bytes() == CONTENT[: len(CONTENT) // 2]
     fetch(NAME, out, server.url, QUICK)
     assert server.requests[-1][1] == f"bytes={len(CONTENT) // 2}-"
-    check_complete(out)
+    assert_complete(out)
 
 
 @pytest.mark.parametrize("left", [CONTENT, b"x" * 1000, b"x" * (len(CONTENT) + 5)], ids=["all", "foreign", "longer"])
@@ -148,7 +148,7 @@ def test_what_an_earlier_run_left_is_completed_or_replaced(server, out, left):
     out.parent.mkdir()
     part_of(out).write_bytes(left)
     fetch(NAME, out, server.url, QUICK)
-    check_complete(out)
+    assert_complete(out)
 
 
 def test_a_missing_file_is_not_asked_for_twice(server, out):
@@ -182,7 +182,7 @@ def test_the_recorded_digest_binds_the_next_fetch(server, out):
     assert not out.exists()
     record.write_text(f"{SHA256}\n", encoding="utf-8")
     fetch(NAME, out, server.url, QUICK)
-    check_complete(out)
+    assert_complete(out)
 
 
 @pytest.mark.parametrize("text", ["", "0" * 64])
@@ -208,7 +208,7 @@ def test_local_sources(tmp_path, out, source: Callable[[Path], str]):
     local.parent.mkdir()
     local.write_bytes(CONTENT)
     fetch(NAME, out, source(local))
-    check_complete(out)
+    assert_complete(out)
 
 
 def test_a_local_file_that_is_missing_or_damaged(tmp_path, out):
@@ -258,7 +258,7 @@ def test_the_script(server, out):
     arguments = ["--config", json.dumps({"source": server.url}), "--name", NAME, "--out", str(out)]
     done = subprocess.run([sys.executable, script, *arguments], check=True, capture_output=True, text=True)
     assert SHA256 in done.stderr
-    check_complete(out)
+    assert_complete(out)
 
 
 def test_the_script_ends_in_a_sentence(tmp_path, out):
