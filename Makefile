@@ -21,7 +21,7 @@ help:
 .PHONY: demo
 demo: .venv ## generate phantoms, run every rule on the CPU, print the metrics and the report's path
 	$(BIN)/snakemake --configfile presets/demo.yaml
-	@$(BIN)/python -m spine_models.summary demo
+	@$(BIN)/spine-models summary demo
 
 # One worker more than there are cores: a test that runs a workflow or kills a process waits for a part of its time.
 .PHONY: test
@@ -55,7 +55,7 @@ fuzz: .venv ## read damaged files until something breaks (N=5000 cases, a few mi
 
 .PHONY: prune-state
 prune-state: .venv ## remove the states of trainings that nothing uses any more (OUTPUT=results)
-	$(BIN)/python -m spine_models.prune_state $(or $(OUTPUT),results)
+	$(BIN)/spine-models prune-state $(or $(OUTPUT),results)
 
 # What conda installs is the lock: written anew after a change of it (a test says when that was forgotten).
 .PHONY: envs

@@ -1,4 +1,4 @@
-"""Files a second of ``spine_models.check`` beside a plain pydicom loop, over 2,019 studies with headers of real size.
+"""Files a second of ``spine-models check`` beside a plain pydicom loop, over 2,019 studies with headers of real size.
 
     python -m benchmarks check_speed
 
@@ -15,7 +15,7 @@ import numpy as np
 import pydicom
 
 from benchmarks.row import Row, at_least
-from spine_models.data.checking import check_dataset, usable_cores
+from spine_models.data.stages.check_dataset import check_dataset, usable_cores
 from spine_models.levels import TARGETS
 from tests.data.dicom_builder import encoded, make_slice
 

@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spine_models.data.quarantine import StudyRefused
-from spine_models.data.volumes import StudyVolume, VolumeSettings, read_study
+from spine_models.data.dataset.quarantine import StudyRefused
+from spine_models.data.dicom.study import StudyVolume, VolumeSettings, read_study
 
 _HEIGHT_UNITS = 90.0  # of HU a mm: 334 mm, the tallest study, fit into int16
 _SHAPE = (2, 3)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.row import Row, at_most
-from spine_models.data.layout import folders_digests
+from spine_models.data.dataset.layout import folders_digests
 from spine_models.provenance.fingerprint import Fingerprints
 from tests.workflow.runs import data_set
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.row import Row, at_least
-from spine_models.data.shards import shard_of
+from spine_models.data.dataset.shards import shard_of
 from spine_models.levels import TARGETS
 from tests.data.dicom_builder import write_stack
 

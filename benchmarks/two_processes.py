@@ -22,7 +22,7 @@ TURNS = 3
 
 def seconds_a_step(data: Path, folder: Path, processes: int) -> float:
     """Train and return the seconds of a step in the second epoch, the first with everything warm."""
-    from spine_models.training.devices import Compute
+    from spine_models.compute.devices import Compute
     from spine_models.training.job import run_job
     from tests.training.conftest import classification_task, make_job
 

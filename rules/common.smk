@@ -6,12 +6,12 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 
-from spine_models.configuration import checked
-from spine_models.configuration_checks import folds_of
+from spine_models.configuration.checked import checked
+from spine_models.configuration.contradictions import folds_of
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.fingerprint import Fingerprints
-from spine_models.user_folders import UserFolders
+from spine_models.configuration.user_folders import UserFolders
 
 
 def or_sentence(function, *arguments):

@@ -1,4 +1,4 @@
-"""Names that every part of the pipeline shares."""
+"""Vertebra levels, the targets of a classifier and the labels of a mask."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ LEVELS: tuple[str, ...] = ("C1", "C2", "C3", "C4", "C5", "C6", "C7")
 
 TARGETS: tuple[str, ...] = ("patient_overall", *LEVELS)
 """The eight targets of a classifier, in the order of its outputs."""
-
-AIR_HU = -1000
-"""The one fill value: rotation borders, padding, z beyond the volume, padding tags (method, crops and targets)."""
 
 IGNORE_LABEL = 255
 """Voxels of a label volume that no label map covers: not part of the segmentation loss."""

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from spine_models.command_line import run_stage, stage_parser
-from spine_models.data.crops import CropSettings
+from spine_models.compute.devices import use_device
+from spine_models.data.crops.crop import CropSettings
 from spine_models.provenance.settings import settings_from
 from spine_models.training.checkpoint_averaging import AveragingInputs, AveragingSettings, average_checkpoints
-from spine_models.training.devices import use_device
 
 
 def main() -> None:

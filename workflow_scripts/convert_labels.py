@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage, stage_parser
-from spine_models.data.conversion import convert_labels
-from spine_models.data.labels import LabelSettings
+from spine_models.data.labels.onto_grid import LabelSettings
+from spine_models.data.stages.convert_labels import convert_labels
 from spine_models.provenance.settings import settings_from
 
 

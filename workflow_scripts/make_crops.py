@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from spine_models.command_line import run_stage, stage_parser
-from spine_models.data.crop_making import make_crops
-from spine_models.data.crops import CropSettings
-from spine_models.data.full_volumes import FullVolumes
-from spine_models.data.volumes import VolumeSettings
+from spine_models.data.crops.crop import CropSettings
+from spine_models.data.dicom.study import VolumeSettings
+from spine_models.data.stages.full_volumes import FullVolumes
+from spine_models.data.stages.make_crops import make_crops
 from spine_models.provenance.settings import settings_from
 
 

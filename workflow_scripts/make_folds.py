@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage, stage_parser
-from spine_models.data.collection import make_folds
-from spine_models.data.folds import FoldSettings
+from spine_models.data.dataset.folds import FoldSettings
+from spine_models.data.stages.make_folds import make_folds
 from spine_models.provenance.settings import settings_from
 
 

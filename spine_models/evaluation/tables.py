@@ -51,7 +51,7 @@ def read_truth(path: Path) -> pd.DataFrame:
     Raises:
         UserError: as ``data.tables.read_train``.
     """
-    from spine_models.data.tables import read_train
+    from spine_models.data.dataset.tables import read_train
 
     return read_train(path).set_index(STUDY)[list(TARGETS)]
 

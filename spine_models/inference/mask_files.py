@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from spine_models.data.identity import IdentitySettings
-from spine_models.data.shelf import Shelf, remove_strangers
+from spine_models.compute.devices import use_device
+from spine_models.data.crops.plausibility import IdentitySettings
 from spine_models.errors import UserError
 from spine_models.inference.mask_networks import FoldTable, MaskNetwork, networks_for
 from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
@@ -21,7 +21,7 @@ from spine_models.provenance.canonical import work_key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import Record, Work, write_array, write_record
-from spine_models.training.devices import use_device
+from spine_models.provenance.shelf import Shelf, remove_strangers
 
 
 @dataclass(frozen=True)

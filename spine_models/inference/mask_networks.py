@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spine_models.data.study_tokens import TRAINING_STUDIES, study_token
+from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import STUDY, read_csv
 from spine_models.inference.bundle import load_bundle

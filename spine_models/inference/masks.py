@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from spine_models.data.identity import Identity, IdentitySettings, identify
-from spine_models.data.segmentation_samples import standardised
+from spine_models.data.crops.plausibility import Identity, IdentitySettings, identify
+from spine_models.data.samples.segmentation import standardised
+from spine_models.hounsfield import AIR_HU
 from spine_models.inference.classify import resolve_precision
-from spine_models.levels import AIR_HU
 from spine_models.models.batch_norm import fold_batch_norm
 from spine_models.models.sliding_window import sliding_window
 from spine_models.models.unet import CsnUNet

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spine_models.data.crop_files import open_crop
-from spine_models.data.crops import CropSettings, validation_windows
-from spine_models.data.shelf import Shelf
-from spine_models.data.study_tokens import TRAINING_STUDIES, study_token
+from spine_models.compute.devices import use_device
+from spine_models.data.crops.crop import CropSettings, validation_windows
+from spine_models.data.crops.files import open_crop
+from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
 from spine_models.errors import UserError
 from spine_models.evaluation.aggregate import study_probabilities
 from spine_models.evaluation.competition import prior_probabilities
@@ -26,7 +26,7 @@ from spine_models.provenance.canonical import digest_file, work_key
 from spine_models.provenance.files import write_text
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work, write_record
-from spine_models.training.devices import use_device
+from spine_models.provenance.shelf import Shelf
 
 if TYPE_CHECKING:
     import pandas as pd

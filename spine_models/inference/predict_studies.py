@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spine_models.data.quarantine import RefusalCode, StudyRefused
-from spine_models.data.volumes import StudySource, VolumeSettings, open_study
+from spine_models.compute.devices import use_device
+from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
 from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
 from spine_models.inference.predictions import MAPPING, SUFFIXES, write_mapping
@@ -17,7 +18,6 @@ from spine_models.provenance.canonical import work_key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import Record, Work, find_record
-from spine_models.training.devices import use_device
 
 Progress = Callable[[int, int, str], None]
 """Called after each study with its number, how many there are, and a sentence."""

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spine_models.data.crops import CropSettings, spine_crop, validation_windows
-from spine_models.data.identity import Identity, IdentitySettings
-from spine_models.data.volumes import StudySource, StudyVolume, VolumeSettings, decode_study
+from spine_models.data.crops.crop import CropSettings, spine_crop, validation_windows
+from spine_models.data.crops.plausibility import Identity, IdentitySettings
+from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR
 from spine_models.inference.bundle import Bundle

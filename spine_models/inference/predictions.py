@@ -99,7 +99,7 @@ def read_test_rows(path: Path) -> list[tuple[str, str, str]]:
     Raises:
         UserError: as ``data.tables.read_test``.
     """
-    from spine_models.data.tables import read_test
+    from spine_models.data.dataset.tables import read_test
 
     return list(read_test(path).itertuples(index=False, name=None))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from spine_models.data.shelf import Shelf
 from spine_models.evaluation.tables import ensemble_of, read_predictions, read_truth
 from spine_models.inference.overlays import LEVEL_COLOURS
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.files import read_json
+from spine_models.provenance.shelf import Shelf
 from spine_models.report.contents import (
     ReportInputs,
     averaging_rows,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spine_models.data.shelf import Shelf
 from spine_models.evaluation.competition import study_losses
 from spine_models.inference.overlays import axial_picture, picture_source, png_bytes, sagittal_picture
 from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.shelf import Shelf
 from spine_models.report.rendering import png_uri
 
 if TYPE_CHECKING:

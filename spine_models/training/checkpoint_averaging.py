@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from spine_models.data.crops import CropSettings
-from spine_models.data.shelf import Shelf
+from spine_models.compute.devices import Compute
+from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import competition_loss
 from spine_models.models.averaging import average_states
@@ -20,10 +20,10 @@ from spine_models.provenance.canonical import digest_json, work_key
 from spine_models.provenance.files import clear_left_overs, write_json
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Work, write_record
+from spine_models.provenance.shelf import Shelf
 from spine_models.training.best_epochs import Epoch, read_table
 from spine_models.training.classification import FoldData, HeldOutStudies, read_fold
 from spine_models.training.classification_module import predict_study
-from spine_models.training.devices import Compute
 from spine_models.training.fit import chosen_precision
 
 _BATCH = 4

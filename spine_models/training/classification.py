@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from spine_models.data.classification_samples import ClassificationSamples
-from spine_models.data.crop_files import open_crop
-from spine_models.data.crops import CropSettings, validation_windows
-from spine_models.data.shelf import Shelf
+from spine_models.compute.devices import Compute
+from spine_models.data.crops.crop import CropSettings, validation_windows
+from spine_models.data.crops.files import open_crop
+from spine_models.data.samples.classification import ClassificationSamples
 from spine_models.evaluation.competition import prior_probabilities
 from spine_models.evaluation.tables import read_truth
 from spine_models.models.batch_norm import adjust_momentum
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
 from spine_models.models.pretrained import load_pretrained
 from spine_models.provenance.canonical import digest_file, digest_json
+from spine_models.provenance.shelf import Shelf
 from spine_models.training.batching import BatchPlan
 from spine_models.training.best_epochs import Epoch, write_table
 from spine_models.training.classification_module import ClassificationModule, HeldOutStudy
-from spine_models.training.devices import Compute
 from spine_models.training.folds import Split, read_split
 from spine_models.training.job import Job, run_job
 from spine_models.training.recipe import ClassificationRecipe

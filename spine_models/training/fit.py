@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 
+from spine_models.compute.devices import Compute
 from spine_models.errors import UserError
 from spine_models.models.batch_norm import synchronise
 from spine_models.models.pretrained import PretrainedReport
@@ -24,7 +25,6 @@ from spine_models.provenance.files import write_json
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import BestEpochs, Epoch
 from spine_models.training.checkpoints import StateFile, StateKeeper
-from spine_models.training.devices import Compute
 from spine_models.training.history import History
 from spine_models.training.loaders import EpochBatches, Samples, Studies, training_loader, validation_loader
 from spine_models.training.ranks import Place

@@ -13,15 +13,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from spine_models.data.study_tokens import TRAINING_STUDIES, study_tokens
+from spine_models.compute.devices import Compute
+from spine_models.compute.leases import VISIBLE, scheduler_job
+from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import Epoch
-from spine_models.training.devices import Compute
 from spine_models.training.fit import OUTCOME, FitSettings, Task, fit
-from spine_models.training.leases import VISIBLE, scheduler_job
 from spine_models.training.ranks import run_ranks
 from spine_models.training.recipe import Recipe
 from spine_models.training.state import State, open_state

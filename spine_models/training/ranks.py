@@ -17,8 +17,8 @@ from typing import Any
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from spine_models.compute.devices import Compute
 from spine_models.errors import UserError
-from spine_models.training.devices import Compute
 from spine_models.training.loaders import die_with_parent
 
 _HOST = "127.0.0.1"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spine_models.data.augmentation import ClassificationAugmentation, SegmentationAugmentation
+from spine_models.data.samples.augmentation import ClassificationAugmentation, SegmentationAugmentation
 from spine_models.models.losses import LossSettings
 from spine_models.models.unet import UNetSettings
 from spine_models.provenance.settings import settings_from

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from spine_models.data.segmentation_samples import SegmentationSamples, standardised
-from spine_models.data.shelf import Shelf
-from spine_models.levels import AIR_HU
+from spine_models.compute.devices import Compute
+from spine_models.data.samples.segmentation import SegmentationSamples, standardised
+from spine_models.hounsfield import AIR_HU
 from spine_models.models.batch_norm import adjust_momentum
 from spine_models.models.pretrained import load_pretrained
 from spine_models.models.unet import CsnUNet
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import write_json
+from spine_models.provenance.shelf import Shelf
 from spine_models.training.batching import BatchPlan
 from spine_models.training.best_epochs import Epoch
-from spine_models.training.devices import Compute
 from spine_models.training.folds import Split, read_split
 from spine_models.training.job import Job, run_job
 from spine_models.training.recipe import SegmentationRecipe

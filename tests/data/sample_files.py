@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from spine_models.data.boxes import level_boxes, level_voxels
-from spine_models.data.crop_making import make_crops
-from spine_models.data.crops import CropSettings
-from spine_models.data.full_volumes import FullVolumes
-from spine_models.data.shelf import Shelf
-from spine_models.data.volumes import VolumeSettings
+from spine_models.data.crops.boxes import level_boxes, level_voxels
+from spine_models.data.crops.crop import CropSettings
+from spine_models.data.dicom.study import VolumeSettings
+from spine_models.data.stages.full_volumes import FullVolumes
+from spine_models.data.stages.make_crops import make_crops
 from spine_models.levels import LEVELS
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
+from spine_models.provenance.shelf import Shelf
 
 CROPS = {"margin": 4, "depth": 12, "size": 32, "min_voxels": 20, "visible_fraction": 0.3}
 

@@ -17,13 +17,13 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
-from spine_models.data.checking import check_study
-from spine_models.data.dicom_headers import SliceHeader
-from spine_models.data.label_files import LabelSettings
-from spine_models.data.layout import IMAGES
-from spine_models.data.pixels import read_hounsfield
-from spine_models.data.quarantine import StudyRefused
-from spine_models.data.volumes import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
+from spine_models.data.dataset.layout import IMAGES
+from spine_models.data.dataset.quarantine import StudyRefused
+from spine_models.data.dicom.headers import SliceHeader
+from spine_models.data.dicom.pixels import read_hounsfield
+from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
+from spine_models.data.labels.nifti import LabelSettings
+from spine_models.data.stages.check_dataset import check_study
 from tests.data.dicom_builder import NINE_LOSSLESS, STUDY, encoded, enhanced, make_slice
 from tests.fuzz.mutations import damage_bytes, damage_tags
 

@@ -17,11 +17,11 @@ import nibabel as nib
 import numpy as np
 import yaml
 
-from spine_models.configuration import checked
-from spine_models.data.label_files import LabelSettings, read_label
-from spine_models.data.labels import half_label
-from spine_models.data.quarantine import StudyRefused
-from spine_models.data.tables import read_boxes, read_test, read_train
+from spine_models.configuration.checked import checked
+from spine_models.data.dataset.quarantine import StudyRefused
+from spine_models.data.dataset.tables import read_boxes, read_test, read_train
+from spine_models.data.labels.nifti import LabelSettings, read_label
+from spine_models.data.labels.onto_grid import half_label
 from spine_models.errors import UserError
 from spine_models.levels import TARGETS
 from tests.fuzz.mutations import ABSURD_TEXT, damage_bytes, damage_text

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from spine_models.data import pixels
+from spine_models.data.dicom import pixels
 from tests.fuzz import run_fuzz
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from spine_models.data.identity import IdentitySettings
-from spine_models.data.shelf import Shelf
-from spine_models.data.study_tokens import TRAINING_STUDIES, study_tokens
+from spine_models.data.crops.plausibility import IdentitySettings
+from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
 from spine_models.inference.mask_files import InferMasksSettings, infer_masks
 from spine_models.inference.mask_networks import fold_networks, read_fold_table
@@ -19,6 +18,7 @@ from spine_models.levels import LEVELS
 from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.models.weights import load_model, save_model
 from spine_models.provenance.canonical import canonical_json
+from spine_models.provenance.shelf import Shelf
 from tests.data.sample_files import volume_facts, write_stage
 
 STUDIES = ("1.2.1", "1.2.2", "1.2.3", "1.2.4")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spine_models.data.study_tokens import TRAINING_STUDIES, study_tokens
+from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
 from spine_models.inference.mask_networks import (
     FoldTable,

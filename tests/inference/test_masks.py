@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from spine_models.data.identity import IdentitySettings
+from spine_models.data.crops.plausibility import IdentitySettings
 from spine_models.inference.masks import (
     InferenceSettings,
     checked_mask,

@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from spine_models.data.crop_files import open_crop
-from spine_models.data.crops import CropSettings, SpineCrop, validation_windows
-from spine_models.data.shelf import Shelf
-from spine_models.data.study_tokens import TRAINING_STUDIES, study_tokens
+from spine_models.data.crops.crop import CropSettings, SpineCrop, validation_windows
+from spine_models.data.crops.files import open_crop
+from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import OOF_COLUMNS, STUDY
 from spine_models.inference.classify import ClassifySettings
@@ -20,6 +19,7 @@ from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.weights import load_model, save_model
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
+from spine_models.provenance.shelf import Shelf
 from tests.inference.conftest import SETTINGS as BUNDLE
 
 STUDIES = ["1.2.1", "1.2.2", "1.2.3"]

@@ -1,4 +1,4 @@
-"""``python -m spine_models.predict``: the way without Snakemake."""
+"""``spine-models predict``: the way without Snakemake."""
 
 import csv
 import os
@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def _run(*arguments, cwd):
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "spine_models.predict", *map(str, arguments)]
+    command = [sys.executable, "-m", "spine_models.commands.predict", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 import torch
 
-from spine_models.data.volumes import VolumeSettings, open_study, read_study
+from spine_models.data.dicom.study import VolumeSettings, open_study, read_study
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for

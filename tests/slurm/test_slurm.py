@@ -28,7 +28,7 @@ VOLATILE_FOLDERS = ("logs", "benchmarks", "state")
 VOLATILE_FILES = re.compile(r"\.run\.json$|\.source\.json$|/\.lock$|^index/\d+\.csv$")
 LEASE = """
 import os
-from spine_models.training.leases import lease_devices
+from spine_models.compute.leases import lease_devices
 
 print("given", os.environ["CUDA_VISIBLE_DEVICES"])
 print("leased", ",".join(lease_devices(2).devices))

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from spine_models.data.crops import CropSettings
+from spine_models.compute.devices import Compute
+from spine_models.data.crops.crop import CropSettings
 from spine_models.training.batching import BatchPlan
 from spine_models.training.classification import ClassificationInputs, ClassificationTask
-from spine_models.training.devices import Compute
 from spine_models.training.job import Job
 from spine_models.training.loaders import EpochBatches
 from spine_models.training.recipe import classification_recipe, segmentation_recipe

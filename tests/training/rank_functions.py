@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import distributed
 
+from spine_models.compute.devices import Compute
 from spine_models.errors import UserError
-from spine_models.training.devices import Compute
 from spine_models.training.fit import FitSettings, Task, fit
 from spine_models.training.ranks import Place, run_ranks
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spine_models.data.crops import CropSettings
+from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
 from spine_models.models.weights import load_model, load_state
 from spine_models.provenance.locks import folder_lock

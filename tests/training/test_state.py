@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from spine_models.compute.devices import Compute
 from spine_models.errors import UserError
 from spine_models.provenance.locks import folder_lock
 from spine_models.training.batching import plan_batches
-from spine_models.training.devices import Compute
 from spine_models.training.job import key_config
 from spine_models.training.state import KEPT_STATES, open_state, prune, prune_all
 from tests.training.conftest import ONE, TWO, classification_task, make_job

@@ -322,7 +322,7 @@ CHANGES = [
         overwrite_in_place,
         {},
         {},
-        "**not noticed**: the folder's time did not change. `python -m spine_models.check DIR --output-dir results` "
+        "**not noticed**: the folder's time did not change. `spine-models check DIR --output-dir results` "
         "finds it, `snakemake --forcerun index_studies` acts on it:",
     ),
     Change(

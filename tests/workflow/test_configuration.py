@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from spine_models.configuration import checked
+from spine_models.configuration.checked import checked
 from spine_models.errors import UserError
 from tests.workflow.runs import ROOT, TINY, snakemake
 

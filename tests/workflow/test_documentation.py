@@ -80,7 +80,12 @@ def test_a_snakemake_command_of_the_readme_plans(command, place):
 def test_the_readme_has_every_way_to_run():
     text = "\n".join(" ".join(command) for command in commands(README))
     needed = ["make demo", "make test", "--resources gpu=4", "presets/laptop-16g.yaml", "profiles/slurm"]
-    needed += ["snakemake convert", "snakemake predict", "spine_models.predict --bundle", "spine_models.check"]
+    needed += [
+        "snakemake convert",
+        "snakemake predict",
+        "spine_models.commands.predict --bundle",
+        "spine_models.commands.check",
+    ]
     assert [words for words in needed if words not in text] == []
 
 

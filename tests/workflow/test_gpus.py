@@ -22,7 +22,7 @@ rule compute:
 LEASE = """
 import sys, time
 from pathlib import Path
-from spine_models.training.leases import lease_devices
+from spine_models.compute.leases import lease_devices
 lease = lease_devices(int(sys.argv[1]), folder=Path("leases"))
 Path(sys.argv[2]).write_text(",".join(lease.devices))
 end = time.monotonic() + 120

@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from spine_models.data.checking import check_dataset
+from spine_models.data.stages.check_dataset import check_dataset
 from tests.workflow import warm
 from tests.workflow.changes import CHANGES, JOBS, MADE, UNSEGMENTED, configure, edit, overwrite_in_place, table
 from tests.workflow.finished_run import SEGMENTED, STUDIES, copy_run, made, make_run, run

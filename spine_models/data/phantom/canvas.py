@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spine_models.data.phantom.anatomy import Frame, Matrix
 from spine_models.data.phantom.shapes import FAR_MM, Field, Point, Vector
-from spine_models.levels import AIR_HU
+from spine_models.hounsfield import AIR_HU
 
 Window = tuple[slice, slice, slice]
 

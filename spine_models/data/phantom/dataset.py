@@ -14,7 +14,7 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from spine_models.data.layout import BOXES_TABLE, IMAGES, SEGMENTATIONS, TEST_IMAGES, TEST_TABLE, TRAIN_TABLE
+from spine_models.data.dataset.layout import BOXES_TABLE, IMAGES, SEGMENTATIONS, TEST_IMAGES, TEST_TABLE, TRAIN_TABLE
 from spine_models.data.phantom.anatomy import Patient, draw_patient
 from spine_models.data.phantom.canvas import Grid
 from spine_models.data.phantom.defects import EXPECTED, damage_files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.data.quarantine import RefusalCode
+from spine_models.data.dataset.quarantine import RefusalCode
 
 EXPECTED: dict[str, RefusalCode] = {
     "sagittal": RefusalCode.NOT_AXIAL,

@@ -1,0 +1,45 @@
+"""``spine-models summary OUTPUT_DIR``: the figures of a finished run, and where its report lies."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from spine_models.errors import UserError, run_command
+from spine_models.provenance.files import read_json
+
+
+def summary(output_dir: Path) -> str:
+    """Return the headline figures of ``evaluation/metrics.json`` and the paths of the pages, as lines of text.
+
+    Raises:
+        UserError: if the run has not been evaluated.
+    """
+    path = output_dir / "evaluation" / "metrics.json"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run the workflow up to `evaluate` first")
+    metrics: dict[str, Any] = read_json(path)
+    segmentation, classification = metrics["segmentation"], metrics["classification"]
+    low, high = classification["competition_loss_ci95"]
+    rows = {
+        "data": "phantoms, not patients" if metrics.get("phantom") else "studies",
+        "segmentation dice_mean": f"{segmentation['dice_mean']:.3f} over {segmentation['n_studies']} held-out studies",
+        "competition_loss": f"{classification['competition_loss']:.4f} (95 % {low:.4f} to {high:.4f}), out of fold",
+        "prior_loss": f"{classification['prior_loss']:.4f} (best constant prediction)",
+        "quarantine": f"{metrics['quarantine']['n']} studies",
+        "predictions": str(output_dir / "predictions" / "index.html"),
+        "report": str(output_dir / "report" / "index.html"),
+    }
+    return "\n".join(f"{name:24}{value}" for name, value in rows.items())
+
+
+def main() -> None:
+    """Print the summary of one output folder."""
+    parser = argparse.ArgumentParser(description="Print the figures of a finished run.")
+    parser.add_argument("output_dir", type=Path, help="output_dir of the run")
+    print(summary(parser.parse_args().output_dir))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,272 @@
+"""The crop of the spine that is stored for a study, and the windows that are cut from it.
+
+Two grids with the same slices: the full grid of the volume and the half grid of the mask, whose plane is smaller
+by ``half_factor`` (half pixels for each full pixel; 0.5 for 512 x 512). Both have their origin at the outer corner
+of the first pixel, so that an edge at ``e`` on the half grid lies at ``e / half_factor`` on the full one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spine_models.data.crops.boxes import Box, box_from_json, box_slices, level_voxels, union_of
+from spine_models.data.crops.windows import validation_window_starts, window_reach
+from spine_models.hounsfield import AIR_HU
+from spine_models.levels import LEVELS
+
+LevelStatus = Literal["visible", "interpolated", "missing"]
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """Section ``crops`` of the configuration.
+
+    Attributes:
+        margin: pixels of the half grid added in the plane on each side of a vertebra's box.
+        depth: slices of a window.
+        size: side of a window in pixels.
+        min_voxels: voxels of the half grid below which a vertebra is not used.
+        visible_fraction: share of a vertebra that has to lie in a training window for its label to count.
+    """
+
+    margin: int
+    depth: int
+    size: int
+    min_voxels: int
+    visible_fraction: float
+
+
+@dataclass(frozen=True)
+class SpineCrop:
+    """What the classifier sees of a study.
+
+    Attributes:
+        image: (z, y, x) int16 HU, a part of the full grid.
+        mask: (z, y, x) uint8 levels, the same part on the half grid.
+        origin: (z, y, x) of the image's first voxel on the full grid.
+        mask_origin: (z, y, x) of the mask's first voxel on the half grid.
+        half_factor: half pixels for each full pixel.
+        mean: of the half volume in HU, for standardising.
+        std: of the half volume in HU, above 0.
+        boxes: of the visible and interpolated levels, on the half grid of the whole study.
+        voxels: of each level in the whole mask.
+        levels: status of every level.
+        spacing_mm: (z, y, x) of the full grid.
+        depth_total: slices of the whole volume.
+    """
+
+    image: NDArray[np.int16]
+    mask: NDArray[np.uint8]
+    origin: tuple[int, int, int]
+    mask_origin: tuple[int, int, int]
+    half_factor: float
+    mean: float
+    std: float
+    boxes: dict[str, Box]
+    voxels: dict[str, int]
+    levels: dict[str, LevelStatus]
+    spacing_mm: tuple[float, float, float]
+    depth_total: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window around a vertebra, resized and padded.
+
+    Attributes:
+        image: (depth, size, size) float32 HU, not standardised.
+        mask: (depth, size, size) uint8.
+        inside: voxels of each level in the window and box, counted on the half grid.
+    """
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+    inside: dict[str, int]
+
+
+def trainable_levels(levels: Mapping[str, LevelStatus], voxels: Mapping[str, int], min_voxels: int) -> list[str]:
+    """Return the levels that the mask shows with at least ``min_voxels`` voxels, in the order of the spine."""
+    return [name for name in LEVELS if levels[name] == "visible" and voxels.get(name, 0) >= min_voxels]
+
+
+def predictable_levels(levels: Mapping[str, LevelStatus], voxels: Mapping[str, int], min_voxels: int) -> list[str]:
+    """Return the levels that validation and prediction look at: the trainable and the interpolated ones."""
+    trainable = trainable_levels(levels, voxels, min_voxels)
+    return [name for name in LEVELS if name in trainable or levels[name] == "interpolated"]
+
+
+def spine_crop(
+    full: NDArray[np.int16],
+    mask: NDArray[np.uint8],
+    volume_facts: Mapping[str, Any],
+    mask_facts: Mapping[str, Any],
+    settings: CropSettings,
+) -> SpineCrop | None:
+    """Cut the union of the vertebrae's padded boxes, with all slices that a window can need.
+
+    Args:
+        full: (z, y, x) volume; a memory map will do, only the crop is read.
+        mask: (z, y, x) mask after the identity checks, on the half grid with the same slices.
+        volume_facts: of the volume's record: ``half_factor``, ``mean``, ``std``, ``spacing_mm``.
+        mask_facts: of the mask's record: ``boxes``, ``voxels``, ``levels``.
+        settings: the configuration.
+
+    Returns:
+        The crop, or None if no vertebra can be used.
+    """
+    boxes = {name: box_from_json(box) for name, box in mask_facts["boxes"].items()}
+    used = predictable_levels(mask_facts["levels"], mask_facts["voxels"], settings.min_voxels)
+    if not used:
+        return None
+    factor = float(volume_facts["half_factor"])
+    region = _region([boxes[name] for name in used], full.shape, factor, settings)
+    full_region = _on_full_grid(region, factor, full.shape)
+    return SpineCrop(
+        image=np.array(full[box_slices(full_region)]),
+        mask=np.array(mask[box_slices(region)]),
+        origin=_corner(full_region),
+        mask_origin=_corner(region),
+        half_factor=factor,
+        mean=float(volume_facts["mean"]),
+        std=float(volume_facts["std"]),
+        boxes=boxes,
+        voxels=dict(mask_facts["voxels"]),
+        levels=dict(mask_facts["levels"]),
+        spacing_mm=tuple(volume_facts["spacing_mm"]),
+        depth_total=full.shape[0],
+    )
+
+
+def cut_window(crop: SpineCrop, level: str, start: int, settings: CropSettings) -> Window:
+    """Cut one window of ``settings.depth`` slices around a vertebra.
+
+    The padded box is cut from the full-resolution image, its longest side resized to ``settings.size`` (linear;
+    the mask by nearest neighbour) and the rest padded evenly. Slices beyond the volume and the padding are
+    ``AIR_HU`` and label 0.
+
+    Args:
+        crop: of the study.
+        level: a level that has a box.
+        start: first slice on the grid of the whole study; negative before its begin.
+        settings: the configuration.
+    """
+    region = _window_region(crop, level, start, settings)
+    mask = crop.mask[box_slices(region)]
+    full_region = _window_on_image(region, crop)
+    image = crop.image[box_slices(full_region)]
+    first = region[0] + crop.mask_origin[0] - start
+    shape = _fitted_shape(image.shape[1:], settings.size)
+    return Window(
+        image=_fit(image, first, shape, settings, np.float32(AIR_HU)),
+        mask=_fit(mask, first, shape, settings, np.uint8(0)),
+        inside=level_voxels(np.ascontiguousarray(mask)),
+    )
+
+
+def classifier_input(image: NDArray[np.float32], mask: NDArray[np.uint8], crop: SpineCrop) -> NDArray[np.float32]:
+    """Standardise a window and stack its three channels: image, image, mask as numbers 0 to 7.
+
+    Args:
+        image: (depth, size, size) HU.
+        mask: (depth, size, size).
+        crop: of the study, for mean and standard deviation.
+
+    Returns:
+        (3, depth, size, size).
+    """
+    channels = np.empty((3, *image.shape), dtype=np.float32)
+    np.subtract(image, np.float32(crop.mean), out=channels[0])
+    channels[0] /= np.float32(crop.std)
+    channels[1] = channels[0]
+    channels[2] = mask
+    return channels
+
+
+def validation_windows(crop: SpineCrop, settings: CropSettings) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield every validation window of a study as (level, classifier input), without augmentation.
+
+    Centred windows; a vertebra taller than a window yields its first and its last one. Interpolated levels are
+    among them.
+    """
+    for level in predictable_levels(crop.levels, crop.voxels, settings.min_voxels):
+        z0, z1 = crop.boxes[level][:2]
+        for start in validation_window_starts(z0, z1, settings.depth):
+            window = cut_window(crop, level, start, settings)
+            yield level, classifier_input(window.image, window.mask, crop)
+
+
+def _region(boxes: list[Box], full_shape: tuple[int, ...], factor: float, settings: CropSettings) -> Box:
+    """Union of the padded boxes within the volume, on the half grid."""
+    reaches = [window_reach(box[0], box[1], settings.depth) for box in boxes]
+    _, _, y0, y1, x0, x1 = union_of(boxes)
+    rows, columns = (math.ceil(round(side * factor, 6)) for side in full_shape[1:])
+    return (
+        max(0, min(first for first, _ in reaches)),
+        min(full_shape[0], max(last for _, last in reaches)),
+        max(0, y0 - settings.margin),
+        min(rows, y1 + settings.margin),
+        max(0, x0 - settings.margin),
+        min(columns, x1 + settings.margin),
+    )
+
+
+def _on_full_grid(region: Box, factor: float, full_shape: tuple[int, ...]) -> Box:
+    """Smallest box of the full grid that covers ``region`` of the half grid."""
+    z0, z1, y0, y1, x0, x1 = region
+    rows, columns = full_shape[1:]
+    low = [math.floor(round(edge / factor, 6)) for edge in (y0, x0)]
+    high = [math.ceil(round(edge / factor, 6)) for edge in (y1, x1)]
+    return z0, z1, low[0], min(rows, high[0]), low[1], min(columns, high[1])
+
+
+def _window_region(crop: SpineCrop, level: str, start: int, settings: CropSettings) -> Box:
+    """The part of a window that the crop holds, in voxels of ``crop.mask``."""
+    _, _, y0, y1, x0, x1 = crop.boxes[level]
+    low = (start, y0 - settings.margin, x0 - settings.margin)
+    high = (start + settings.depth, y1 + settings.margin, x1 + settings.margin)
+    edges = [edge for pair in zip(low, high, strict=True) for edge in pair]
+    clipped = [min(max(edge - crop.mask_origin[i // 2], 0), crop.mask.shape[i // 2]) for i, edge in enumerate(edges)]
+    return box_from_json(clipped)
+
+
+def _window_on_image(region: Box, crop: SpineCrop) -> Box:
+    """The same part in voxels of ``crop.image``, edges rounded to the nearest pixel."""
+    edges: list[int] = list(region[:2])
+    for i, edge in enumerate(region[2:]):
+        axis = 1 + i // 2
+        position = (edge + crop.mask_origin[axis]) / crop.half_factor
+        edges.append(min(max(math.floor(position + 0.5) - crop.origin[axis], 0), crop.image.shape[axis]))
+    return box_from_json(edges)
+
+
+def _corner(region: Box) -> tuple[int, int, int]:
+    return region[0], region[2], region[4]
+
+
+def _fitted_shape(plane: tuple[int, ...], size: int) -> tuple[int, int]:
+    """Rows and columns after the longest side was resized to ``size``."""
+    longest = max(plane)
+    rows, columns = (max(1, round(side * size / longest)) for side in plane)
+    return rows, columns
+
+
+def _fit(
+    part: NDArray[Any], first: int, shape: tuple[int, int], settings: CropSettings, fill: np.float32 | np.uint8
+) -> NDArray[Any]:
+    """Resize each slice to ``shape`` and put it into the middle of a filled window, slice ``first`` onwards."""
+    import cv2
+
+    how = cv2.INTER_NEAREST_EXACT if isinstance(fill, np.uint8) else cv2.INTER_LINEAR
+    window = np.full((settings.depth, settings.size, settings.size), fill)
+    rows, columns = shape
+    top, left = (settings.size - rows) // 2, (settings.size - columns) // 2
+    for i, plane in enumerate(part, start=first):
+        resized = cv2.resize(plane.astype(fill.dtype), (columns, rows), interpolation=how)
+        window[i, top : top + rows, left : left + columns] = resized
+    return window

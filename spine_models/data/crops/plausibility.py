@@ -1,0 +1,219 @@
+"""Is what a predicted mask calls C1 to C7 plausible as a spine, and what stands in for a level that it lacks.
+
+Nothing here refuses a study: what looks wrong is flagged for the manifest and the report.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spine_models.data.crops.boxes import Box, box_from_json, box_slices, level_boxes, level_voxels
+from spine_models.data.crops.crop import LevelStatus
+from spine_models.levels import LEVELS
+
+_PLAUSIBLE_MM: tuple[tuple[str, float, float], ...] = (
+    ("high", 15.0, 75.0),
+    ("deep", 15.0, 110.0),
+    ("wide", 20.0, 120.0),
+)
+"""Least and largest size of a level along z, y and x. The 609 vertebrae of the challenge's segmented studies are 20 to
+64 mm high, spinous process included; the limits along y and x are generous ones around the anatomy of adults."""
+
+
+class FlagCode(StrEnum):
+    """Everything that a mask can be flagged for."""
+
+    NO_LEVEL = "no_level"
+    """The mask shows no vertebra: the study's prediction is the training prior."""
+    GAP = "gap"
+    """A level is missing between two visible ones."""
+    INTERPOLATED = "interpolated"
+    """The box of a missing level was interpolated between its visible neighbours."""
+    OUT_OF_ORDER = "out_of_order"
+    """A level's centre is not below that of the visible level above it."""
+    SEVERAL_COMPONENTS = "several_components"
+    """A level consists of parts that do not touch, each too large to be removed."""
+    TOO_SMALL = "too_small"
+    """A level is smaller than a vertebra can be, and the volume's end does not explain it."""
+    TOO_LARGE = "too_large"
+    """A level is larger than a vertebra can be."""
+    CUT_OFF = "cut_off"
+    """A level touches the first or the last slice: part of it may lie outside the volume."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One remark on a mask.
+
+    Attributes:
+        code: of the closed list.
+        level: which level it is about; empty if it is about the whole mask.
+        sentence: for the person who reads the report.
+    """
+
+    code: FlagCode
+    level: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class IdentitySettings:
+    """Section ``identity`` of the configuration.
+
+    Attributes:
+        min_component_fraction: components smaller than this part of a level's largest are removed.
+        fallback: "neighbours" interpolates the box of a missing level between visible ones, "none" leaves it out.
+    """
+
+    min_component_fraction: float
+    fallback: Literal["neighbours", "none"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a mask shows.
+
+    Attributes:
+        levels: status of every level.
+        boxes: of the visible and interpolated levels, on the mask's grid.
+        voxels: of the visible levels.
+        flags: what looks wrong.
+    """
+
+    levels: dict[str, LevelStatus]
+    boxes: dict[str, Box]
+    voxels: dict[str, int]
+    flags: list[Flag]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the JSON values that a mask's record keeps."""
+        return {
+            "levels": dict(self.levels),
+            "boxes": {level: list(box) for level, box in self.boxes.items()},
+            "voxels": dict(self.voxels),
+            "flags": [{"code": str(f.code), "level": f.level, "sentence": f.sentence} for f in self.flags],
+        }
+
+
+def identify(
+    mask: NDArray[np.uint8], spacing_mm: Sequence[float], settings: IdentitySettings
+) -> tuple[NDArray[np.uint8], Identity]:
+    """Remove small components of a predicted mask and check what is left.
+
+    Args:
+        mask: (z, y, x), z from superior to inferior; voxel label ``i + 1`` for ``LEVELS[i]``.
+        spacing_mm: (z, y, x) of the mask's grid.
+        settings: the configuration.
+
+    Returns:
+        The mask without its small components, and what it shows.
+    """
+    mask, components = _without_small_components(mask, settings.min_component_fraction)
+    found = level_boxes(mask)
+    flags = [
+        *_component_flags(components),
+        *_order_flags(mask, found),
+        *_size_flags(found, spacing_mm, mask.shape[0]),
+        *_gap_flags(found),
+    ]
+    levels: dict[str, LevelStatus] = {level: "visible" if level in found else "missing" for level in LEVELS}
+    boxes = dict(found)
+    if settings.fallback == "neighbours":
+        for level, (box, above, below) in _interpolated(found).items():
+            boxes[level], levels[level] = box, "interpolated"
+            sentence = f"the box of {level} was interpolated between {above} and {below}"
+            flags.append(Flag(FlagCode.INTERPOLATED, level, sentence))
+    if not found:
+        flags.append(Flag(FlagCode.NO_LEVEL, "", "the mask shows no vertebra: the training prior is the prediction"))
+    return mask, Identity(levels, boxes, level_voxels(mask), flags)
+
+
+def _without_small_components(mask: NDArray[np.uint8], fraction: float) -> tuple[NDArray[np.uint8], dict[str, int]]:
+    """Return a cleaned copy, and how many components each level still has (26 neighbours)."""
+    from scipy import ndimage
+
+    mask, components = mask.copy(), {}
+    for level, box in level_boxes(mask).items():
+        part = mask[box_slices(box)]
+        labelled, _ = ndimage.label(part == LEVELS.index(level) + 1, structure=np.ones((3, 3, 3)))
+        sizes = np.bincount(labelled.reshape(-1))
+        sizes[0] = 0
+        small = (sizes > 0) & (sizes < fraction * sizes.max())
+        part[small[labelled]] = 0
+        components[level] = int(np.count_nonzero(sizes) - np.count_nonzero(small))
+    return mask, components
+
+
+def _component_flags(components: Mapping[str, int]) -> list[Flag]:
+    return [
+        Flag(FlagCode.SEVERAL_COMPONENTS, level, f"{level} consists of {count} parts that do not touch")
+        for level, count in components.items()
+        if count > 1
+    ]
+
+
+def _order_flags(mask: NDArray[np.uint8], boxes: Mapping[str, Box]) -> list[Flag]:
+    centres = {level: _centre_slice(mask, level, box) for level, box in boxes.items()}
+    return [
+        Flag(FlagCode.OUT_OF_ORDER, lower, f"the centre of {lower} does not lie below that of {upper}")
+        for upper, lower in itertools.pairwise(centres)
+        if centres[lower] <= centres[upper]
+    ]
+
+
+def _centre_slice(mask: NDArray[np.uint8], level: str, box: Box) -> float:
+    counts = (mask[box_slices(box)] == LEVELS.index(level) + 1).sum(axis=(1, 2))
+    return float(np.average(np.arange(box[0], box[1]), weights=counts))
+
+
+def _size_flags(boxes: Mapping[str, Box], spacing_mm: Sequence[float], slices: int) -> list[Flag]:
+    flags = []
+    for level, box in boxes.items():
+        is_cut = box[0] == 0 or box[1] == slices
+        if is_cut:
+            flags.append(Flag(FlagCode.CUT_OFF, level, f"{level} touches the end of the volume"))
+        for axis, (word, least, largest) in enumerate(_PLAUSIBLE_MM):
+            size = (box[2 * axis + 1] - box[2 * axis]) * spacing_mm[axis]
+            expected = f"{level} is {size:.0f} mm {word}, where {least:.0f} to {largest:.0f} mm are expected"
+            if size > largest:
+                flags.append(Flag(FlagCode.TOO_LARGE, level, expected))
+            elif size < least and not is_cut:
+                flags.append(Flag(FlagCode.TOO_SMALL, level, expected))
+    return flags
+
+
+def _gap_flags(boxes: Mapping[str, Box]) -> list[Flag]:
+    return [
+        Flag(FlagCode.GAP, level, f"{level} is missing, although {above} and {below} are visible")
+        for level, (above, below) in _between(boxes).items()
+    ]
+
+
+def _interpolated(boxes: Mapping[str, Box]) -> dict[str, tuple[Box, str, str]]:
+    """Interpolate the box of each level that is missing between visible ones, linearly over the levels."""
+    result = {}
+    for level, (above, below) in _between(boxes).items():
+        first, last = LEVELS.index(above), LEVELS.index(below)
+        weight = (LEVELS.index(level) - first) / (last - first)
+        edges = [a + weight * (b - a) for a, b in zip(boxes[above], boxes[below], strict=True)]
+        result[level] = (box_from_json([math.floor(edge + 0.5) for edge in edges]), above, below)
+    return result
+
+
+def _between(boxes: Mapping[str, Box]) -> dict[str, tuple[str, str]]:
+    """Return the nearest visible levels above and below each level that is missing between two."""
+    result = {}
+    for i, level in enumerate(LEVELS):
+        above = [name for name in LEVELS[:i] if name in boxes]
+        below = [name for name in LEVELS[i + 1 :] if name in boxes]
+        if level not in boxes and above and below:
+            result[level] = (above[-1], below[0])
+    return result

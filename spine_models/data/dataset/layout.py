@@ -1,0 +1,193 @@
+"""The layout of a data set on disk, and what may become a path.
+
+Imported while Snakemake parses the workflow: nothing here may import pandas, numpy or pydicom.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+from spine_models.data.dataset.shards import shard_of
+from spine_models.errors import UserError
+
+IMAGES = "train_images"
+TEST_IMAGES = "test_images"
+SEGMENTATIONS = "segmentations"
+TRAIN_TABLE = "train.csv"
+BOXES_TABLE = "train_bounding_boxes.csv"
+TEST_TABLE = "test.csv"
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_UID_LENGTH = 64  # DICOM PS3.5 section 9.1
+_MAX_DEPTH = 4  # folders of series inside a study's folder
+_MUST_HOLD = (
+    f"{IMAGES}/<StudyInstanceUID>/*.dcm, {SEGMENTATIONS}/<StudyInstanceUID>.nii, {TRAIN_TABLE} and {BOXES_TABLE}"
+)
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A file of a study's folder.
+
+    Attributes:
+        name: path relative to the study's folder, with forward slashes.
+        size: bytes.
+        mtime_ns: time of the last modification.
+    """
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
+def is_uid(text: str) -> bool:
+    """Say whether ``text`` is a DICOM UID: digits and single dots, at most 64 characters."""
+    return len(text) <= _UID_LENGTH and _UID.fullmatch(text) is not None
+
+
+def require_dataset(dataset_dir: str | Path) -> Path:
+    """Check that ``dataset_dir`` has the layout of the challenge, without looking into any study.
+
+    Raises:
+        UserError: if it is not given, is no folder, or lacks the images or ``train.csv``.
+    """
+    advice = f"it must contain {_MUST_HOLD}; `make demo` needs none"
+    if not str(dataset_dir):
+        raise UserError(f"dataset_dir is not set: give the folder of your data set, {advice}")
+    root = Path(dataset_dir)
+    if not root.is_dir():
+        raise UserError(f"dataset_dir {root} is no folder: {advice}")
+    lacking = [name for name, there in _required(root) if not there]
+    if lacking:
+        raise UserError(f"dataset_dir {root} lacks {' and '.join(lacking)}: {advice}")
+    return root
+
+
+def _required(root: Path) -> list[tuple[str, bool]]:
+    return [(f"{IMAGES}/", (root / IMAGES).is_dir()), (TRAIN_TABLE, (root / TRAIN_TABLE).is_file())]
+
+
+def study_id(folder_name: str) -> str:
+    """Return the id of the study in a data set's folder: the folder's name if it is a UID, otherwise a digest of it.
+
+    A name that is no UID may be a person's: it never becomes the name of an output.
+    """
+    if is_uid(folder_name):
+        return folder_name
+    return "folder-" + hashlib.sha256(folder_name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def study_folders(images_dir: Path) -> list[os.DirEntry[str]]:
+    """List the folders (and links to folders) in ``images_dir``, sorted by name; hidden ones are passed over."""
+    if not images_dir.is_dir():
+        return []
+    with os.scandir(images_dir) as entries:
+        found = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def folders_digests(dataset_dir: Path, shards: int) -> dict[int, str]:
+    """Return, for each shard, a digest over (name, modification time) of the folders of its studies.
+
+    One pass for all shards, so that a new or changed study is noticed while the workflow is planned
+    (``docs/scale.md`` has the times). Files overwritten in place, or exchanged in a folder of series below the study's,
+    do not change it; ``spine-models check --output-dir`` finds those.
+    """
+    images = dataset_dir / IMAGES
+    return digests_by_shard(_folder_lines(images), shards) if images.is_dir() else digests_by_shard((), shards)
+
+
+def _folder_lines(images_dir: Path) -> Iterator[tuple[str, str]]:
+    # Through a descriptor, the kernel need not walk down to the folder again for each of its entries.
+    descriptor = os.open(images_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_dir():
+                    yield study_id(entry.name), f"{entry.name}\0{entry.stat().st_mtime_ns}\n"
+    finally:
+        os.close(descriptor)
+
+
+def digests_by_shard(lines: Iterable[tuple[str, str]], shards: int) -> dict[int, str]:
+    """Return, for each shard, a digest over the lines of its studies, in whatever order they come.
+
+    Args:
+        lines: (study, what is known of it).
+        shards: number of shards.
+    """
+    of_shard: list[list[str]] = [[] for _ in range(shards)]
+    for study, line in lines:
+        of_shard[shard_of(study, shards)].append(line)
+    return {
+        shard: hashlib.sha256("".join(sorted(own)).encode("utf-8", "surrogateescape")).hexdigest()
+        for shard, own in enumerate(of_shard)
+    }
+
+
+def list_files(folder: Path, root: Path, allow_symlinks: bool) -> list[StudyFile]:
+    """List the files of a study, in folders of series too, sorted by name.
+
+    Args:
+        folder: the study's folder.
+        root: folder that links must not lead out of.
+        allow_symlinks: follow links that lead out of ``root``.
+
+    Raises:
+        StudyRefused: ``link_outside`` if a link leads out of ``root``; ``no_images`` if the folder cannot be read.
+    """
+    try:
+        if not allow_symlinks:
+            _require_inside(folder, root.resolve())
+        return sorted(_walk(folder, "", root.resolve(), allow_symlinks, 0), key=lambda file: file.name)
+    except OSError as error:
+        raise StudyRefused(RefusalCode.NO_IMAGES, f"the folder cannot be read ({error.strerror})") from None
+
+
+def list_study(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyFile]:
+    """List the files of a data set's study; links must not lead out of the folder around ``images_dir``.
+
+    Raises:
+        StudyRefused: ``folder_name`` if the name is no UID, ``no_images`` if there are no files; or as ``list_files``.
+    """
+    if not is_uid(name):
+        raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name is no UID: name it by the StudyInstanceUID")
+    files = list_files(images_dir / name, images_dir.parent, allow_symlinks)
+    if not files:
+        raise StudyRefused(RefusalCode.NO_IMAGES, "the folder holds no files")
+    return files
+
+
+def _walk(folder: Path, prefix: str, root: Path, allow_symlinks: bool, depth: int) -> Iterator[StudyFile]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink() and not allow_symlinks:
+                _require_inside(Path(entry.path), root)
+            if entry.is_dir():
+                if depth < _MAX_DEPTH:
+                    yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, allow_symlinks, depth + 1)
+            elif entry.is_file():
+                stat = entry.stat()
+                yield StudyFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns)
+
+
+def _require_inside(path: Path, root: Path) -> None:
+    if not path.resolve().is_relative_to(root):
+        raise StudyRefused(
+            RefusalCode.LINK_OUTSIDE,
+            "a symbolic link leads out of the data set: copy the files, or set allow_symlinks: true",
+        )
+
+
+def stat_digest(files: list[StudyFile]) -> str:
+    """Return a digest over (name, size, modification time): equal as long as no file was touched."""
+    sha = hashlib.sha256()
+    for file in files:
+        sha.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return sha.hexdigest()

@@ -1,0 +1,159 @@
+"""The data set's tables, checked before anything relies on them: each mistake is named with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandera.pandas as pa
+
+from spine_models.data.dataset.layout import is_uid
+from spine_models.errors import UserError
+from spine_models.levels import TARGETS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_UID = pa.Column(str, pa.Check(is_uid, element_wise=True, error="a UID (digits and dots, at most 64 characters)"))
+_BIT = pa.Column(str, pa.Check.isin(["0", "1", "0.0", "1.0"], error="0 or 1"))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return -1e9 < float(text) < 1e9
+    except ValueError:
+        return False
+
+
+def _is_positive(text: str) -> bool:
+    return _is_number(text) and float(text) > 0
+
+
+_NUMBER = pa.Column(str, pa.Check(_is_number, element_wise=True, error="a number"))
+_POSITIVE = pa.Column(str, pa.Check(_is_positive, element_wise=True, error="a number above 0"))
+_TRAIN = pa.DataFrameSchema({"StudyInstanceUID": _UID, **dict.fromkeys(TARGETS, _BIT)})
+_BOXES = pa.DataFrameSchema(
+    {
+        "StudyInstanceUID": _UID,
+        "x": _NUMBER,
+        "y": _NUMBER,
+        "width": _POSITIVE,
+        "height": _POSITIVE,
+        "slice_number": _NUMBER,
+    }
+)
+_TEST = pa.DataFrameSchema(
+    {
+        "row_id": pa.Column(str),
+        "StudyInstanceUID": _UID,
+        "prediction_type": pa.Column(str, pa.Check.isin(list(TARGETS), error=f"one of {', '.join(TARGETS)}")),
+    }
+)
+
+
+def read_train(path: Path) -> pd.DataFrame:
+    """Read ``train.csv``: StudyInstanceUID and the eight targets as integers 0 or 1, in the order of the file.
+
+    Raises:
+        UserError: naming the line, for a missing column, a value that is not 0 or 1, a study that occurs twice, or a
+            ``patient_overall`` that contradicts the levels.
+    """
+    raw = _read(path, _TRAIN)
+    _require_unique(path, raw, "StudyInstanceUID")
+    table = raw[["StudyInstanceUID", *TARGETS]].copy()
+    for target in TARGETS:
+        table[target] = table[target].astype(float).astype(int)
+    levels = table[list(TARGETS[1:])].max(axis=1)
+    wrong = table.index[table["patient_overall"] != levels]
+    if len(wrong):
+        overall, level = int(table["patient_overall"][wrong[0]]), int(levels[wrong[0]])
+        raise UserError(
+            f"{path} line {wrong[0]}: patient_overall is {overall}, but the largest of C1 to C7 is {level}: correct one"
+        )
+    return table.reset_index(drop=True)
+
+
+def read_boxes(path: Path, studies: set[str]) -> pd.DataFrame:
+    """Read ``train_bounding_boxes.csv`` (pixels of the original slices; slice_number is the file's number).
+
+    Args:
+        path: the table.
+        studies: those of ``train.csv``.
+
+    Raises:
+        UserError: naming the line, for a missing column, a value that is no number or a study not in ``studies``.
+    """
+    raw = _read(path, _BOXES)
+    unknown = raw.index[~raw["StudyInstanceUID"].isin(list(studies))]
+    if len(unknown):
+        study = raw["StudyInstanceUID"][unknown[0]]
+        raise UserError(f"{path} line {unknown[0]}: study {study} is not in train.csv: remove the line")
+    numbers = ["x", "y", "width", "height", "slice_number"]
+    table = raw[["StudyInstanceUID", *numbers]].copy()
+    table[numbers] = table[numbers].astype(float)
+    return table.reset_index(drop=True)
+
+
+def read_test(path: Path) -> pd.DataFrame:
+    """Read ``test.csv``: row_id, StudyInstanceUID, prediction_type, in the order of the file.
+
+    Raises:
+        UserError: naming the line, for a missing column, an unknown prediction type, a row that occurs twice or a
+            ``row_id`` that is not ``<StudyInstanceUID>_<prediction_type>``.
+    """
+    raw = _read(path, _TEST)
+    _require_unique(path, raw, "row_id")
+    expected = raw["StudyInstanceUID"] + "_" + raw["prediction_type"]
+    wrong = raw.index[raw["row_id"] != expected]
+    if len(wrong):
+        raise UserError(f"{path} line {wrong[0]}: row_id is not {expected[wrong[0]]}: correct it")
+    table: pd.DataFrame = raw[["row_id", "StudyInstanceUID", "prediction_type"]]
+    return table.reset_index(drop=True)
+
+
+def read_folds(path: Path, parts: int) -> dict[str, int]:
+    """Read a user's table of folds: StudyInstanceUID and fold, 0 to ``parts - 1``.
+
+    Raises:
+        UserError: naming the line, for a missing column, a fold out of range or a study that occurs twice.
+    """
+    folds = [str(part) for part in range(parts)]
+    fold = pa.Column(str, pa.Check.isin(folds, error=f"a whole number from 0 to {parts - 1}"))
+    raw = _read(path, pa.DataFrameSchema({"StudyInstanceUID": _UID, "fold": fold}))
+    _require_unique(path, raw, "StudyInstanceUID")
+    return {str(study): int(part) for study, part in zip(raw["StudyInstanceUID"], raw["fold"], strict=True)}
+
+
+def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Read a table as text, indexed by the line in the file; byte-order mark, spaces and line ends are no matter."""
+    import pandas as pd
+
+    try:
+        raw: pd.DataFrame = pd.read_csv(
+            path, dtype=str, encoding="utf-8-sig", na_filter=False, skip_blank_lines=False, index_col=False
+        )
+    except (OSError, ValueError) as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = (error.strerror or reason) if isinstance(error, OSError) else reason
+        raise UserError(f"{path} cannot be read as a table ({reason}): give a CSV file in UTF-8") from None
+    raw.columns = [str(name).strip() for name in raw.columns]
+    raw = raw.apply(lambda column: column.str.strip())
+    raw.index = raw.index + 2
+    raw = raw[(raw != "").any(axis=1)]
+    lacking = [name for name in schema.columns if name not in raw.columns]
+    if lacking:
+        raise UserError(f"{path} lacks the column {', '.join(lacking)}: it must have {', '.join(schema.columns)}")
+    try:
+        schema.validate(raw, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        case = errors.failure_cases.sort_values("index", kind="stable").iloc[0]
+        raise UserError(
+            f"{path} line {case['index']}: {case['column']} is {case['failure_case']!r}, it must be {case['check']}"
+        ) from None
+    return raw
+
+
+def _require_unique(path: Path, table: pd.DataFrame, column: str) -> None:
+    again = table.index[table[column].duplicated()]
+    if len(again):
+        raise UserError(f"{path} line {again[0]}: {column} {table[column][again[0]]} occurs a second time: remove one")

@@ -1,0 +1,303 @@
+"""One study: from the files of its folder to a full and a half-size volume of Hounsfield units."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spine_models.data.dataset import layout
+from spine_models.data.dataset.layout import StudyFile
+from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+from spine_models.data.dicom import series
+from spine_models.data.dicom.geometry import Grid, GridSlice, build_grid
+from spine_models.data.dicom.headers import SliceHeader
+from spine_models.data.dicom.pixels import MAX_VOXELS, check_claims, is_lossy, read_hounsfield
+from spine_models.hounsfield import AIR_HU
+from spine_models.provenance.canonical import digest_file
+
+THICK_SPACING_MM = 2.0
+"""Above this spacing, after ``z_step``, a C vertebra has fewer than six slices: a note says so."""
+
+_NOBODY = frozenset(
+    ("", "ANON", "ANONYM", "ANONYMIZED", "ANONYMISED", "ANONYMOUS", "DEIDENTIFIED", "NA", "N/A", "NONE", "NULL",
+     "PATIENT", "REMOVED", "UNKNOWN", "XXX", "XXXX", "0", "00", "000", "0000", "00000000")
+)  # fmt: skip
+"""What anonymisers write in place of a PatientID; studies that share it are not of one patient."""
+
+Volume = NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class VolumeSettings:
+    """How studies become volumes.
+
+    Attributes:
+        z_step: every ``z_step``-th slice is used, from the most superior one on; the others are never decoded.
+        half_size: pixels of the longest side, and of both sides after padding, of the half-size volume.
+        allow_symlinks: follow links that lead out of the data set.
+        keep_volumes: store the full-size volume; no part of the key of a result.
+    """
+
+    z_step: int = 2
+    half_size: int = 256
+    allow_symlinks: bool = False
+    keep_volumes: bool = True
+
+
+@dataclass(frozen=True)
+class StudyVolume:
+    """A study as the networks see it.
+
+    Attributes:
+        full: int16 HU (z, y, x), axes towards the feet, the back and the patient's left.
+        half: int16 HU (z, half_size, half_size), padded at the bottom and right with ``AIR_HU``.
+        facts: shapes, statistics, affines, spacing and notes, as stored in the record.
+    """
+
+    full: Volume
+    half: Volume
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudySource:
+    """The files of a study that make its volume, known from their headers alone.
+
+    Attributes:
+        folder: where they lie.
+        files: every file of the folder.
+        selection: which are used, and what was left out.
+        grid: where their slices lie.
+    """
+
+    folder: Path
+    files: list[StudyFile]
+    selection: series.Selection
+    grid: Grid
+
+    @cached_property
+    def used_files(self) -> list[StudyFile]:
+        """The files whose content makes the volume, sorted by name."""
+        headers = [*self.selection.headers, *(header for _, header in self.selection.repeats)]
+        return sorted({header.file for header in headers}, key=lambda file: file.name)
+
+    @cached_property
+    def content_digest(self) -> str:
+        """SHA-256 over (name, size, SHA-256) of the files that are used."""
+        sha = hashlib.sha256()
+        for file in self.used_files:
+            line = f"{file.name}\0{file.size}\0{digest_file(self.folder / file.name)}\n"
+            sha.update(line.encode("utf-8", "surrogateescape"))
+        return sha.hexdigest()
+
+    @property
+    def study_uid(self) -> str:
+        """StudyInstanceUID, or a digest of the content where the files have none (or no valid one)."""
+        uid = self.grid.headers[0].study_uid
+        return uid if layout.is_uid(uid) else f"study-{self.content_digest[:32]}"
+
+    @property
+    def group(self) -> str:
+        """Digest of the PatientID, "" where the files have none; see ``patient_group``."""
+        return patient_group(self.grid.headers[0].patient_id)
+
+
+def patient_group(patient_id: str) -> str:
+    """Return what tells that two studies are of one patient without telling who: a cut SHA-256 of the PatientID.
+
+    A digest of a short number can be reversed by trying all numbers; it keeps names out of tables and reports, and is
+    no anonymisation. "" for a PatientID that is empty or says that it was removed.
+    """
+    if not patient_id or patient_id.strip(" ^_-.*").upper() in _NOBODY:
+        return ""
+    return hashlib.sha256(patient_id.encode("utf-8")).hexdigest()[:16]
+
+
+def open_study(folder: Path, root: Path, settings: VolumeSettings) -> StudySource:
+    """Read the headers of a study's folder, select its axial stack and place it.
+
+    Args:
+        folder: with the study's files, in folders of series or not.
+        root: folder that symbolic links must not lead out of.
+        settings: see there.
+
+    Raises:
+        StudyRefused: with the code that says why the study cannot be used.
+    """
+    files = layout.list_files(folder, root, settings.allow_symlinks)
+    headers, aside = series.read_folder(folder, files)
+    selection = series.select(headers, aside)
+    return StudySource(folder, files, selection, build_grid(selection.headers))
+
+
+def read_study(folder: Path, settings: VolumeSettings, root: Path | None = None) -> StudyVolume:
+    """Read a study into memory; see ``open_study`` and ``decode_study``."""
+    return decode_study(open_study(folder, root or folder, settings), settings)
+
+
+def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
+    """Decode the slices that ``z_step`` leaves and bring them onto the full and the half grid.
+
+    Raises:
+        StudyRefused: if a slice cannot be decoded, the volume is too large or has no contrast.
+    """
+    grid = source.grid
+    planes = grid.slices[:: settings.z_step]
+    if len(planes) < 2:
+        raise StudyRefused(
+            RefusalCode.TOO_FEW_SLICES,
+            f"z_step {settings.z_step} leaves one of {len(grid.slices)} slices, which is no volume",
+        )
+    shape = (len(planes), *grid.shape[1:])
+    for header in grid.headers:
+        check_claims(header)
+    if shape[0] * shape[1] * shape[2] > MAX_VOXELS:
+        raise StudyRefused(RefusalCode.TOO_LARGE, f"a volume of {shape[0]} x {shape[1]} x {shape[2]} voxels")
+    factor = settings.half_size / max(shape[1:])
+    full = np.empty(shape, np.int16)
+    half = np.full((shape[0], settings.half_size, settings.half_size), AIR_HU, np.int16)
+    rows, columns = _half_sides(shape[1:], factor)
+    for index, pixels in enumerate(_decoded(source, planes)):
+        full[index] = grid.in_plane.apply(pixels)
+        half[index, :rows, :columns] = half_slice(full[index], factor)
+    inner = half[:, :rows, :columns]
+    mean, std = _mean_and_std(inner)
+    if std == 0:
+        raise StudyRefused(RefusalCode.PIXELS_CONSTANT, "all pixels have the same value")
+    notes = [*source.selection.notes, *grid.notes, *_pixel_notes(source, planes, settings)]
+    facts = _facts(source, settings, shape, inner.shape)
+    return StudyVolume(full, half, facts | {"mean": mean, "std": std, "notes": notes})
+
+
+def half_slice(pixels: Volume, factor: float) -> Volume:
+    """Resize one slice by ``factor``, linearly in float32, and round: (y, x) -> (y, x) int16."""
+    resized = cv2.resize(pixels.astype(np.float32), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    return np.rint(resized).astype(np.int16)
+
+
+def half_affine(affine: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """Return the affine of the half grid: pixel h of it is centred at ``(h + 0.5) / factor - 0.5`` of the full grid."""
+    to_full = np.diag([1.0, 1 / factor, 1 / factor, 1.0])
+    to_full[1:3, 3] = 0.5 / factor - 0.5
+    product: NDArray[np.float64] = affine @ to_full
+    return product
+
+
+def stepped_affine(affine: NDArray[np.float64], z_step: int) -> NDArray[np.float64]:
+    """Return the affine of every ``z_step``-th slice."""
+    stepped: NDArray[np.float64] = affine @ np.diag([float(z_step), 1.0, 1.0, 1.0])
+    return stepped
+
+
+def _half_sides(sides: tuple[int, ...], factor: float) -> tuple[int, int]:
+    probe = cv2.resize(np.zeros(sides, np.float32), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    return probe.shape[0], probe.shape[1]
+
+
+def _decoded(source: StudySource, planes: list[GridSlice]) -> Iterator[Volume]:
+    """Decode the planes one after the other; a slice that two blends share is decoded once."""
+    recent: dict[int, Volume] = {}
+
+    def decode(index: int) -> Volume:
+        if index not in recent:
+            while len(recent) > 1:
+                recent.pop(next(iter(recent)))
+            recent[index] = read_hounsfield(source.folder, source.grid.headers[index])
+        return recent[index]
+
+    for plane in planes:
+        upper = decode(plane.upper)
+        if plane.weight == 0:
+            yield upper
+            continue
+        lower = decode(plane.lower)
+        blend = upper * (1 - plane.weight) + lower * plane.weight
+        yield np.rint(blend).astype(np.int16)
+
+
+def _mean_and_std(values: Volume) -> tuple[float, float]:
+    """Mean and standard deviation in float64, a slice at a time, so that memory stays that of a slice."""
+    count, total = values.size, 0.0
+    for part in values:
+        total += float(part.sum(dtype=np.int64))
+    mean = total / count
+    squares = sum(float(np.square(part - mean).sum()) for part in values)
+    return mean, float(np.sqrt(squares / count))
+
+
+def _pixel_notes(source: StudySource, planes: list[GridSlice], settings: VolumeSettings) -> list[str]:
+    notes = []
+    headers = source.grid.headers
+    used = {plane.upper for plane in planes} | {plane.lower for plane in planes}
+    if any(is_lossy(headers[index]) for index in used):
+        notes.append("lossy compression")
+    if len({(headers[index].slope, headers[index].intercept) for index in used}) > 1:
+        notes.append("the rescale to Hounsfield units changes from slice to slice")
+    if source.selection.repeats:
+        notes.append(_repeat_note(source, {source.grid.headers[index] for index in used}))
+    spacing = source.grid.spacing[0] * settings.z_step
+    if spacing > THICK_SPACING_MM:
+        advice = "; use z_step: 1" if settings.z_step > 1 else ""
+        notes.append(f"slices are {spacing:.2f} mm apart after z_step: a vertebra has few of them{advice}")
+    if source.grid.tilt_degrees:
+        notes.append(f"slices are sheared by {source.grid.tilt_degrees:.2f} degrees (gantry tilt)")
+    return notes
+
+
+def _repeat_note(source: StudySource, used: set[SliceHeader]) -> str:
+    """Say whether slices at the same positions hold the same pixels; only slices that are used anyway are compared.
+
+    Raises:
+        StudyRefused: ``series_ambiguous`` if they do not, and nothing says which of them belong together.
+    """
+    count = len(source.selection.repeats)
+    for twin, header in source.selection.repeats:
+        chosen = source.selection.headers[twin]
+        if chosen not in used or not _differ(source.folder, chosen, header):
+            continue
+        if not source.selection.told_apart:
+            raise StudyRefused(
+                RefusalCode.SERIES_AMBIGUOUS,
+                "slices at the same positions differ, and no number or UID says which of them belong together",
+            )
+        return f"{count} slices of another pass at the same positions left out"
+    return f"{count} repeated slices with equal pixels left out"
+
+
+def _differ(folder: Path, one: SliceHeader, other: SliceHeader) -> bool:
+    try:
+        return not np.array_equal(read_hounsfield(folder, one), read_hounsfield(folder, other))
+    except StudyRefused:  # the one that is used has been decoded: a damaged copy of it is no second pass
+        return False
+
+
+def _facts(
+    source: StudySource, settings: VolumeSettings, shape: tuple[int, ...], half_shape: tuple[int, ...]
+) -> dict[str, Any]:
+    grid = source.grid
+    affine = stepped_affine(grid.affine, settings.z_step)
+    frame = grid.headers[0].frame_of_reference
+    factor = settings.half_size / max(shape[1:])
+    return {
+        "shape": list(shape),
+        "half_shape": [half_shape[0], settings.half_size, settings.half_size],
+        "half_inner_shape": list(half_shape),
+        "half_factor": factor,
+        "spacing_mm": [grid.spacing[0] * settings.z_step, *grid.spacing[1:]],
+        "affine_lps": affine.tolist(),
+        "half_affine_lps": half_affine(affine, factor).tolist(),
+        "slices": grid.shape[0],
+        "z_step": settings.z_step,
+        "tilt_degrees": grid.tilt_degrees,
+        "oblique_degrees": grid.oblique_degrees,
+        "group": source.group,
+        "frame_of_reference": frame if layout.is_uid(frame) else "",
+    }

@@ -1,0 +1,101 @@
+"""Training windows and whole volumes for the segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spine_models.data.samples.augmentation import Augmentation, SegmentationAugmentation, segmentation_augmentation
+from spine_models.data.samples.sampling import draw_generator, study_in_turn
+from spine_models.hounsfield import AIR_HU
+from spine_models.levels import IGNORE_LABEL
+from spine_models.provenance.shelf import Shelf
+
+
+class SegmentationSamples:
+    """Draws of windows from the half volumes of segmented studies."""
+
+    def __init__(
+        self,
+        half: Shelf,
+        labels: Shelf,
+        studies: Sequence[str],
+        *,
+        window: int,
+        draws_per_study: int,
+        augmentation: SegmentationAugmentation,
+        seed: int,
+    ) -> None:
+        """Describe the draws; nothing is read before the first sample.
+
+        Args:
+            half: stage ``volumes_half``.
+            labels: stage ``labels_half``.
+            studies: those to draw from.
+            window: slices of a sample.
+            draws_per_study: how often an epoch draws each study.
+            augmentation: settings of the augmentation of ``sample``.
+            seed: of the run.
+        """
+        self.studies = list(studies)
+        self._half = half
+        self._labels = labels
+        self._window = window
+        self._draws = draws_per_study
+        self._seed = seed
+        self._settings = augmentation
+        self._augmentation: Augmentation | None = None
+
+    def __len__(self) -> int:
+        """Draws of an epoch."""
+        return self._draws * len(self.studies)
+
+    def sample(self, epoch: int, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8], str]:
+        """Return an augmented window.
+
+        The window's position is uniform over the volume. A volume with fewer slices than the window lies at a random
+        place in it; beyond it there is air with ``IGNORE_LABEL``.
+
+        Args:
+            epoch: counted from 0.
+            index: of the draw, 0 to ``len(self) - 1``.
+
+        Returns:
+            Image (z, y, x), standardised; label (z, y, x); study.
+        """
+        study = study_in_turn(self.studies, self._seed, epoch, index)
+        generator = draw_generator(self._seed, epoch, index)
+        volume, label = self._half.array(study), self._labels.array(study)
+        first, last = sorted((0, volume.shape[0] - self._window))
+        start = int(generator.integers(first, last, endpoint=True))
+        image = cut_slices(volume, start, self._window, AIR_HU).astype(np.float32)
+        truth = cut_slices(label, start, self._window, IGNORE_LABEL)
+        if self._augmentation is None:
+            self._augmentation = segmentation_augmentation(self._settings, side=image.shape[-1])
+        image, truth = self._augmentation(image, truth, generator)
+        return self._standardise(image, study), truth, study
+
+    def volume_of(self, study: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return the whole standardised volume (z, y, x) and its label, for validation."""
+        volume = np.asarray(self._half.array(study)).astype(np.float32)
+        return self._standardise(volume, study), np.array(self._labels.array(study))
+
+    def _standardise(self, image: NDArray[np.float32], study: str) -> NDArray[np.float32]:
+        facts = self._half.record(study).facts
+        return standardised(image, facts["mean"], facts["std"])
+
+
+def standardised(image: NDArray[np.float32], mean: float, std: float) -> NDArray[np.float32]:
+    """Return ``(image - mean) / std`` in float32; both numbers are the half volume's, in HU, and ``std`` is above 0."""
+    return (image - np.float32(mean)) / np.float32(std)
+
+
+def cut_slices(volume: NDArray[Any], start: int, depth: int, fill: int) -> NDArray[Any]:
+    """Copy ``depth`` slices from ``start`` on, which may be negative; slices beyond the volume hold ``fill``."""
+    window = np.full((depth, *volume.shape[1:]), fill, dtype=volume.dtype)
+    low, high = max(0, start), min(volume.shape[0], start + depth)
+    window[low - start : high - start] = volume[low:high]
+    return window

@@ -1,0 +1,108 @@
+"""What concerns all studies at once: the quarantine table and the folds."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spine_models.data.dataset import layout, tables
+from spine_models.data.dataset.quarantine import RefusalCode
+from spine_models.data.labels.nifti import labelled_studies
+from spine_models.data.stages.index_studies import read_index
+from spine_models.errors import UserError
+from spine_models.provenance.files import write_text
+from spine_models.provenance.manifest import Manifest, read_manifests
+
+STAGES = ("index", "volumes", "labels", "tables")
+
+
+@dataclass(frozen=True)
+class QuarantineRow:
+    """One line of ``index/quarantine.csv``; ``stage`` is one of ``STAGES``."""
+
+    study: str
+    stage: str
+    code: str
+    reason: str
+
+
+def collect_quarantine(
+    dataset_dir: Path, index: Iterable[Path], half: Iterable[Path], labels: Iterable[Path]
+) -> list[QuarantineRow]:
+    """Join what every stage refused, and what the folders and ``train.csv`` do not share.
+
+    A study refused by ``labels`` is lost for the segmentation alone, one refused by ``tables`` for the classifiers.
+
+    Raises:
+        UserError: if ``train.csv`` or ``train_bounding_boxes.csv`` is wrong.
+    """
+    rows = [row for path in sorted(index) for row in read_index(path)]
+    found = [
+        QuarantineRow(row.study, "index", row.refused_code, row.refused_reason) for row in rows if row.refused_code
+    ]
+    found += _refused("volumes", read_manifests(half))
+    found += _refused("labels", read_manifests(labels))
+    listed = set(tables.read_train(dataset_dir / layout.TRAIN_TABLE)["StudyInstanceUID"])
+    if (dataset_dir / layout.BOXES_TABLE).is_file():
+        tables.read_boxes(dataset_dir / layout.BOXES_TABLE, listed)
+    there = {row.study for row in rows}
+    usable = {row.study for row in rows if not row.refused_code}
+    found += unshared(there, usable, listed, labelled_studies(dataset_dir))
+    return sorted(found, key=lambda row: (row.study, STAGES.index(row.stage)))
+
+
+def unshared(
+    there: Collection[str], usable: Collection[str], listed: Collection[str], labelled: Collection[str]
+) -> list[QuarantineRow]:
+    """Name the studies that only some of folders, ``train.csv`` and label maps know.
+
+    Args:
+        there: studies with a folder.
+        usable: those of them that are not refused.
+        listed: studies of ``train.csv``.
+        labelled: studies with a label map.
+    """
+    no_row = f"{layout.TRAIN_TABLE} has no row for this study"
+    no_folder = f"{layout.IMAGES} has no folder for this study"
+    return [
+        *(QuarantineRow(s, "tables", RefusalCode.NOT_IN_TABLE.value, no_row) for s in set(usable) - set(listed)),
+        *(QuarantineRow(s, "tables", RefusalCode.NO_FOLDER.value, no_folder) for s in set(listed) - set(there)),
+        *(QuarantineRow(s, "labels", RefusalCode.NO_FOLDER.value, no_folder) for s in set(labelled) - set(there)),
+    ]
+
+
+def _refused(stage: str, manifests: Iterable[Manifest]) -> list[QuarantineRow]:
+    return [
+        QuarantineRow(study, stage, why["code"], why["reason"])
+        for manifest in manifests
+        for study, why in manifest.refused.items()
+    ]
+
+
+@dataclass(frozen=True)
+class QuarantineSettings:
+    """``strict``: a study in quarantine stops the run."""
+
+    strict: bool = False
+
+
+def write_quarantine(path: Path, rows: Sequence[QuarantineRow], settings: QuarantineSettings) -> None:
+    """Write the quarantine table: study,stage,code,reason.
+
+    Raises:
+        UserError: if ``settings.strict`` and there is a row; the table is written first.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["study", "stage", "code", "reason"])
+    writer.writerows([row.study, row.stage, row.code, row.reason] for row in rows)
+    write_text(path, text.getvalue())
+    if settings.strict and rows:
+        first = rows[0]
+        raise UserError(
+            f"strict: true, and {len(rows)} entries are in quarantine, the first is {first.study} ({first.code}: "
+            f"{first.reason}): mend or remove them, or set strict: false"
+        )

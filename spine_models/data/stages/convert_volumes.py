@@ -1,0 +1,145 @@
+"""A shard's studies to arrays: what is there already under the digest of its source files is not made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from spine_models.data.dataset import layout
+from spine_models.data.dataset.quarantine import StudyRefused
+from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
+from spine_models.data.stages.index_studies import read_index
+from spine_models.provenance.canonical import work_key
+from spine_models.provenance.files import read_json, write_json
+from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.manifest import write_manifest
+from spine_models.provenance.records import (
+    Record,
+    Work,
+    array_facts,
+    find_record,
+    write_array,
+    write_record,
+)
+
+SOURCE_SUFFIX = ".source.json"
+
+
+def convert_volumes(
+    dataset_dir: Path, index: Path, volumes: Path, half: Path, settings: VolumeSettings, code: str
+) -> None:
+    """Convert the studies of one shard to full and half-size volumes; one study is in memory at a time.
+
+    Args:
+        dataset_dir: the data set.
+        index: the shard's index.
+        volumes: manifest to write for the full volumes; arrays and records lie in the folder of its name.
+        half: likewise for the half-size volumes.
+        settings: see there.
+        code: fingerprint of the code.
+
+    Raises:
+        UserError: if another process writes this shard.
+    """
+    folders = volumes.with_suffix(""), half.with_suffix("")
+    done: dict[str, tuple[Record, Record]] = {}
+    refused: dict[str, dict[str, str]] = {}
+    work = Work("convert_volumes")
+    with folder_lock(folders[0]), folder_lock(folders[1]):
+        for row in read_index(index):
+            if row.refused_code:
+                continue
+            try:
+                done[row.study] = _convert_study(dataset_dir, row.study, folders, settings, code, work)
+            except StudyRefused as refusal:
+                refused[row.study] = refusal.as_entry()
+        for folder in folders:
+            remove_strangers(folder, done)
+        write_manifest(volumes, {study: records[0].digest for study, records in done.items()}, refused)
+        write_manifest(half, {study: records[1].digest for study, records in done.items()}, refused)
+    work.say(len(refused))
+
+
+def _convert_study(
+    dataset_dir: Path, study: str, folders: tuple[Path, Path], settings: VolumeSettings, code: str, work: Work
+) -> tuple[Record, Record]:
+    images = dataset_dir / layout.IMAGES
+    side = folders[0] / f"{study}{SOURCE_SUFFIX}"
+    files = layout.list_files(images / study, dataset_dir, settings.allow_symlinks)
+    stat = layout.stat_digest(files)
+    source: StudySource | None = None
+    content = _remembered(side, stat, code)
+    if content is None:
+        source = open_study(images / study, dataset_dir, settings)
+        content = source.content_digest
+        write_json(side, {"stat": stat, "code": code, "content": content, **_described(source)})
+    config = {"z_step": settings.z_step, "half_size": settings.half_size}
+    key = work_key("convert_volumes", {"files": content}, config, code)
+    paths = folders[0] / f"{study}.json", folders[1] / f"{study}.json"
+    found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)
+
+    def make() -> tuple[Record, Record]:
+        opened = source or open_study(images / study, dataset_dir, settings)
+        return _write_volume(decode_study(opened, settings), paths, key, settings.keep_volumes)
+
+    return work.count((found[0], found[1]) if found[0] and found[1] else None, make)
+
+
+def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: str, keep: bool) -> tuple[Record, Record]:
+    """Write the arrays of a study and their records; without ``keep``, the full-size one is described alone."""
+    full, half = (path.with_suffix(".npy") for path in paths)
+    if keep:
+        full_facts = write_array(full, volume.full)
+    else:
+        full.unlink(missing_ok=True)
+        full_facts = array_facts(volume.full)
+    full_record = write_record(paths[0], key, {full.name: full_facts}, {})
+    return full_record, write_record(paths[1], key, {half.name: write_array(half, volume.half)}, volume.facts)
+
+
+def _remembered(side: Path, stat: str, code: str) -> str | None:
+    """Return the content digest that was taken of files with these names, sizes and times, None if they differ."""
+    try:
+        known = read_json(side)
+        return str(known["content"]) if (known["stat"], known["code"]) == (stat, code) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _described(source: StudySource) -> dict[str, Any]:
+    return {
+        "used": [file.name for file in source.used_files],
+        "left_out": [asdict(item) for item in source.selection.left_out],
+    }
+
+
+def overwritten_studies(volumes: Path, stats: Mapping[str, str]) -> list[str]:
+    """Return the studies whose files are no longer those that they were converted from.
+
+    Args:
+        volumes: folder of the rule's output, with a folder a shard.
+        stats: study to its present ``layout.stat_digest``.
+    """
+    found = []
+    for path in sorted(volumes.glob(f"*/*{SOURCE_SUFFIX}")):
+        study = path.name.removesuffix(SOURCE_SUFFIX)
+        if study in stats and read_json(path)["stat"] != stats[study]:
+            found.append(study)
+    return found
+
+
+def remove_strangers(folder: Path, studies: Iterable[str]) -> None:
+    """Remove files of studies that no longer belong to a shard; a study's files are named ``<study>.*``."""
+    kept = set(studies)
+    for path in folder.iterdir():
+        if path.is_file() and not path.name.startswith(".") and _stem(path) not in kept:
+            path.unlink()
+
+
+def _stem(path: Path) -> str:
+    for suffix in (SOURCE_SUFFIX, ".json", ".npy"):
+        if path.name.endswith(suffix):
+            return path.name.removesuffix(suffix)
+    return path.name

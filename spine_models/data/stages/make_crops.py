@@ -1,0 +1,88 @@
+"""One shard's crops, made from volumes and masks.
+
+Trainings do not import this module: it reaches the decoder, whose changes must not retrain a classifier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from spine_models.data.crops.crop import CropSettings, spine_crop
+from spine_models.data.crops.files import crop_facts
+from spine_models.data.stages.full_volumes import FullVolumes
+from spine_models.errors import UserError
+from spine_models.provenance.canonical import work_key
+from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.manifest import write_manifest
+from spine_models.provenance.records import Record, Work, write_array, write_record
+from spine_models.provenance.shelf import Shelf, remove_strangers
+
+
+def make_crops(
+    *, volumes: FullVolumes, half: Path, masks: Path, out: Path, settings: CropSettings, code: str
+) -> list[str]:
+    """Store the crop of every study of a shard; memory holds one study at a time.
+
+    Args:
+        volumes: full-size volumes of the shard.
+        half: manifest of the half-size volumes, for their facts.
+        masks: manifest of the masks; its studies are the ones to crop.
+        out: manifest to write; the crops lie beside it.
+        settings: see there.
+        code: fingerprint of the code.
+
+    Returns:
+        The studies that show no usable vertebra. They get a record without an array, and the prior as prediction.
+
+    Raises:
+        UserError: if an input is damaged, or another process writes this shard.
+    """
+    stages = Stages(volumes, Shelf([half]), Shelf([masks]))
+    folder = out.with_suffix("")
+    made: dict[str, Record] = {}
+    work = Work("make_crops")
+    with folder_lock(folder):
+        for study in stages.masks.studies:
+            key = work_key("make_crops", stages.digests(study), {"crops": asdict(settings)}, code)
+            path = folder / f"{study}.json"
+            make = partial(_make_crop, path, key, study, stages, settings)
+            made[study] = work.result(path, key, make)
+            volumes.release(study)
+        remove_strangers(folder, made)
+        write_manifest(out, {study: record.digest for study, record in made.items()}, {})
+    work.say()
+    return [study for study, record in made.items() if not record.files]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What crops are made from."""
+
+    volumes: FullVolumes
+    half: Shelf
+    masks: Shelf
+
+    def digests(self, study: str) -> dict[str, str]:
+        """Return the digest of the content of each stage for ``study``."""
+        return {name: getattr(self, name).digest(study) for name in ("volumes", "half", "masks")}
+
+
+def _make_crop(path: Path, key: str, study: str, stages: Stages, settings: CropSettings) -> Record:
+    volume, mask = stages.volumes.array(study), stages.masks.array(study)
+    mask_facts = stages.masks.record(study).facts
+    if volume.shape[0] != mask.shape[0]:
+        raise UserError(
+            f"mask of study {study} has {mask.shape[0]} slices and its volume {volume.shape[0]}: "
+            "run the rules convert_volumes and infer_masks again"
+        )
+    crop = spine_crop(volume, mask, stages.half.record(study).facts, mask_facts, settings)
+    places = {"image": path.with_name(f"{study}.npy"), "mask": path.with_name(f"{study}_mask.npy")}
+    if crop is None:
+        for place in places.values():
+            place.unlink(missing_ok=True)
+        facts = {"boxes": {}, "voxels": mask_facts["voxels"], "levels": mask_facts["levels"]}
+        return write_record(path, key, {}, facts)
+    files = {place.name: write_array(place, getattr(crop, name)) for name, place in places.items()}
+    return write_record(path, key, files, crop_facts(crop))

@@ -1,0 +1,64 @@
+"""Which study belongs to which fold, over the studies that are not in quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from spine_models.data.dataset import layout, tables
+from spine_models.data.dataset.folds import FoldSettings, FoldStudy, kept_folds, user_folds, write_folds
+from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.manifest import Manifest, read_manifests
+from spine_models.provenance.records import read_record
+
+
+def make_folds(
+    dataset_dir: Path,
+    half: Iterable[Path],
+    labels: Iterable[Path],
+    outputs: tuple[Path, Path],
+    state: Path,
+    settings: FoldSettings,
+) -> None:
+    """Write the folds of the segmentation and of the classifiers.
+
+    Args:
+        dataset_dir: the data set, for ``train.csv``.
+        half: manifests of the half-size volumes.
+        labels: manifests of the labels.
+        outputs: tables to write, for the segmentation and for the classifiers.
+        state: folder that remembers earlier assignments.
+        settings: see there.
+
+    Raises:
+        UserError: if there are too few studies, or ``train.csv`` or the user's folds are wrong.
+    """
+    groups = _groups(read_manifests(half))
+    train = tables.read_train(dataset_dir / layout.TRAIN_TABLE)
+    overall = dict(zip(train["StudyInstanceUID"], train["patient_overall"], strict=True))
+    labelled = sorted({study for manifest in read_manifests(labels) for study in manifest.studies} & set(groups))
+    segmentation = [FoldStudy(study, groups[study]) for study in labelled]
+    classification = [FoldStudy(s, groups[s], int(overall[s])) for s in sorted(groups) if s in overall]
+    with folder_lock(state):
+        parts = settings.segmentation_folds
+        if segmentation and parts:
+            folds = kept_folds(segmentation, parts, settings.seed, state / "segmentation.json")
+            write_folds(outputs[0], segmentation, folds)
+        else:
+            write_folds(outputs[0], [], {})
+        parts = settings.classification_parts
+        if settings.folds_csv:
+            table = tables.read_folds(Path(settings.folds_csv), parts)
+            folds = user_folds(classification, table, Path(settings.folds_csv))
+        else:
+            folds = kept_folds(classification, parts, settings.seed, state / "classification.json")
+        write_folds(outputs[1], classification, folds)
+
+
+def _groups(manifests: Iterable[Manifest]) -> dict[str, str]:
+    """Return study to group: the digest of the PatientID, or the study itself where the files have none."""
+    return {
+        study: str(read_record(manifest.record_path(study)).facts["group"]) or study
+        for manifest in manifests
+        for study in manifest.studies
+    }

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+
+from spine_models.data.dataset.tables import read_boxes, read_folds, read_test, read_train
+from spine_models.errors import UserError
+from spine_models.evaluation.tables import read_truth
+
+HEADER = "StudyInstanceUID,patient_overall,C1,C2,C3,C4,C5,C6,C7"
+GOOD = f"{HEADER}\n1.2.3,1,0,1,0,0,0,0,0\n1.2.4,0,0,0,0,0,0,0,0\n"
+
+
+def train(tmp_path, text: str | bytes):
+    path = tmp_path / "train.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_train(path)
+
+
+def sentence(read, *arguments) -> str:
+    with pytest.raises(UserError) as caught:
+        read(*arguments)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_values_and_order(tmp_path) -> None:
+    table = train(tmp_path, GOOD)
+    assert table["StudyInstanceUID"].tolist() == ["1.2.3", "1.2.4"]
+    assert table["C2"].tolist() == [1, 0]
+    assert table.index.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        b"\xef\xbb\xbf" + GOOD.encode(),
+        GOOD.replace("\n", "\r\n").encode(),
+        GOOD.replace(",", " , ").encode(),
+        GOOD.encode() + b"\n\n,,,,,,,,\n",
+        GOOD.replace("C7\n", "C7,comment\n").replace(",0\n", ",0,x\n").encode(),
+        GOOD.replace("1.2.3", '"1.2.3"').encode(),
+        GOOD.replace(",0,1,", ",0.0,1.0,").encode(),
+    ],
+)
+def test_spellings_of_the_same_table(tmp_path, spelling) -> None:
+    assert train(tmp_path, spelling).equals(train(tmp_path, GOOD))
+
+
+def test_later_stages_read_the_same_table(tmp_path) -> None:
+    """A table that the ingest accepts must not stop the training hours later."""
+    path = tmp_path / "train.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace(",", " , ").replace("\n", "\r\n").encode() + b",,,,,,,,\r\n")
+    truth = read_truth(path)
+    assert truth.loc["1.2.3"].tolist() == [1, 0, 1, 0, 0, 0, 0, 0]
+    assert truth.index.tolist() == ["1.2.3", "1.2.4"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "expected"),
+    [
+        ("1.2.4,0,0", "1.2.4,0,2", "line 3: C1 is '2', it must be 0 or 1"),
+        ("1.2.4,0,0", "1.2.4,0,", "line 3: C1 is '', it must be 0 or 1"),
+        ("1.2.4,0,0", "1.2.4,0,yes", "line 3: C1 is 'yes'"),
+        ("1.2.4,0", "1.2.4,1", "line 3: patient_overall is 1, but the largest of C1 to C7 is 0"),
+        ("1.2.3,1", "1.2.3,0", "line 2: patient_overall is 0, but the largest of C1 to C7 is 1"),
+        ("1.2.4", "1.2.3", "line 3: StudyInstanceUID 1.2.3 occurs a second time"),
+        ("1.2.4", "Jane Doe", "line 3: StudyInstanceUID is 'Jane Doe', it must be a UID"),
+        (",C3", ",C33", "lacks the column C3"),
+        ("1.2.4,0,0,0", "1.2.4,0,0,0,0,0,0,0,0", "cannot be read as a table"),
+    ],
+)
+def test_each_mistake_is_named_with_its_line(tmp_path, wrong, right, expected) -> None:
+    assert wrong in GOOD
+    assert expected in sentence(train, tmp_path, GOOD.replace(wrong, right))
+
+
+def test_blank_lines_do_not_shift_the_line_that_is_named(tmp_path) -> None:
+    text = GOOD.replace("1.2.3,", "\n\n1.2.3,").replace("1.2.4,0,0", "1.2.4,0,7")
+    assert "line 5: C1 is '7'" in sentence(train, tmp_path, text)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x01", b"\x00\x00"])
+def test_files_that_are_no_tables(tmp_path, content) -> None:
+    assert "train.csv" in sentence(train, tmp_path, content)
+
+
+def test_a_missing_table(tmp_path) -> None:
+    assert "none.csv cannot be read" in sentence(read_train, tmp_path / "none.csv")
+
+
+def test_boxes(tmp_path) -> None:
+    path = tmp_path / "boxes.csv"
+    good = "StudyInstanceUID,x,y,width,height,slice_number\n1.2.3,219.3,216.7,17.3,13.6,133\n"
+    path.write_text(good)
+    assert read_boxes(path, {"1.2.3"})["width"].tolist() == [17.3]
+    assert "line 2: study 1.2.3 is not in train.csv" in sentence(read_boxes, path, {"1.2.9"})
+    path.write_text(good.replace("17.3", "-17.3"))
+    assert "line 2: width is '-17.3', it must be a number above 0" in sentence(read_boxes, path, {"1.2.3"})
+    path.write_text(good.replace("219.3", "nan"))
+    assert "line 2: x is 'nan', it must be a number" in sentence(read_boxes, path, {"1.2.3"})
+
+
+def test_test_table(tmp_path) -> None:
+    path = tmp_path / "test.csv"
+    good = "row_id,StudyInstanceUID,prediction_type\n1.2_C1,1.2,C1\n1.2_patient_overall,1.2,patient_overall\n"
+    path.write_text(good)
+    assert read_test(path)["row_id"].tolist() == ["1.2_C1", "1.2_patient_overall"]
+    path.write_text(good.replace("1.2,C1", "1.2,C8"))
+    assert "line 2: prediction_type is 'C8'" in sentence(read_test, path)
+    path.write_text(good.replace("1.2_C1", "1.2-C1"))
+    assert "line 2: row_id is not 1.2_C1" in sentence(read_test, path)
+    path.write_text(good + "1.2_C1,1.2,C1\n")
+    assert "line 4: row_id 1.2_C1 occurs a second time" in sentence(read_test, path)
+
+
+def test_folds_table(tmp_path) -> None:
+    path = tmp_path / "folds.csv"
+    path.write_text("fold,StudyInstanceUID\n0,1.2\n1,1.3\n")
+    assert read_folds(path, 2) == {"1.2": 0, "1.3": 1}
+    assert "line 3: fold is '1', it must be a whole number from 0 to 0" in sentence(read_folds, path, 1)

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from spine_models.data.dataset.layout import StudyFile
+from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+from spine_models.data.dicom.codestream import codestream_facts
+from spine_models.data.dicom.file import UnreadableFileError
+from spine_models.data.dicom.headers import SliceHeader, read_headers
+from spine_models.data.dicom.pixels import is_lossy, read_hounsfield
+from tests.data.dicom_builder import NINE_LOSSLESS, encoded, make_slice, ramp
+
+ANATOMY = np.random.default_rng(5).integers(-1024, 3072, (68, 64)).astype("<i2")
+
+
+def headers_of(tmp_path, data: bytes) -> list[SliceHeader]:
+    (tmp_path / "1.dcm").write_bytes(data)
+    return read_headers(tmp_path, StudyFile("1.dcm", len(data), 0))
+
+
+def hounsfield(tmp_path, data: bytes) -> np.ndarray:
+    return read_hounsfield(tmp_path, headers_of(tmp_path, data)[0])
+
+
+def refusal(tmp_path, data: bytes) -> RefusalCode:
+    with pytest.raises(StudyRefused) as caught:
+        hounsfield(tmp_path, data)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("syntax", NINE_LOSSLESS)
+@pytest.mark.parametrize("signed", [True, False])
+def test_every_lossless_syntax_gives_the_same_hounsfield_units(tmp_path, syntax, signed) -> None:
+    stored = ANATOMY if signed else (ANATOMY + 1024).astype("<u2")
+    tags = {"RescaleIntercept": 0} if signed else {"RescaleIntercept": -1024, "BitsStored": 12, "HighBit": 11}
+    assert np.array_equal(hounsfield(tmp_path, encoded(make_slice(stored, **tags), syntax)), ANATOMY)
+
+
+@pytest.mark.parametrize("syntax", NINE_LOSSLESS)
+def test_signed_values_of_twelve_stored_bits_keep_their_sign(tmp_path, syntax) -> None:
+    stored = np.clip(ANATOMY, -2048, 2047).astype("<i2")
+    dataset = make_slice(stored, BitsStored=12, HighBit=11)
+    assert np.array_equal(hounsfield(tmp_path, encoded(dataset, syntax)), stored)
+
+
+def test_bits_above_the_stored_ones_are_no_part_of_the_value(tmp_path) -> None:
+    values = np.arange(30, dtype="<u2").reshape(6, 5)
+    with_overlay = (values | 0xA000).astype("<u2")
+    assert np.array_equal(hounsfield(tmp_path, encoded(make_slice(with_overlay, BitsStored=12, HighBit=11))), values)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_bits_below_the_lowest_stored_one_are_no_part_of_the_value(tmp_path, syntax) -> None:
+    values = np.arange(30, dtype="<u2").reshape(6, 5)
+    shifted = ((values << 4) | 0x7).astype("<u2")
+    assert np.array_equal(hounsfield(tmp_path, encoded(make_slice(shifted, BitsStored=12, HighBit=15), syntax)), values)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", "<u4", "i1", "<i4"])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_pixels_of_8_16_and_32_bits(tmp_path, dtype, syntax) -> None:
+    values = (np.arange(35).reshape(7, 5) * 3).astype(dtype)
+    assert np.array_equal(hounsfield(tmp_path, encoded(make_slice(values), syntax)), values)
+
+
+@pytest.mark.parametrize("values", [np.arange(35).reshape(7, 5), np.arange(36).reshape(6, 6)])
+def test_8_bit_pixels_in_big_endian_words(tmp_path, values) -> None:
+    dataset = make_slice(values.astype("u1"))
+    raw = dataset.PixelData
+    dataset.PixelData = np.frombuffer(raw, "<u2").astype(">u2").tobytes()
+    dataset["PixelData"].VR = "OW"
+    assert np.array_equal(hounsfield(tmp_path, encoded(dataset, ExplicitVRBigEndian)), values)
+
+
+def test_fractional_rescale_is_rounded_and_clipped_to_int16(tmp_path) -> None:
+    stored = np.array([[0, 1, 2, 3, 40000, 65535]], dtype="<u2")
+    dataset = make_slice(stored, RescaleSlope="0.5", RescaleIntercept="-1024.5")
+    assert hounsfield(tmp_path, encoded(dataset)).tolist() == [[-1024, -1024, -1024, -1023, 18976, 31743]]
+    dataset = make_slice(stored, RescaleSlope="2", RescaleIntercept="-70000")
+    assert hounsfield(tmp_path, encoded(dataset)).tolist() == [[-32768, -32768, -32768, -32768, 10000, 32767]]
+
+
+@pytest.mark.parametrize(
+    ("slope", "expected"), [(" 1.0e+00 ", 1.0), ("+1", 1.0), ("0001.5000", 1.5), ("1.500000000000000000000", 1.5)]
+)
+def test_unusual_decimal_strings_are_read(tmp_path, slope, expected) -> None:
+    dataset = make_slice(ramp(1))
+    data = with_slope(encoded(dataset), slope)
+    assert np.array_equal(hounsfield(tmp_path, data), np.rint(ramp(1) * expected))
+
+
+def with_slope(data: bytes, text: str) -> bytes:
+    value = (text + " " * (len(text) % 2)).encode()
+    old = b"\x28\x00\x53\x10DS\x04\x001.0 "
+    assert old in data
+    return data.replace(old, old[:6] + len(value).to_bytes(2, "little") + value)
+
+
+@pytest.mark.parametrize("slope", ["1,5", "nan", "inf", "0", "one", "1e999", "0x10", "1_0"])
+def test_a_slope_that_is_no_number_is_refused(tmp_path, slope) -> None:
+    data = with_slope(encoded(make_slice(ramp(1))), slope)
+    assert refusal(tmp_path, data) == RefusalCode.RESCALE_INVALID
+
+
+def test_a_missing_rescale_is_refused(tmp_path) -> None:
+    assert refusal(tmp_path, encoded(make_slice(ramp(1), RescaleSlope=None))) == RefusalCode.RESCALE_INVALID
+    assert refusal(tmp_path, encoded(make_slice(ramp(1), RescaleIntercept=None))) == RefusalCode.RESCALE_INVALID
+
+
+def test_padding_becomes_air(tmp_path) -> None:
+    stored = np.array([[-2000, -1999, 5, 7]], dtype="<i2")
+    data = encoded(make_slice(stored, PixelPaddingValue=-2000))
+    assert hounsfield(tmp_path, data).tolist() == [[-1000, -1999, 5, 7]]
+    data = encoded(make_slice(stored, PixelPaddingValue=-2000, PixelPaddingRangeLimit=-1990))
+    assert hounsfield(tmp_path, data).tolist() == [[-1000, -1000, 5, 7]]
+
+
+def test_padding_outside_the_stored_bits_is_found(tmp_path) -> None:
+    stored = np.array([[0xF830, 0x0010]], dtype="<u2")
+    dataset = make_slice(stored, BitsStored=12, HighBit=11, PixelPaddingValue=0xF830)
+    assert hounsfield(tmp_path, encoded(dataset)).tolist() == [[-1000, 16]]
+
+
+def test_without_padding_tags_no_value_is_padding(tmp_path) -> None:
+    stored = np.array([[-2048, -2000]], dtype="<i2")
+    assert hounsfield(tmp_path, encoded(make_slice(stored))).tolist() == [[-2048, -2000]]
+
+
+def test_monochrome1_does_not_change_hounsfield_units(tmp_path) -> None:
+    dataset = make_slice(ANATOMY, PhotometricInterpretation="MONOCHROME1")
+    assert np.array_equal(hounsfield(tmp_path, encoded(dataset)), ANATOMY)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_files_without_preamble_and_meta_header(tmp_path, syntax) -> None:
+    data = encoded(make_slice(ANATOMY), syntax, preamble=False)
+    assert data[128:132] != b"DICM"
+    assert np.array_equal(hounsfield(tmp_path, data), ANATOMY)
+
+
+@pytest.mark.parametrize("syntax", NINE_LOSSLESS[4:])
+def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(tmp_path, syntax) -> None:
+    data = encoded(make_slice(ANATOMY), syntax)
+    rows = b"\x28\x00\x10\x00US\x02\x00"
+    data = data.replace(rows + b"\x44\x00", rows + b"\x40\x00")
+    assert refusal(tmp_path, data) == RefusalCode.PIXELS_DAMAGED
+
+
+def test_a_gigantic_codestream_is_refused_before_memory_is_taken(tmp_path) -> None:
+    data = encoded(make_slice(ANATOMY), JPEG2000Lossless)
+    at = data.index(b"\xff\x4f\xff\x51")
+    huge = (1 << 31).to_bytes(4, "big")
+    data = data[: at + 8] + huge + huge + data[at + 16 :]
+    assert refusal(tmp_path, data) == RefusalCode.PIXELS_DAMAGED
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, RLELossless])
+def test_truncated_pixels_are_refused(tmp_path, syntax) -> None:
+    data = encoded(make_slice(ANATOMY), syntax)
+    start = data.index(b"\xe0\x7f\x10\x00")
+    assert refusal(tmp_path, data[: start + (len(data) - start) // 3]) == RefusalCode.PIXELS_DAMAGED
+
+
+def test_j2k_with_unsigned_codestream_and_signed_header(tmp_path) -> None:
+    """The codestream holds two's complement patterns as unsigned numbers: the header's sign wins, as in pydicom."""
+    data = encoded(make_slice(ANATOMY.view("<u2")), JPEG2000Lossless)
+    tag = b"\x28\x00\x03\x01US\x02\x00"
+    assert np.array_equal(hounsfield(tmp_path, data.replace(tag + b"\0\0", tag + b"\1\0")), ANATOMY)
+
+
+def test_a_codestream_whose_values_need_more_bits_than_the_header_says_is_refused(tmp_path) -> None:
+    tag, high = b"\x28\x00\x01\x01US\x02\x00", b"\x28\x00\x02\x01US\x02\x00"
+
+    def with_12_bits(values: np.ndarray) -> bytes:
+        data = encoded(make_slice(values), JPEGLosslessSV1)
+        return data.replace(tag + b"\x10\0", tag + b"\x0c\0").replace(high + b"\x0f\0", high + b"\x0b\0")
+
+    values = (np.arange(192).reshape(16, 12) * 21).astype("<u2")
+    assert np.array_equal(hounsfield(tmp_path, with_12_bits(values)), values)
+    assert refusal(tmp_path, with_12_bits(values + 500)) == RefusalCode.PIXELS_DAMAGED
+
+
+def test_lossy_syntaxes_are_told_apart(tmp_path) -> None:
+    assert not is_lossy(headers_of(tmp_path, encoded(make_slice(ANATOMY), RLELossless))[0])
+    assert is_lossy(headers_of(tmp_path, encoded(make_slice(ANATOMY, LossyImageCompression="01")))[0])
+    dataset = make_slice((ANATOMY + 1024).astype("<u2"), BitsStored=12, HighBit=11)
+    assert is_lossy(headers_of(tmp_path, encoded(dataset, JPEGLSNearLossless))[0])
+
+
+def test_an_unknown_transfer_syntax_is_refused(tmp_path) -> None:
+    data = encoded(make_slice(ANATOMY), RLELossless)
+    data = data.replace(b"1.2.840.10008.1.2.5\0", b"1.2.840.10008.9.9.5\0")
+    assert refusal(tmp_path, data) == RefusalCode.PIXELS_UNSUPPORTED
+
+
+def test_floating_point_and_odd_bit_depths_are_refused(tmp_path) -> None:
+    dataset = make_slice(ramp(1))
+    del dataset.PixelData
+    dataset.FloatPixelData = np.zeros(30, "<f4").tobytes()
+    assert refusal(tmp_path, encoded(dataset)) == RefusalCode.PIXELS_UNSUPPORTED
+    assert refusal(tmp_path, encoded(make_slice(ramp(1), BitsAllocated=12))) == RefusalCode.PIXELS_UNSUPPORTED
+    assert refusal(tmp_path, encoded(make_slice(ramp(1), HighBit=3))) == RefusalCode.PIXELS_UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation", "BitsAllocated", "BitsStored", "HighBit"],
+)
+def test_pixels_without_description_are_refused(tmp_path, tag) -> None:
+    assert refusal(tmp_path, encoded(make_slice(ANATOMY, **{tag: None}))) == RefusalCode.PIXELS_UNSUPPORTED
+
+
+def test_an_element_of_the_wrong_kind_counts_as_absent(tmp_path) -> None:
+    """A flipped bit in the VR: what the bytes mean is no longer known."""
+    data = encoded(make_slice(ANATOMY))
+    tag = b"\x28\x00\x53\x10"
+    assert tag + b"DS" in data
+    for kind in (b"US", b"D\x13", b"FL"):
+        assert refusal(tmp_path, data.replace(tag + b"DS", tag + kind)) == RefusalCode.RESCALE_INVALID
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"OW\0\0", b"\xff" * 4), (b"OW\0\0", b"FD\0\0"), (b"OW\0\0\x00\x22\0\0", b"OW\0\0\xff\xff\xff\xff")],
+)
+def test_pixel_data_with_a_damaged_beginning_are_refused(tmp_path, old, new) -> None:
+    data = encoded(make_slice(ANATOMY))
+    tag = b"\xe0\x7f\x10\x00"
+    assert tag + old in data
+    with pytest.raises((StudyRefused, UnreadableFileError)):
+        hounsfield(tmp_path, data.replace(tag + old, tag + new))
+
+
+def test_a_deflated_data_set_that_is_cut_off_is_refused(tmp_path) -> None:
+    data = encoded(make_slice(ANATOMY), DeflatedExplicitVRLittleEndian)
+    with pytest.raises(UnreadableFileError, match="cut off"):
+        headers_of(tmp_path, data[:-30])
+
+
+def test_what_is_no_dicom_is_told_from_damaged_dicom(tmp_path) -> None:
+    for junk in (b"", b"hello", b"PK\x03\x04" + bytes(4000), b"\x08\x00" * 3, b"\0" * 5000):
+        with pytest.raises(UnreadableFileError):
+            headers_of(tmp_path, junk)
+
+
+def test_the_header_of_a_codestream(tmp_path) -> None:
+    for syntax, precision in ((JPEG2000Lossless, 16), (JPEGLosslessSV1, 16)):
+        data = encoded(make_slice(ANATOMY), syntax)
+        at = max(data.rfind(b"\xff\x4f\xff\x51"), data.find(b"\xff\xd8\xff"))
+        facts = codestream_facts(data[at:])
+        assert facts is not None
+        assert (facts.rows, facts.columns, facts.components, facts.precision) == (68, 64, 1, precision)
+    assert codestream_facts(b"\xff\xd8\xff") is None
+    assert codestream_facts(b"nonsense") is None
+
+
+def test_the_reader_never_asks_for_names_dates_or_descriptions() -> None:
+    from pydicom.datadict import dictionary_VR, keyword_for_tag
+
+    from spine_models.data.dicom.headers import TAGS
+
+    for tag in TAGS:
+        assert dictionary_VR(tag) not in ("PN", "DA", "DT", "TM", "LT", "ST", "UT"), keyword_for_tag(tag)
+
+
+def test_dataset_without_pixels_has_no_offset(tmp_path) -> None:
+    dataset = Dataset()
+    dataset.StudyInstanceUID = "1.2.3"
+    assert headers_of(tmp_path, encoded(dataset))[0].pixel_offset is None

@@ -1,0 +1,184 @@
+"""Label maps on disk, in every way that a NIfTI file may be stored, and in some that it may not."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import tracemalloc
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from spine_models.data.dataset.layout import study_id
+from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+from spine_models.data.labels import nifti as label_files
+from spine_models.data.labels.nifti import (
+    LabelSettings,
+    label_file,
+    labelled_studies,
+    most_voxels,
+    read_label,
+    require_inside,
+)
+from spine_models.data.labels.onto_grid import check_label, half_label
+
+BY_AFFINE, BY_INDEX = LabelSettings(), LabelSettings("index")
+VALUES = np.random.default_rng(3).integers(0, 9, (5, 4, 3)).astype(np.int16)
+AFFINE = np.array([[-0.5, 0, 0, 20], [0, -0.5, 0, 30], [0, 0, 2, 80], [0, 0, 0, 1.0]])
+LPS = np.diag([-1.0, -1, 1, 1]) @ AFFINE
+
+
+def save(path: Path, image: nib.Nifti1Image) -> Path:
+    nib.save(image, path)
+    return path
+
+
+def refusal(path: Path, settings: LabelSettings = BY_AFFINE, **limits: int) -> StudyRefused:
+    with pytest.raises(StudyRefused) as caught:
+        read_label(path, settings, **limits)
+    return caught.value
+
+
+def forms(sform: np.ndarray | None, qform: np.ndarray | None) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(VALUES, np.eye(4))
+    image.set_sform(sform, 0 if sform is None else 1)
+    image.set_qform(qform, 0 if qform is None else 1)
+    return image
+
+
+@pytest.mark.parametrize(("sform", "qform"), [(AFFINE, AFFINE), (AFFINE, None), (None, AFFINE)])
+def test_either_form_says_where_a_label_map_lies(tmp_path, sform, qform) -> None:
+    label = read_label(save(tmp_path / "a.nii", forms(sform, qform)), BY_AFFINE)
+    assert label.affine_lps == pytest.approx(LPS)
+    assert label.notes == ()
+
+
+def test_the_sform_wins_where_the_forms_disagree_and_that_is_noted(tmp_path) -> None:
+    other = AFFINE.copy()
+    other[0, 3] += 3
+    label = read_label(save(tmp_path / "a.nii", forms(AFFINE, other)), BY_AFFINE)
+    assert label.affine_lps == pytest.approx(LPS)
+    facts = {
+        "shape": [3, 4, 5], "half_shape": [3, 5, 5], "half_inner_shape": [3, 4, 5], "slices": 3, "z_step": 1,
+        "affine_lps": (LPS[:, [2, 1, 0, 3]]).tolist(), "half_affine_lps": (LPS[:, [2, 1, 0, 3]]).tolist(),
+    }  # fmt: skip
+    half, found = half_label(label, facts, BY_AFFINE)
+    assert np.array_equal(half[:, :4], np.where(VALUES > 7, 0, VALUES).transpose(2, 1, 0))
+    assert "disagree: the sform is used" in found["notes"][0]
+
+
+def test_a_label_map_that_does_not_say_where_it_lies_is_refused(tmp_path) -> None:
+    """nibabel would put its middle at the scanner's origin."""
+    path = save(tmp_path / "a.nii", forms(None, None))
+    why = refusal(path)
+    assert why.code == RefusalCode.LABEL_GEOMETRY
+    assert "label_geometry: index" in why.reason
+    assert np.array_equal(read_label(path, BY_INDEX).values, VALUES)
+
+
+@pytest.mark.parametrize("broken", [np.zeros((4, 4)), np.full((4, 4), np.nan)])
+def test_by_index_an_affine_may_be_anything(tmp_path, broken) -> None:
+    image = nib.Nifti1Image(VALUES, AFFINE)
+    path = save(tmp_path / "a.nii", image)
+    data = bytearray(path.read_bytes())
+    data[280:328] = broken[:3].astype("<f4").tobytes()
+    path.write_bytes(data)
+    assert refusal(path).code == RefusalCode.LABEL_GEOMETRY
+    assert np.array_equal(read_label(path, BY_INDEX).values, VALUES)
+    check_label(path, np.eye(4), (3, 4, 5), BY_INDEX)
+    with pytest.raises(StudyRefused, match="5 columns, 4 rows and 4 slices"):
+        check_label(path, np.eye(4), (4, 4, 5), BY_INDEX)
+
+
+STORED = list(itertools.product(("<", ">"), (nib.Nifti1Image, nib.Nifti2Image), ("u1", "i2", "u4", "f4", "f8")))
+
+
+@pytest.mark.parametrize(("order", "kind", "dtype"), STORED)
+def test_byte_orders_versions_and_types(tmp_path, order, kind, dtype) -> None:
+    header = kind.header_class(endianness=order)
+    header.set_data_dtype(np.dtype(dtype).newbyteorder(order))
+    label = read_label(save(tmp_path / "a.nii.gz", kind(VALUES, AFFINE, header)), BY_AFFINE)
+    assert np.array_equal(label.values, VALUES)
+    assert label.affine_lps == pytest.approx(LPS)
+
+
+def test_labels_above_255_stay_other_structures(tmp_path) -> None:
+    values = VALUES.copy()
+    values[0, 0] = [256, 257, 32767]
+    label = read_label(save(tmp_path / "a.nii", nib.Nifti1Image(values, AFFINE)), BY_AFFINE)
+    assert label.values[0, 0].tolist() == [255, 255, 255]
+
+
+def test_a_compressed_file_that_is_not_called_so_is_refused_with_that_reason(tmp_path) -> None:
+    path = tmp_path / "a.nii"
+    path.write_bytes(gzip.compress(nib.Nifti1Image(VALUES, AFFINE).to_bytes()))
+    why = refusal(path)
+    assert why.code == RefusalCode.LABEL_DAMAGED
+    assert "name it .nii.gz" in why.reason
+
+
+def test_a_header_that_claims_more_than_the_volume_can_need_is_refused_before_memory_is_taken(tmp_path) -> None:
+    """A few kB of zeros compressed: 1.6 GB of voxels."""
+    image = nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), AFFINE)
+    raw = bytearray(image.to_bytes())
+    raw[42:48] = np.array([1024, 1024, 1500], "<i2").tobytes()
+    path = tmp_path / "bomb.nii.gz"
+    path.write_bytes(gzip.compress(bytes(raw)))
+    tracemalloc.start()
+    why = refusal(path, max_voxels=most_voxels(512, 512, 300))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+    assert why.code == RefusalCode.LABEL_INVALID
+    assert "too large" in why.reason
+    raw[42:48] = np.array([20000, 1, 1], "<i2").tobytes()
+    path.write_bytes(gzip.compress(bytes(raw)))
+    assert refusal(path).code == RefusalCode.LABEL_INVALID
+
+
+def test_what_a_label_map_may_have_follows_the_volume() -> None:
+    assert most_voxels(512, 512, 300) == 4 * 512 * 512 * 300
+    assert most_voxels(8, 8, 4) == 1 << 24
+    assert most_voxels(4096, 4096, 1000) == label_files.MAX_LABEL_VOXELS
+
+
+def test_a_compressed_label_map_is_read_through_once(tmp_path, monkeypatch) -> None:
+    """Opening it anew for each slab would decompress it as often as it has slabs."""
+    path = save(tmp_path / "a.nii.gz", nib.Nifti1Image(np.zeros((4, 4, 60), np.uint8), AFFINE))
+    opened = []
+    original = nib.openers.Opener.__init__
+    monkeypatch.setattr(
+        nib.openers.Opener, "__init__", lambda self, *args, **more: opened.append(1) or original(self, *args, **more)
+    )
+    read_label(path, BY_AFFINE)
+    assert len(opened) < 10
+
+
+def test_which_studies_have_a_label_map(tmp_path) -> None:
+    folder = tmp_path / "segmentations"
+    assert labelled_studies(tmp_path) == set()
+    folder.mkdir()
+    for name in ("1.2.3.nii", "1.2.4.nii.gz", "John Doe.nii", "._1.2.5.nii", "notes.txt"):
+        (folder / name).touch()
+    assert labelled_studies(tmp_path) == {"1.2.3", "1.2.4", study_id("John Doe")}
+    assert label_file(tmp_path, "1.2.4") == folder / "1.2.4.nii.gz"
+    assert label_file(tmp_path, "1.2.9") is None
+
+
+@pytest.mark.parametrize("whole_folder", [False, True])
+def test_a_label_map_outside_the_data_set_is_refused(tmp_path, whole_folder) -> None:
+    dataset, elsewhere = tmp_path / "set", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    dataset.mkdir()
+    (elsewhere / "1.2.nii").touch()
+    if whole_folder:
+        (dataset / "segmentations").symlink_to(elsewhere, target_is_directory=True)
+    else:
+        (dataset / "segmentations").mkdir()
+        (dataset / "segmentations" / "1.2.nii").symlink_to(elsewhere / "1.2.nii")
+    path = label_file(dataset, "1.2")
+    assert path is not None
+    with pytest.raises(StudyRefused) as caught:
+        require_inside(path, dataset)
+    assert caught.value.code == RefusalCode.LINK_OUTSIDE

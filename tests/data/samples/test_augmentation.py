@@ -1,0 +1,156 @@
+import os
+import pickle
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from spine_models.data.samples.augmentation import (
+    ClassificationAugmentation,
+    SegmentationAugmentation,
+    classification_augmentation,
+    segmentation_augmentation,
+)
+from spine_models.hounsfield import AIR_HU
+
+SEGMENTATION = SegmentationAugmentation(0.1, 0.1, 20, 0.5, 0.5, 0.1, 0.5)
+CLASSIFICATION = ClassificationAugmentation(0.05, 0.1, 15, 0.5, 0.5, 0.5)
+KINDS = {
+    "segmentation": lambda: segmentation_augmentation(SEGMENTATION, 48),
+    "classification": lambda: classification_augmentation(CLASSIFICATION),
+}
+
+
+def _generator(index):
+    return np.random.default_rng([5, index])
+
+
+def _sample(slices=6, side=48):
+    rng = np.random.default_rng(1)
+    return rng.uniform(-500, 1500, (slices, side, side)).astype(np.float32), rng.integers(
+        0, 8, (slices, side, side)
+    ).astype(np.uint8)
+
+
+def _applied(replay):
+    return [transform["applied"] for transform in replay["transforms"]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batched_augmentation_equals_a_replay_slice_by_slice(kind):
+    import albumentations
+
+    augment = KINDS[kind]()
+    image, mask = _sample()
+    seen = set()
+    for index in range(60):
+        images, masks, replay = augment.apply_with_replay(image + 1000, mask, _generator(index))
+        seen.add(tuple(_applied(replay)))
+        for z in range(len(image)):
+            one = albumentations.ReplayCompose.replay(replay, image=image[z] + 1000, mask=mask[z])
+            np.testing.assert_array_equal(images[z], one["image"])
+            np.testing.assert_array_equal(masks[z], one["mask"])
+    assert len(seen) >= 8  # every combination of applied and not applied
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_slices_stay_equal_and_the_mask_follows_the_image(kind):
+    augment = KINDS[kind]()
+    blocks = np.kron(np.random.default_rng(0).integers(0, 8, (6, 6)), np.ones((8, 8))).astype(np.uint8)
+    mask = np.repeat(blocks[None], 5, axis=0)
+    for index in range(40):
+        image, moved = augment(mask.astype(np.float32) * 100, mask, _generator(index))
+        assert image.dtype == np.float32
+        assert moved.dtype == np.uint8
+        assert np.all(image == image[0])
+        assert np.all(moved == moved[0])
+        # Linear and nearest interpolation differ along the edges of blocks alone.
+        settled = np.abs(image / 100 - np.round(image / 100)) < 1e-3
+        inside = settled & (image > AIR_HU / 2)
+        assert settled.mean() > 0.4
+        assert np.mean(np.round(image[inside] / 100) == moved[inside]) > 0.95
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_uncovered_borders_are_air_and_background_on_every_slice(kind):
+    augment = KINDS[kind]()
+    image = np.full((9, 48, 48), 500, np.float32)  # nine slices: more than OpenCV's four channels, twice
+    mask = np.full((9, 48, 48), 7, np.uint8)
+    corners = 0
+    for index in range(40):
+        moved, moved_mask = augment(image, mask, _generator(index))
+        assert moved.min() >= AIR_HU
+        assert moved.max() <= 500
+        uncovered = moved[0] == AIR_HU
+        corners += bool(uncovered.any())
+        assert np.all(moved[:, uncovered] == AIR_HU)
+        assert np.all(moved_mask[:, uncovered] == 0)
+        assert np.all(moved_mask[moved == 500] == 7)
+    assert corners > 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_come_from_the_generator_alone(kind):
+    image, mask = _sample()
+    one, other = KINDS[kind](), pickle.loads(pickle.dumps(KINDS[kind]()))
+    for index in (3, 9, 4):
+        other(image, mask, _generator(index))
+    results = [augment(image, mask, _generator(7)) for augment in (one, other)]
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+    assert np.any(one(image, mask, _generator(8))[0] != results[0][0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_transforms_are_applied_independently_of_each_other(kind):
+    augment = KINDS[kind]()
+    image, mask = _sample(1)
+    applied = np.array(
+        [_applied(augment.apply_with_replay(image, mask, _generator(index))[2]) for index in range(1000)]
+    )
+    bound = 5 * np.sqrt(0.25 / 1000)
+    assert np.all(np.abs(applied.mean(axis=0) - 0.5) < bound)
+    for i, j in combinations(range(applied.shape[1]), 2):
+        assert abs(np.mean(applied[:, i] == applied[:, j]) - 0.5) < bound
+
+
+@pytest.mark.parametrize(("kind", "shift", "rotate"), [("segmentation", 0.1, 20), ("classification", 0.05, 15)])
+def test_affine_parameters_fill_their_ranges(kind, shift, rotate):
+    augment = KINDS[kind]()
+    image, mask = _sample(1, 200)
+    found = []
+    for index in range(600):
+        replay = augment.apply_with_replay(image, mask, _generator(index))[2]
+        affine = replay["transforms"][0]
+        if affine["applied"]:
+            assert affine["params"]["scale"]["x"] == affine["params"]["scale"]["y"]
+            centre = affine["params"]["matrix"] @ [99.5, 99.5, 1]
+            found.append([affine["params"]["rotate"], affine["params"]["scale"]["x"], *(centre[:2] - 99.5)])
+    low, high = np.min(found, axis=0), np.max(found, axis=0)
+    reach = np.array([rotate, 0.1, shift * 200, shift * 200])
+    centre = np.array([0, 1, 0, 0])
+    assert np.all(low >= centre - reach - 1e-6)
+    assert np.all(high <= centre + reach + 1e-6)
+    assert np.all(high - low > 1.7 * reach)
+
+
+def test_the_elastic_distortion_stretches_as_much_as_the_setting_says():
+    settings = SegmentationAugmentation(0, 0, 0, 0, 0, 0.1, 1.0)
+    for side in (128, 256):
+        augment = segmentation_augmentation(settings, side)
+        image = np.tile(np.arange(side, dtype=np.float32), (1, side, 1))
+        moves = []
+        for index in range(60):
+            _, _, replay = augment.apply_with_replay(image, image.astype(np.uint8), _generator(index))
+            elastic = replay["transforms"][2]["transforms"][1]
+            if elastic["applied"]:
+                moves.append(elastic["params"]["map_x"] - np.arange(side))
+        assert 15 < len(moves) < 45
+        # Away from the borders, where OpenCV's reflection makes the field flat.
+        stretch = np.diff(moves, axis=-1)[:, side // 4 : -side // 4, side // 4 : -side // 4]
+        assert np.sqrt(np.mean(np.square(stretch))) == pytest.approx(0.1, rel=0.15)
+
+
+def test_albumentations_is_kept_from_asking_the_network():
+    classification_augmentation(CLASSIFICATION)
+    assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"

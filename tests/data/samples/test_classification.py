@@ -1,0 +1,130 @@
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spine_models.data.crops.crop import CropSettings
+from spine_models.data.samples.augmentation import ClassificationAugmentation
+from spine_models.data.samples.classification import ClassificationSamples
+from spine_models.provenance.shelf import Shelf
+from tests.data.sample_files import CROPS, crop_shelf, spine_mask
+
+QUIET = ClassificationAugmentation(0.05, 0.1, 15, 0.0, 0.0, 0.0)
+LOUD = ClassificationAugmentation(0.05, 0.1, 15, 0.5, 0.5, 0.5)
+LABELS = {
+    "broken": [1, 0, 0, 0, 0, 1, 0, 0],  # C5
+    "healthy": [0] * 8,
+    "fine": [0] * 8,
+    "empty": [1, 1, 0, 0, 0, 0, 0, 0],
+    "specks": [0] * 8,
+}
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    specks = np.zeros((60, 32, 32), np.uint8)
+    specks[30, 10, 10:15] = 2
+    masks = {
+        "broken": spine_mask(),
+        "healthy": spine_mask(levels=("C2", "C3")),
+        "fine": spine_mask(),
+        "empty": np.zeros((60, 32, 32), np.uint8),
+        "specks": specks,
+    }
+    return crop_shelf(tmp_path_factory.mktemp("crops"), masks)
+
+
+def _samples(shelf, studies=tuple(LABELS), augmentation=LOUD, seed=1, **other):
+    options = {"draws_per_study": 8, "fractured_probability": 0.7} | other
+    settings = CropSettings(**CROPS)
+    return ClassificationSamples(
+        shelf, studies, LABELS, settings=settings, augmentation=augmentation, seed=seed, **options
+    )
+
+
+def test_studies_without_a_usable_vertebra_are_left_out_of_the_draws_and_yield_no_crops(shelf):
+    samples = _samples(shelf)
+    assert samples.studies == ["broken", "healthy", "fine"]
+    assert samples.left_out == ["empty", "specks"]
+    assert len(samples) == 8 * 3
+    assert samples.crops_of("empty") == samples.crops_of("specks") == []
+    assert [level for level, _ in samples.crops_of("healthy")] == ["C2", "C3"]
+
+
+def test_a_sample_has_the_shapes_and_types_of_the_contract(shelf):
+    image, target, study = _samples(shelf).sample(0, 0)
+    assert image.shape == (3, 12, 32, 32)
+    assert image.dtype == target.dtype == np.float32
+    assert target.shape == (8,)
+    assert study in LABELS
+    assert set(np.unique(image[2])) <= set(range(8))
+
+
+def test_draws_are_the_same_in_any_order_and_differ_between_epochs_indices_and_seeds(shelf):
+    samples, again = _samples(shelf), _samples(shelf)
+    first = [samples.sample(2, index) for index in range(6)]
+    for index in reversed(range(6)):
+        image, target, study = again.sample(2, index)
+        np.testing.assert_array_equal(image, first[index][0])
+        np.testing.assert_array_equal(target, first[index][1])
+        assert study == first[index][2]
+    for other in (samples.sample(3, 0), samples.sample(2, 1), _samples(shelf, seed=2).sample(2, 0)):
+        assert np.any(other[0] != first[0][0])
+
+
+_ELSEWHERE = """
+import hashlib, sys
+from pathlib import Path
+from tests.data.samples import test_classification as tests
+samples = tests._samples(tests.Shelf([Path(sys.argv[1])]))
+print(hashlib.sha256(samples.sample(4, 11)[0].tobytes()).hexdigest())
+"""
+
+
+def test_draws_are_the_same_in_another_process(shelf, tmp_path_factory):
+    manifest = shelf._path("fine").parent.with_suffix(".json")
+    command = [sys.executable, "-c", _ELSEWHERE, str(manifest)]
+    root = Path(__file__).parents[3]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    expected = hashlib.sha256(_samples(Shelf([manifest])).sample(4, 11)[0].tobytes()).hexdigest()
+    assert result.stdout.strip() == expected
+
+
+def test_training_and_validation_share_one_path(shelf):
+    """Without augmentation a training window of a vertebra as tall as a validation window shows the same voxels."""
+    samples = _samples(shelf, ("fine",), QUIET)
+    crops = dict(samples.crops_of("fine"))
+    shown = {level: image[2].max(axis=0) for level, image in crops.items()}
+    for index in range(30):
+        image, target, _ = samples.sample(0, index)
+        assert not target.any()
+        centre = image[2][:, 16, 16]
+        level = f"C{int(np.bincount(centre.astype(int), minlength=8)[1:].argmax() + 1)}"
+        assert shown[level].shape == image[2].max(axis=0).shape
+        assert np.count_nonzero(centre == int(level[1])) == 8  # the whole vertebra is inside
+
+
+def test_fractures_and_studies_are_drawn_in_the_method_s_proportions(shelf):
+    samples = _samples(shelf, augmentation=QUIET)
+    draws = [samples.sample(0, index) for index in range(600)]
+    broken = [target for _, target, study in draws if study == "broken"]
+    assert abs(len(broken) - 300) < 5 * np.sqrt(600 / 4)
+    # C5 is drawn with probability 0.7; drawn neighbours may hold 30 % of it too, so the label is at least as frequent.
+    positive = np.array(broken)[:, 5]
+    assert positive.mean() > 0.7 - 5 * np.sqrt(0.21 / len(broken))
+    assert positive.mean() < 1
+    np.testing.assert_array_equal(np.array(broken)[:, 0], positive)
+    assert not any(target.any() for _, target, study in draws if study != "broken")
+
+
+def test_without_the_thirty_percent_rule_the_label_would_stay(shelf):
+    """Windows around C1 never hold C5, so their target is empty although the study is fractured."""
+    samples = _samples(shelf, ("broken",), QUIET, fractured_probability=0.0)
+    for index in range(60):
+        image, target, _ = samples.sample(0, index)
+        inside = np.count_nonzero(image[2] == 5) / (4 * 8 * 64)  # resized twofold in the plane
+        assert target[5] == (inside >= 0.3 - 1e-9)
+        assert target[0] == target[5]
