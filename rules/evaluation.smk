@@ -54,7 +54,7 @@ rule export_bundle:
             "half_size",
             "hu_limits",
             "crops",
-            "identity",
+            "plausibility",
             inference=config["segmentation"]["inference"],
             phantom=folders.generated,
         ),

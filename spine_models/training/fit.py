@@ -19,6 +19,7 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 
 from spine_models.compute.devices import Compute
 from spine_models.errors import UserError
+from spine_models.log import say
 from spine_models.models.batch_norm import synchronise
 from spine_models.models.pretrained import PretrainedReport
 from spine_models.provenance.files import write_json
@@ -111,7 +112,7 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     torch.manual_seed(settings.seed)
     module = task.module(plan, recipe.epochs * batches.steps)
     if module.pretrained is not None and place.rank == 0:
-        sys.stderr.write(f"{stage}: {module.pretrained.sentence()}\n")
+        say(f"{stage}: {module.pretrained.sentence()}")
     if compute.kind == "cpu":
         module.arrange_network()
         if compute.processes > 1:
