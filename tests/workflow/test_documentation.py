@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.runs import ROOT, data_set, snakemake
+from benchmarks.data_sets import write_empty_studies
+from tests.workflow.runs import ROOT, snakemake
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 README = ROOT / "README.md"
@@ -53,7 +54,7 @@ def headings(page: Path):
 def place(tmp_path_factory):
     """A folder with what the README's commands name: a data set, studies, a bundle, presets."""
     folder = tmp_path_factory.mktemp("place")
-    data_set(folder / "rsna", 2)
+    write_empty_studies(folder / "rsna", 2)
     (folder / "studies/one").mkdir(parents=True)
     (folder / "bundle").mkdir()
     (folder / "bundle/bundle.json").write_text("{}")
