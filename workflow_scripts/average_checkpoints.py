@@ -10,7 +10,7 @@ from spine_models.data.crops.crop import CropSettings
 from spine_models.log import say
 from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
-from spine_models.training.checkpoint_averaging import AveragingInputs, AveragingSettings, average_checkpoints
+from spine_models.training.average_checkpoints import AveragingInputs, AveragingSettings, average_checkpoints
 
 
 def main() -> None:

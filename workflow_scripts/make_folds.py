@@ -15,9 +15,6 @@ def main() -> None:
     """Parse the rule's arguments and write both tables of folds."""
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--dataset", type=Path, required=True)
-    parser.add_argument(
-        "--quarantine", type=Path, required=True, help="only orders the rules: manifests say who is left"
-    )
     parser.add_argument("--half", type=Path, nargs="+", required=True)
     parser.add_argument("--labels", type=Path, nargs="*", default=[])
     parser.add_argument("--state", type=Path, required=True)

@@ -25,12 +25,12 @@ from spine_models.models.pretrained import PretrainedReport
 from spine_models.provenance.files import write_json
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import BestEpochs, Epoch
-from spine_models.training.checkpoints import StateFile, StateKeeper
 from spine_models.training.history import History
 from spine_models.training.loaders import EpochBatches, Samples, Studies, training_loader, validation_loader
 from spine_models.training.ranks import Place
 from spine_models.training.recipe import Recipe
 from spine_models.training.stage_module import StageModule
+from spine_models.training.state_file import StateFile, StateKeeper
 
 OUTCOME = "outcome.json"
 

@@ -29,7 +29,8 @@ from spine_models.training.state import State, open_state
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "albumentations", "mmaction2")
 _FEW_SAMPLES = 4
 """Batch norm over fewer samples is warned about; 4 is what a GPU of the published segmentation sees."""
-_HOW_IT_RUNS = ("workers", "micro_batch", "activation_checkpointing")
+_NO_PART_OF_THE_KEY = ("workers", "micro_batch", "activation_checkpointing")
+"""Keys of a recipe that decide how fast it runs and in what memory: another value continues the same state."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def key_config(job: Job, task: Task, plan: BatchPlan, compute: Compute) -> dict[
     over, where it is trained; and the threads of torch, which give other bits on the CPU.
     """
     recipe = task.recipe
-    values = {name: value for name, value in asdict(recipe).items() if name not in _HOW_IT_RUNS}
+    values = {name: value for name, value in asdict(recipe).items() if name not in _NO_PART_OF_THE_KEY}
     return {
         **values,
         **task.further(),

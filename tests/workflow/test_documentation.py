@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.runs import ROOT, data_set, snakemake
+from benchmarks.data_sets import write_empty_studies
+from tests.workflow.runs import ROOT, snakemake
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 README = ROOT / "README.md"
+FOLDERS = ("spine_models", "workflow_scripts", "rules", "tests", "benchmarks")
+SOURCES = [path for name in FOLDERS for path in (ROOT / name).rglob("*.*")]
 
 
 def commands(page: Path):
@@ -43,6 +46,13 @@ def test_links_lead_to_files_and_headings(page):
     assert missing == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_and_rules_that_a_page_names_exist(page):
+    names = set(re.findall(r"`([\w/]+\.(?:py|smk))`", page.read_text()))
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for path in SOURCES]
+    assert [name for name in sorted(names) if not any(file.endswith(f"/{name}") for file in files)] == []
+
+
 def headings(page: Path):
     """Return the anchors of a page's headings, as they are made on the web."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
@@ -53,7 +63,7 @@ def headings(page: Path):
 def place(tmp_path_factory):
     """A folder with what the README's commands name: a data set, studies, a bundle, presets."""
     folder = tmp_path_factory.mktemp("place")
-    data_set(folder / "rsna", 2)
+    write_empty_studies(folder / "rsna", 2)
     (folder / "studies/one").mkdir(parents=True)
     (folder / "bundle").mkdir()
     (folder / "bundle/bundle.json").write_text("{}")
