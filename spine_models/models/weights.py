@@ -6,20 +6,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from spine_models.errors import UserError
-from spine_models.models.classifier import ClassifierSettings, CsnClassifier
-from spine_models.models.unet import CsnUNet, UNetSettings
+from spine_models.models.networks import KIND, build
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.files import replacing
-from spine_models.provenance.settings import settings_from
 
-Network = CsnUNet | CsnClassifier
+if TYPE_CHECKING:
+    from spine_models.models.network import Network
+
 _METADATA_KEY = "spine_models"
 
 
@@ -68,7 +68,7 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise UserError(f"{path} is damaged or no safetensors file: make or copy it anew") from None
     except (KeyError, ValueError, TypeError):
         raise UserError(f"{path} does not say which network it holds: it was not written by this pipeline") from None
-    return state, description
+    return state, _of_today(description)
 
 
 def load_model(path: Path) -> tuple[Network, dict[str, Any]]:
@@ -84,7 +84,7 @@ def load_model(path: Path) -> tuple[Network, dict[str, Any]]:
     try:
         # Without memory at first: no time for random weights, and the random state stays as it is.
         with torch.device("meta"):
-            model = _build(description["kind"], description["settings"])
+            model = build({KIND: description["kind"], **description["settings"]})
         model.load_state_dict(state, strict=True, assign=True)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -95,9 +95,9 @@ def load_model(path: Path) -> tuple[Network, dict[str, Any]]:
     return model.eval(), description["provenance"]
 
 
-def _build(kind: str, settings: Mapping[str, Any]) -> Network:
-    if kind == CsnUNet.kind:
-        return CsnUNet(settings_from(UNetSettings, settings))
-    if kind == CsnClassifier.kind:
-        return CsnClassifier(settings_from(ClassifierSettings, settings))
-    raise ValueError(f"no such kind of network: {kind!r}")
+def _of_today(description: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a classifier that release 0.1 wrote as today's; any other as it is."""
+    if description["kind"] != "csn_classifier":
+        return description
+    settings = {"mode" if name == "variant" else name: value for name, value in description["settings"].items()}
+    return description | {"kind": "csn", "settings": settings}
