@@ -38,7 +38,7 @@ class Network(nn.Module, ABC):
             TypeError: if a setting is missing or unknown.
         """
         typed = settings_from(cls.settings_type, settings)
-        return cls(typed, freeze_bn=freeze_bn, activation_checkpointing=activation_checkpointing)  # type: ignore[call-arg]
+        return cls(typed, freeze_bn=freeze_bn, activation_checkpointing=activation_checkpointing)
 
     @abstractmethod
     def units(self) -> list[nn.Module]:

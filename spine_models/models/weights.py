@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from spine_models.errors import UserError
-from spine_models.models.networks import KIND, build
+from spine_models.models.networks import KIND, Stage, build, kinds_of
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.files import replacing
 
@@ -71,20 +71,30 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return state, _of_today(description)
 
 
-def load_model(path: Path) -> tuple[Network, dict[str, Any]]:
+def load_model(path: Path, stage: Stage) -> tuple[Network, dict[str, Any]]:
     """Rebuild a network from its file alone, on the CPU and in evaluation mode.
+
+    Args:
+        path: the ``.safetensors`` file.
+        stage: what the network must be for.
 
     Returns:
         The network and the provenance that it was saved with.
 
     Raises:
-        UserError: if the file is missing, damaged or foreign, or its tensors do not fit its own architecture.
+        UserError: if the file is missing, damaged or foreign, holds a network of another stage, or its tensors do not
+            fit its own architecture.
     """
     state, description = load_state(path)
+    if description["kind"] not in kinds_of(stage):
+        raise UserError(
+            f"{path} holds a network of the kind {description['kind']}, which is none of {stage}: give a file that the "
+            f"{stage} made, or use the version of spine_models that wrote it"
+        )
     try:
         # Without memory at first: no time for random weights, and the random state stays as it is.
         with torch.device("meta"):
-            model = build({KIND: description["kind"], **description["settings"]})
+            model = build({**description["settings"], KIND: description["kind"]})
         model.load_state_dict(state, strict=True, assign=True)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -209,6 +209,6 @@ class _Judge:
 
     def _loaded(self) -> Network:
         example = self._epochs / read_table(self._epochs)[0].file
-        network, _ = load_model(example)
+        network, _ = load_model(example, "classification")
         network.to(self._compute.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return network
