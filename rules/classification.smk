@@ -23,7 +23,7 @@ rule train_classifier:
         checkpoint_minutes=str(config["checkpoint_minutes"]),
     params:
         config=classifier_settings,
-        code=code_of("train_classifier"),
+        code=code_of("train_classifier", variant_modules),
         state=out("state/classification/{variant}/fold{fold}"),
         pretrained=optional("--pretrained", "pretrained"),
         folder=folder_of("history"),
@@ -59,7 +59,7 @@ rule average_checkpoints:
         device=config["device"],
     params:
         config=averaging_settings,
-        code=code_of("average_checkpoints"),
+        code=code_of("average_checkpoints", variant_modules),
         folder=folder_of("model"),
     shell:
         "python -m workflow_scripts.average_checkpoints --config {params.config:q} --code {params.code}"
@@ -90,7 +90,7 @@ rule predict_oof:
         device=config["device"],
     params:
         config=settings("math_threads", "crops"),
-        code=code_of("predict_oof"),
+        code=code_of("predict_oof", variant_modules),
     shell:
         "python -m workflow_scripts.predict_oof --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu}"

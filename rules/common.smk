@@ -11,6 +11,7 @@ from spine_models.configuration.trainings import classifier_recipe, folds_of, pu
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.fingerprint import Fingerprints
+from spine_models.models.networks import modules_of, modules_of_stages
 from spine_models.configuration.user_folders import UserFolders
 
 
@@ -129,9 +130,29 @@ def variant_weights(wildcards):
 def code_of(rule_name, modules=()):
     """Return the fingerprint of a rule's script and of all that it reaches in the library.
 
-    `modules` are those that the script will import by a name in its configuration.
+    `modules` are those that the script will import by a name in its configuration, or a function of the wildcards.
     """
+    if callable(modules):
+        return lambda wildcards: code_of(rule_name, modules(wildcards))
     return code_of_script(f"workflow_scripts/{rule_name}.py", modules)
+
+
+def variant_modules(wildcards):
+    """Return the module that builds a variant's network."""
+    return modules_of([VARIANTS[wildcards.variant]["network"]])
+
+
+def segmentation_modules():
+    """Return the modules that build the networks that make masks; any, where a bundle says which."""
+    bundle = config["segmentation_bundle"]
+    return modules_of_stages("segmentation") if bundle else modules_of([config["segmentation"]["network"]])
+
+
+def prediction_modules():
+    """Return the modules that build the networks of the bundle that predicts; any, where it is the user's."""
+    if config["bundle"]:
+        return modules_of_stages("segmentation", "classification")
+    return [*segmentation_modules(), *modules_of(variant["network"] for variant in VARIANTS.values())]
 
 
 def settings(*keys, **more):

@@ -24,7 +24,7 @@ rule train_segmentation:
         checkpoint_minutes=str(config["checkpoint_minutes"]),
     params:
         config=settings("seed", "math_threads", recipe=segmentation_recipe(config)),
-        code=code_of("train_segmentation"),
+        code=code_of("train_segmentation", modules_of([config["segmentation"]["network"]])),
         state=out("state/segmentation/fold{fold}"),
         pretrained=optional("--pretrained", "pretrained"),
         folder=folder_of("model"),

@@ -85,6 +85,11 @@ def modules_of(networks: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted({KINDS[settings[KIND]].module for settings in networks})
 
 
+def modules_of_stages(*stages: Stage) -> list[str]:
+    """Return the modules of all networks that are for one of ``stages``, each once, sorted."""
+    return sorted({kind.module for kind in KINDS.values() if kind.stage in stages})
+
+
 def build(settings: Mapping[str, Any], *, freeze_bn: bool = False, activation_checkpointing: bool = False) -> Network:
     """Build a network with random weights.
 

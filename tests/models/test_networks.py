@@ -11,7 +11,7 @@ from torch import nn
 
 from spine_models.models.batch_norm import batch_norms
 from spine_models.models.csn import fold
-from spine_models.models.networks import KIND, KINDS, build, kinds_of, modules_of
+from spine_models.models.networks import KIND, KINDS, build, kinds_of, modules_of, modules_of_stages
 from spine_models.models.published import PUBLISHED
 from spine_models.models.unet import CsnUNet, UNetSettings
 
@@ -53,6 +53,7 @@ def test_the_registry_needs_no_torch():
 def test_stages_and_modules():
     assert kinds_of("segmentation") == ("csn_unet",)
     assert kinds_of("classification") == ("csn",)
+    assert modules_of_stages("classification") == ["spine_models.models.classifier"]
     assert modules_of(NARROW) == ["spine_models.models.classifier", "spine_models.models.unet"]
 
 
