@@ -23,6 +23,8 @@ OUTSIDE: dict[str, str] = {
     "spine_models.log": "writes lines that people read",
     "spine_models.command_line": "says where a script starts and how it ends; what parses --config is inside",
     "spine_models.provenance.locks": "lets one writer in or stops; hands nothing on",
+    "spine_models.models.networks": "says which module builds a network; keys hold that module by name",
+    "spine_models.models.published": "says where weights are; their names hold digests of their content",
     "spine_models.compute.leases": "chooses which of several equal GPUs a job gets, or waits",
 }
 """Modules that can change no result, so that no model is trained anew for them, each with the reason. They import one
@@ -183,10 +185,9 @@ def _is_told(node: object) -> bool:
 
 def _counted(node: ast.AST, name: str) -> Any:
     """Return the field ``name`` of ``node``, of an error's arguments only those that count."""
-    value = getattr(node, name, None)
     if isinstance(node, ast.Call) and name in ("args", "keywords") and _called(node) in _COUNTED:
-        return value[: _COUNTED[_called(node)]] if name == "args" else []
-    return value
+        return node.args[: _COUNTED[_called(node)]] if name == "args" else []
+    return getattr(node, name, None)
 
 
 def _called(call: ast.Call) -> str:
