@@ -1,6 +1,14 @@
 import numpy as np
 
-from spine_models.data.crops.boxes import box_from_json, box_slices, box_within, level_boxes, level_voxels, union_of
+from spine_models.data.crops.boxes import (
+    box_at,
+    box_from_json,
+    box_slices,
+    corner_of,
+    level_boxes,
+    level_voxels,
+    union_of,
+)
 from tests.data.sample_files import spine_mask
 
 BOX = (1, 3, 4, 8, 9, 15)
@@ -31,8 +39,9 @@ def test_a_box_cuts_out_what_it_was_taken_of():
     assert level_boxes(array) == {"C3": BOX}
 
 
-def test_a_box_within_a_box_is_on_the_outer_grid():
-    assert box_within(BOX, (slice(0, 1), slice(1, 3), slice(2, 6))) == (1, 2, 5, 7, 11, 15)
+def test_a_part_of_a_box_is_placed_by_the_boxs_corner():
+    assert corner_of(BOX) == (1, 4, 9)
+    assert box_at(corner_of(BOX), (slice(0, 1), slice(1, 3), slice(2, 6))) == (1, 2, 5, 7, 11, 15)
 
 
 def test_a_stored_box_comes_back():
