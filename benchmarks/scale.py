@@ -96,7 +96,7 @@ def _fingerprints_row() -> Row:
     def all_of_them() -> None:
         fingerprints = Fingerprints(ROOT)
         for script in sorted((ROOT / "workflow_scripts").glob("*.py")):
-            fingerprints(f"workflow_scripts/{script.name}")
+            fingerprints.parts(f"workflow_scripts/{script.name}")
 
     return _limit("fingerprints of all rules, s a start", _seconds(all_of_them), 0.5)
 
