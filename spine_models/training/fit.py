@@ -137,8 +137,8 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
         )
     except torch.OutOfMemoryError:
         raise UserError(
-            f"out of GPU memory: lower {stage}.micro_batch ({recipe.micro_batch} now; global_batch and the results "
-            f"stay) or set {stage}.activation_checkpointing: true"
+            f"out of GPU memory: lower {stage}.training.micro_batch ({recipe.micro_batch} now; global_batch and the "
+            f"results stay) or set {stage}.training.activation_checkpointing: true"
         ) from None
     if place.rank == 0:
         facts = {"resumes": keeper.resumes, "skipped_steps": module.skipped, "pretrained": _listed(module.pretrained)}

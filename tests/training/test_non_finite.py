@@ -37,7 +37,7 @@ def test_one_more_stops_with_step_studies_and_checkpoint(data, tmp_path):
         train(data, tmp_path, (1, 2, 4))
     sentence = str(error.value)
     assert "step 5 is not finite" in sentence
-    assert "skipped steps: 3, classification.max_skipped_steps: 2" in sentence
+    assert "skipped steps: 3, classification.training.max_skipped_steps: 2" in sentence
     assert "studies in the batch: 1.2." in sentence
     assert "checkpoint.ckpt" in sentence
     # The last good state is still there, and holds finite weights.
