@@ -28,6 +28,7 @@ from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work, write_record
 from spine_models.provenance.shelf import Shelf
+from spine_models.provenance.vouched import digests, vouch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,6 +110,8 @@ def predict_oof(
             record = work.result(path, key, partial(make, study, path, key))
             rows.append(_row(study, variant, fold, record.facts, prior))
     write_table(out, rows)
+    read = digests([inputs.model, inputs.folds, inputs.train_csv, *inputs.crops])
+    vouch(out, Key("predict_oof", read, config, code))
     work.say()
 
 

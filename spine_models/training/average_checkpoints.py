@@ -25,7 +25,8 @@ from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Work, write_record
 from spine_models.provenance.shelf import Shelf
-from spine_models.training.best_epochs import Epoch, read_table
+from spine_models.provenance.vouched import digests, vouch
+from spine_models.training.best_epochs import TABLE, Epoch, read_table
 from spine_models.training.classification import FoldData, HeldOutStudies, read_fold
 from spine_models.training.classification_module import probabilities_or_prior
 
@@ -111,8 +112,12 @@ def _average(
     }
     for stem in ("model", "averaging"):
         clear_left_overs(out, stem)
-    save_state(out / "model.safetensors", states[chosen], description | {"provenance": provenance})
-    write_json(out / "averaging.json", report)
+    model, comparison = out / "model.safetensors", out / "averaging.json"
+    save_state(model, states[chosen], description | {"provenance": provenance})
+    write_json(comparison, report)
+    read = digests([epochs / TABLE, inputs.folds, inputs.train_csv, *inputs.crops])
+    for path in (model, comparison):
+        vouch(path, Key("average_checkpoints", read, asdict(settings), code))
     return report
 
 
