@@ -24,7 +24,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = settings_from(QuarantineSettings, args.config)
     write_quarantine(args.out, collect_quarantine(args.dataset, args.index, args.half, args.labels), settings)
-    inputs = digests([args.dataset / TRAIN_TABLE, *args.index, *args.half, *args.labels])
+    inputs = digests(train=args.dataset / TRAIN_TABLE, index=args.index, half=args.half, labels=args.labels)
     vouch(args.out, Key("collect_quarantine", inputs, args.config, args.code))
 
 

@@ -27,7 +27,7 @@ def main() -> None:
     settings = settings_from(FoldSettings, args.config)
     outputs = args.segmentation, args.classification
     make_folds(args.dataset, args.half, args.labels, outputs, args.state, settings)
-    inputs = digests([args.dataset / TRAIN_TABLE, *args.half, *args.labels])
+    inputs = digests(train=args.dataset / TRAIN_TABLE, half=args.half, labels=args.labels)
     for table in outputs:
         vouch(table, Key("make_folds", inputs, args.config, args.code))
 

@@ -110,7 +110,7 @@ def predict_oof(
             record = work.result(path, key, partial(make, study, path, key))
             rows.append(_row(study, variant, fold, record.facts, prior))
     write_table(out, rows)
-    read = digests([inputs.model, inputs.folds, inputs.train_csv, *inputs.crops])
+    read = digests(model=inputs.model, folds=inputs.folds, train=inputs.train_csv, crops=inputs.crops)
     vouch(out, Key("predict_oof", read, config, code))
     work.say()
 

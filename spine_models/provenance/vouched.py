@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from spine_models.errors import UserError
@@ -47,6 +47,14 @@ def vouched(path: Path) -> Path:
     return path
 
 
-def digests(paths: Iterable[Path]) -> dict[str, str]:
-    """Return the SHA-256 of each file by its path, as the inputs of a key."""
-    return {path.as_posix(): digest_file(path) for path in sorted(paths)}
+def digests(**files: Path | Sequence[Path]) -> dict[str, str]:
+    """Return the SHA-256 of files as the inputs of a key.
+
+    Args:
+        files: what the rule calls each input, to its file, or to files that differ in their names.
+    """
+    named = {name: file for name, file in files.items() if isinstance(file, Path)}
+    for name, several in files.items():
+        if not isinstance(several, Path):
+            named |= {f"{name}/{file.name}": file for file in several}
+    return {name: digest_file(file) for name, file in sorted(named.items())}

@@ -115,7 +115,7 @@ def _average(
     model, comparison = out / "model.safetensors", out / "averaging.json"
     save_state(model, states[chosen], description | {"provenance": provenance})
     write_json(comparison, report)
-    read = digests([epochs / TABLE, inputs.folds, inputs.train_csv, *inputs.crops])
+    read = digests(epochs=epochs / TABLE, folds=inputs.folds, train=inputs.train_csv, crops=inputs.crops)
     for path in (model, comparison):
         vouch(path, Key("average_checkpoints", read, asdict(settings), code))
     return report

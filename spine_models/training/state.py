@@ -26,6 +26,8 @@ KEPT_STATES = 3
 _KEY = "key.json"
 _RESULT = "result"
 _RECORD = "finished.json"
+_OF_THIS_RUN = ".run.json"
+"""Ending of what no two runs share, and no later job reads."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class State:
         return record
 
     def publish(self, out: Path) -> None:
-        """Copy the finished result to ``out``, each file atomically and with its record.
+        """Copy the finished result to ``out``, each file atomically, with its record.
 
         Files of an earlier result are replaced.
 
@@ -81,7 +83,8 @@ class State:
             clear_left_overs((out / name).parent, Path(name).stem)
             with replacing(out / name) as temporary:
                 shutil.copyfile(self.result / name, temporary)
-            vouch(out / name, self.key, facts)
+            if not name.endswith(_OF_THIS_RUN):
+                vouch(out / name, self.key, facts)
 
 
 def open_state(root: Path, key: Key) -> State:

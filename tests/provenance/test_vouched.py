@@ -50,6 +50,8 @@ def test_a_copy_is_vouched_for_by_what_was_known_before_it(table):
 def test_digests_of_inputs_are_those_of_their_content(table, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text(table.read_text())
-    found = digests([other, table])
-    assert list(found) == [table.as_posix(), other.as_posix()]
+    found = digests(train=other, half=[table, other])
+    assert list(found) == ["half/other.csv", "half/segmentation.csv", "train"]
     assert len(set(found.values())) == 1
+    other.write_text("another content")
+    assert digests(train=other) != {"train": found["train"]}
