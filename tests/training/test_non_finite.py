@@ -87,6 +87,7 @@ def test_a_validation_that_is_not_finite_stops_with_the_study(data, make_task):
     module.good_checkpoint = "state/checkpoint.ckpt"
     next(iter(module.network.state_dict().values())).fill_(float("nan"))
     sentence = r"held-out study 1\.2\.\d is not finite; last good .* state/checkpoint.ckpt"
+    module.on_validation_epoch_start()
     with torch.no_grad(), pytest.raises(UserError, match=sentence):
         module.validation_step(task.held_out()[0], 0)
 
