@@ -94,6 +94,7 @@ class ExportSettings:
         crops: section ``crops``.
         plausibility: section ``plausibility``.
         inference: section ``segmentation.inference``.
+        crop_inference: section ``classification.inference``.
         phantom: True if the data set is a phantom.
     """
 
@@ -103,6 +104,7 @@ class ExportSettings:
     crops: dict[str, Any]
     plausibility: dict[str, Any]
     inference: dict[str, Any]
+    crop_inference: dict[str, Any]
     phantom: bool
 
 
@@ -140,7 +142,7 @@ def export_bundle(
             stale.unlink()
     truth = read_truth(train_csv)[list(TARGETS)].to_numpy(dtype=float)
     prior = zip(TARGETS, prior_probabilities(truth), strict=True)
-    names = ("z_step", "half_size", "hu_limits", "crops", "plausibility", "inference")
+    names = ("z_step", "half_size", "hu_limits", "crops", "plausibility", "inference", "crop_inference")
     config = {name: getattr(settings, name) for name in names}
     content = {
         "schema": SCHEMA,
