@@ -39,7 +39,7 @@ class EvaluationSettings:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationInputs:
     """The files that an evaluation reads.
 
@@ -56,7 +56,7 @@ class EvaluationInputs:
     train_csv: Path
     folds: Path
     oof: Sequence[Path]
-    segmentation: Sequence[Path]
+    segmentation: Sequence[Path] = ()
     averaging: Sequence[Path]
     quarantine: Path
     grades: Path | None = None
