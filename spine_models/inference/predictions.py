@@ -96,7 +96,7 @@ def read_test_rows(path: Path) -> list[tuple[str, str, str]]:
     """Read ``test.csv``: (row_id, study, prediction type) in its order.
 
     Raises:
-        UserError: as ``data.tables.read_test``.
+        UserError: as ``data.dataset.tables.read_test``.
     """
     from spine_models.data.dataset.tables import read_test
 
