@@ -1,7 +1,7 @@
 """Which modules of the library are part of which rules' keys; ``make reach`` writes the table anew.
 
-In a cell, ``import`` is what the rule's script reaches by imports, ``network`` what it reaches through the networks that
-the configuration names (here one of each kind). A module ``outside`` is part of no key.
+In a cell, ``import`` is what the rule's script reaches by imports, ``network`` what it reaches through the networks
+that the configuration names (here one of each kind). A module ``outside`` is part of no key.
 """
 
 import csv

@@ -16,7 +16,6 @@ ONLY = {
     "models.losses": {"train_segmentation"},
     "models.unet": SEGMENTATION,
     "models.classifier": CLASSIFIERS,
-    "models.batch_norm": TRAININGS,
     "models.averaging": {"average_checkpoints"},
     "data.samples.augmentation": TRAININGS,
     "data.samples.": TRAININGS,
