@@ -8,8 +8,9 @@ from pathlib import Path
 
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
-from spine_models.provenance.manifest import Refused, write_manifest
+from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import Record, Work
+from spine_models.provenance.refused import Refused
 
 _OURS = (".json", ".npy", ".nii.gz", ".png")
 """Ends of the names that stages give to files of a shard; a file with another name is somebody else's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from spine_models.provenance.manifest import Refused
+from spine_models.provenance.refused import Refused
 
 
 class RefusalCode(StrEnum):
