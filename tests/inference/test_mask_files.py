@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
+from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
@@ -85,7 +87,7 @@ def test_each_mask_is_made_by_the_networks_that_did_not_see_the_study(run):
         ]
         expected, facts = checked_mask(run.volumes[study], volume_facts(), MaskPredictor(models, WINDOWS), PLAUSIBILITY)
         np.testing.assert_array_equal(masks.array(study), expected)
-        assert masks.record(study).facts == facts.to_json() | {"models": names}
+        assert masks.facts(study, MaskFacts) == replace(facts, models=tuple(names))
         assert set(facts.levels) == set(LEVELS)
 
 

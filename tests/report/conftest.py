@@ -72,7 +72,7 @@ def _volumes(folder: Path) -> tuple[Path, Path]:
             mask[2 * value : 2 * value + 2, 10:20, 10:20] = value
         facts = {"shape": [20, 64, 64], "half_factor": 0.5, "spacing_mm": [2.0, 1.0, 1.0]}
         flags = [{"code": "gap", "level": "C3", "sentence": HOSTILE}] if study == STUDIES[0] else []
-        levels = {"flags": flags, "levels": dict.fromkeys(LEVELS, "visible")}
+        levels = {"flags": flags, "levels": dict.fromkeys(LEVELS, "visible"), "boxes": {}, "voxels": {}, "models": []}
         for stage, array, kept in (("half", volume, facts), ("masks", mask, levels)):
             base = folder / stage / "0"
             files = {f"{study}.npy": write_array(base / f"{study}.npy", array)}
