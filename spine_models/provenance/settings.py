@@ -36,8 +36,5 @@ def _convert(hint: Any, value: Any) -> Any:
         return {name: _convert(inner, item) for name, item in value.items()}
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return hint(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, types.UnionType) and float in typing.get_args(hint) and type(value) is int:
-        return float(value)
-    return value
+    is_float = hint is float or (isinstance(hint, types.UnionType) and float in typing.get_args(hint))
+    return float(value) if is_float and type(value) is int else value

@@ -27,7 +27,7 @@ def test_a_plausible_spine_has_no_flag():
     mask = spine_mask()
     cleaned, shown = check_mask(mask, SPACING, SETTINGS)
     np.testing.assert_array_equal(cleaned, mask)
-    assert shown.flags == []
+    assert shown.flags == ()
     assert shown.levels == dict.fromkeys(LEVELS, "visible")
     assert shown.voxels == dict.fromkeys(LEVELS, 512)
 
@@ -47,7 +47,7 @@ def test_small_components_are_removed_and_the_given_mask_stays_as_it_was():
     np.testing.assert_array_equal(mask, before)
     np.testing.assert_array_equal(cleaned, spine_mask())
     assert shown.boxes["C4"] == (26, 34, 10, 18, 12, 20)
-    assert shown.flags == []
+    assert shown.flags == ()
 
 
 @pytest.mark.parametrize(("voxels", "kept"), [(51, False), (52, True)])
