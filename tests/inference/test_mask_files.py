@@ -24,6 +24,7 @@ from spine_models.models.weights import load_model, save_model
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.shelf import Shelf
 from tests.data.sample_files import volume_facts, write_stage
+from tests.vouching import published
 
 STUDIES = ("1.2.1", "1.2.2", "1.2.3", "1.2.4")
 FOLDS = {"1.2.1": 0, "1.2.2": 1}  # 1.2.3 is not segmented; 1.2.4 is of the patient of 1.2.2
@@ -48,6 +49,7 @@ class Run:
         self.models = [self.write_model(fold, fold) for fold in (0, 1)]
         self.folds = folder / "segmentation.csv"
         self.folds.write_text("StudyInstanceUID,group,fold\n1.2.1,p1,0\n1.2.2,p2,1\n", encoding="utf-8")
+        published(self.folds)
 
     def write_volumes(self) -> None:
         groups = dict(zip(STUDIES, ("p1", "p2", "p3", "p2"), strict=True))
@@ -58,7 +60,7 @@ class Run:
         path = self.folder / f"fold{fold}" / "model.safetensors"
         seen = [study for study, held_out in FOLDS.items() if held_out != fold]
         save_model(path, _network(seed), {"fold": fold, TRAINING_STUDIES: study_tokens(seen)})
-        return path
+        return published(path)
 
     def infer(self, settings: InferMasksSettings = SETTINGS) -> Shelf:
         networks, table = fold_networks(self.models), read_fold_table(self.folds)
@@ -116,6 +118,7 @@ def test_a_damaged_mask_is_made_again_and_a_stranger_removed(run):
 
 def test_nothing_is_written_by_a_network_that_saw_the_study(run):
     run.folds.write_text("StudyInstanceUID,group,fold\n1.2.1,p1,1\n1.2.2,p2,0\n", encoding="utf-8")
+    published(run.folds)
     with pytest.raises(UserError, match="train the segmentation again"):
         run.infer()
     assert run.times() == {}

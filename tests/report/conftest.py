@@ -14,6 +14,7 @@ from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
 from spine_models.report.contents import ReportInputs
 from tests.evaluation.conftest import STUDIES, write_inputs
+from tests.vouching import published
 
 HOSTILE = '<script>alert("x")</script>&"\''
 
@@ -33,8 +34,10 @@ def run(volumes, tmp_path) -> ReportInputs:
 def write_run(tmp_path: Path, volumes: tuple[Path, Path]) -> ReportInputs:
     inputs = write_inputs(tmp_path)
     write_json(tmp_path / "metrics.json", evaluate(inputs, EvaluationSettings(seed=1), "code"))
+    published(tmp_path / "metrics.json")
     with inputs.quarantine.open("a", newline="") as stream:
         csv.writer(stream).writerow([HOSTILE, "index", "no_ct", HOSTILE])
+    published(inputs.quarantine)
     histories = [*_histories(inputs.averaging, "competition_loss"), *_histories(inputs.segmentation, "dice_mean")]
     bundle = {"digest": "d" * 64, "segmentation": [{}], "classification": [{}, {}], "settings": {"note": HOSTILE}}
     write_json(tmp_path / "bundle" / "bundle.json", bundle)
@@ -58,7 +61,7 @@ def _histories(beside: list[Path], metric: str) -> list[Path]:
         history = path.with_name("history.csv")
         rows = [f"{epoch},{epoch * 10},0.001,{1 / (epoch + 1)},{0.5 + epoch / 20}" for epoch in range(5)]
         history.write_text("\n".join([f"epoch,step,learning_rate,loss,{metric}", *rows]) + "\n")
-        written.append(history)
+        written.append(published(history))
     return written
 
 
