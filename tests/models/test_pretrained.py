@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from spine_models.errors import UserError
+from spine_models.models.checkpoint_files import read_checkpoint
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
 from spine_models.models.csn import CsnBackbone, CsnSettings
-from spine_models.models.pretrained import PretrainedReport, load_pretrained, read_checkpoint
+from spine_models.models.pretrained import PretrainedReport, load_pretrained
 from spine_models.models.pretrained_download import fetch
 from spine_models.provenance.canonical import digest_file
 
