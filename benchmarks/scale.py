@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.data_sets import write_empty_studies
 from benchmarks.row import Row, at_most
 from spine_models.data.dataset.layout import folders_digests
 from spine_models.provenance.fingerprint import Fingerprints
-from tests.workflow.runs import data_set
 
 ROOT = Path(__file__).parents[1]
 CHALLENGE, STUDIES = 2019, (2019, 20_000, 200_000)
@@ -44,7 +44,7 @@ def measure() -> list[Row]:
         dry: dict[int, Cost] = {}
         idle: dict[int, Cost] = {}
         for studies in STUDIES:
-            options = _workflow(data_set(folder / str(studies), studies), folder / f"work{studies}")
+            options = _workflow(write_empty_studies(folder / str(studies), studies), folder / f"work{studies}")
             dry[studies] = _best([*options, "--dry-run", "--quiet", "all"])
             _finish(options, folder / f"work{studies}")
             idle[studies] = _best(options)

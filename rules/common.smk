@@ -127,9 +127,12 @@ def pretrained(network):
 
 
 # --- What a rule depends on -------------------------------------------------------------------------------------------
-def code_of(rule_name):
-    """Return the fingerprint of a rule's script and of all that it reaches in the library."""
-    return code_of_script(f"workflow_scripts/{rule_name}.py")
+def code_of(rule_name, modules=()):
+    """Return the fingerprint of a rule's script and of all that it reaches in the library.
+
+    `modules` are those that the script will import by a name in its configuration.
+    """
+    return code_of_script(f"workflow_scripts/{rule_name}.py", modules)
 
 
 def settings(*keys, **more):

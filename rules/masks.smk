@@ -18,7 +18,7 @@ rule infer_masks:
         gpu=min(config["segmentation"]["gpus"], 1),
         device=config["device"],
     params:
-        config=settings("math_threads", "identity", inference=config["segmentation"]["inference"]),
+        config=settings("math_threads", "plausibility", inference=config["segmentation"]["inference"]),
         code=code_of("infer_masks"),
         models=segmentation_option,
     shell:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
 from spine_models.data.stages.collect_quarantine import QuarantineSettings, collect_quarantine, write_quarantine
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 
 

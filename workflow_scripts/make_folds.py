@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
 from spine_models.data.dataset.folds import FoldSettings
 from spine_models.data.stages.make_folds import make_folds
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 
 
@@ -14,9 +15,6 @@ def main() -> None:
     """Parse the rule's arguments and write both tables of folds."""
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--dataset", type=Path, required=True)
-    parser.add_argument(
-        "--quarantine", type=Path, required=True, help="only orders the rules: manifests say who is left"
-    )
     parser.add_argument("--half", type=Path, nargs="+", required=True)
     parser.add_argument("--labels", type=Path, nargs="*", default=[])
     parser.add_argument("--state", type=Path, required=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.files import write_text
 from spine_models.report.contents import ReportInputs
 from spine_models.report.page import report_page

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
 from spine_models.compute.devices import use_device
 from spine_models.data.crops.crop import CropSettings
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 from spine_models.training.classification import ClassificationInputs, ClassificationTask, train_classifier
 from spine_models.training.job import Job

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
 from spine_models.compute.devices import use_device
+from spine_models.provenance.arguments import stage_parser
 from spine_models.training.job import Job
 from spine_models.training.recipe import segmentation_recipe
 from spine_models.training.segmentation import SegmentationInputs, SegmentationTask, train_segmentation

@@ -32,6 +32,8 @@ SCHEMA = 1
 DESCRIPTION = "bundle.json"
 _VERSIONED = ("torch", "numpy", "mmaction2", "mmcv-lite", "mmengine", "safetensors", "pydicom")
 _KINDS = {"segmentation": CsnUNet.kind, "classification": CsnClassifier.kind}
+_RENAMED = {"identity": "plausibility"}
+"""Sections that earlier releases exported under another name."""
 _ADVICE = "copy the bundle again, or export it anew with `snakemake bundle`"
 
 
@@ -93,7 +95,7 @@ class ExportSettings:
         z_step: every so many slices are used.
         half_size: side of the half grid.
         crops: section ``crops``.
-        identity: section ``identity``.
+        plausibility: section ``plausibility``.
         inference: section ``segmentation.inference``.
         phantom: True if the data set is a phantom.
     """
@@ -101,7 +103,7 @@ class ExportSettings:
     z_step: int
     half_size: int
     crops: dict[str, Any]
-    identity: dict[str, Any]
+    plausibility: dict[str, Any]
     inference: dict[str, Any]
     phantom: bool
 
@@ -140,7 +142,7 @@ def export_bundle(
             stale.unlink()
     truth = read_truth(train_csv)[list(TARGETS)].to_numpy(dtype=float)
     prior = zip(TARGETS, prior_probabilities(truth), strict=True)
-    config = {name: getattr(settings, name) for name in ("z_step", "half_size", "crops", "identity", "inference")}
+    config = {name: getattr(settings, name) for name in ("z_step", "half_size", "crops", "plausibility", "inference")}
     content = {
         "schema": SCHEMA,
         "levels": list(LEVELS),
@@ -175,14 +177,14 @@ def load_bundle(folder: Path) -> Bundle:
         bundle = Bundle(
             folder,
             content["digest"],
-            content["settings"],
+            {_RENAMED.get(name, name): value for name, value in content["settings"].items()},
             {target: float(content["prior"][target]) for target in TARGETS},
             content["phantom"],
             files["segmentation"],
             files["classification"],
             content["provenance"],
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f"{folder / DESCRIPTION} is incomplete: {_ADVICE}") from None
     for entry in (*bundle.segmentation, *bundle.classification):
         _check(folder, entry)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from spine_models.compute.devices import use_device
-from spine_models.data.crops.plausibility import IdentitySettings
+from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.errors import UserError
 from spine_models.inference.mask_networks import FoldTable, MaskNetwork, networks_for
 from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
@@ -30,13 +30,13 @@ class InferMasksSettings:
 
     Attributes:
         math_threads: threads inside torch.
-        identity: section ``identity``.
+        plausibility: section ``plausibility``.
         inference: section ``segmentation.inference``.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
     """
 
     math_threads: int
-    identity: IdentitySettings
+    plausibility: PlausibilitySettings
     inference: InferenceSettings
     device: str = "auto"
 
@@ -87,9 +87,9 @@ def _write_mask(
 ) -> Record:
     models = [loaded.model(network) for network in chosen]
     settings, facts = loaded.settings, volumes.record(study).facts
-    mask, identity = checked_mask(volumes.array(study), facts, models, settings.inference, settings.identity)
+    mask, shown = checked_mask(volumes.array(study), facts, models, settings.inference, settings.plausibility)
     files = {f"{study}.npy": write_array(path.with_name(f"{study}.npy"), mask)}
-    return write_record(path, key, files, identity.facts() | {"models": [network.name for network in chosen]})
+    return write_record(path, key, files, shown.to_json() | {"models": [network.name for network in chosen]})
 
 
 class _Networks:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from spine_models.data.crops.plausibility import Identity, IdentitySettings, identify
+from spine_models.data.crops.plausibility import MaskFacts, PlausibilitySettings, check_mask
 from spine_models.data.samples.segmentation import standardised
 from spine_models.hounsfield import AIR_HU
 from spine_models.inference.classify import resolve_precision
@@ -45,8 +45,8 @@ def checked_mask(
     volume_facts: Mapping[str, Any],
     models: Sequence[nn.Module],
     windows: InferenceSettings,
-    identity: IdentitySettings,
-) -> tuple[NDArray[np.uint8], Identity]:
+    plausibility: PlausibilitySettings,
+) -> tuple[NDArray[np.uint8], MaskFacts]:
     """Predict the mask of one study, remove its small components and check it.
 
     Args:
@@ -54,13 +54,13 @@ def checked_mask(
         volume_facts: of the volume's record: ``mean``, ``std``, ``spacing_mm``, ``half_factor``.
         models: see ``predict_mask``.
         windows: see ``predict_mask``.
-        identity: settings of the checks.
+        plausibility: settings of the checks.
 
     Returns:
         The mask, (z, y, x), and what it shows.
     """
     raw = predict_mask(half, volume_facts["mean"], volume_facts["std"], models, windows)
-    return identify(raw, half_spacing(volume_facts), identity)
+    return check_mask(raw, half_spacing(volume_facts), plausibility)
 
 
 def prepared(model: CsnUNet, device: torch.device) -> nn.Module:
@@ -82,7 +82,7 @@ def predict_mask(
         settings: the windows.
 
     Returns:
-        (z, y, x), 0 for background and ``i + 1`` for ``LEVELS[i]``; not yet checked by ``data.identity``.
+        (z, y, x), 0 for background and ``i + 1`` for ``LEVELS[i]``; not yet checked.
     """
     device = next(models[0].parameters()).device
     narrow = _HALF.get(resolve_precision("auto", device))

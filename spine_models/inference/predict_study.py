@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from spine_models.data.crops.crop import CropSettings, spine_crop, validation_windows
-from spine_models.data.crops.plausibility import Identity, IdentitySettings
+from spine_models.data.crops.plausibility import MaskFacts, PlausibilitySettings
 from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR
@@ -56,7 +56,7 @@ class StudyPredictor:
         settings = bundle.settings
         self._bundle = bundle
         self._crops = settings_from(CropSettings, settings["crops"])
-        self._identity = settings_from(IdentitySettings, settings["identity"])
+        self._plausibility = settings_from(PlausibilitySettings, settings["plausibility"])
         self._inference = settings_from(InferenceSettings, settings["inference"])
         self._segmentation = [prepared(model, device) for model in bundle.load_segmentation()]
         self._classifiers = {
@@ -75,8 +75,8 @@ class StudyPredictor:
             StudyRefused: if its slices cannot be decoded.
         """
         study = decode_study(source, volume_settings)
-        mask, identity = self._mask(study)
-        found = identity.facts()
+        mask, shown = self._mask(study)
+        found = shown.to_json()
         crop = spine_crop(study.full, mask, study.facts, found, self._crops)
         windows = [image for _, image in validation_windows(crop, self._crops)] if crop else []
         models = {
@@ -91,13 +91,13 @@ class StudyPredictor:
             "source": FROM_CROPS if models else FROM_PRIOR,
             "levels": found["levels"],
             "voxels": found["voxels"],
-            "notes": [*step_notes, *study.facts["notes"], *_mask_notes(identity, bool(models))],
+            "notes": [*step_notes, *study.facts["notes"], *_mask_notes(shown, bool(models))],
             "volume": study.facts,
         }
         return StudyPrediction(study.half, mask, facts)
 
-    def _mask(self, study: StudyVolume) -> tuple[NDArray[np.uint8], Identity]:
-        return checked_mask(study.half, study.facts, self._segmentation, self._inference, self._identity)
+    def _mask(self, study: StudyVolume) -> tuple[NDArray[np.uint8], MaskFacts]:
+        return checked_mask(study.half, study.facts, self._segmentation, self._inference, self._plausibility)
 
     def _models(self, windows: list[NDArray[np.float32]]) -> Iterable[tuple[str, CropClassifier]]:
         """The classifiers that have something to look at: none without a window."""
@@ -127,12 +127,12 @@ def _step_notes(source: StudySource, used: VolumeSettings, bundle: Bundle) -> li
     ]
 
 
-def _mask_notes(identity: Identity, predicted: bool) -> list[str]:
+def _mask_notes(shown: MaskFacts, predicted: bool) -> list[str]:
     """Say in sentences which levels the prediction knows nothing or little of."""
-    missing = [level for level in LEVELS if identity.levels[level] == "missing"]
+    missing = [level for level in LEVELS if shown.levels[level] == "missing"]
     notes = []
-    if not predicted and identity.boxes:
+    if not predicted and shown.boxes:
         notes.append("no vertebra is large enough: the probabilities are the training prior, not this study's")
     if predicted and missing:
         notes.append(f"not visible: {', '.join(missing)}; their probabilities come from crops of other levels")
-    return notes + [flag.sentence for flag in identity.flags]
+    return notes + [flag.sentence for flag in shown.flags]

@@ -22,8 +22,8 @@ import torch
 from torch import nn
 
 from spine_models.models.batch_norm import batch_norms, freeze_parameters
-from spine_models.models.checkpointing import run_checkpointed
 from spine_models.models.convolutions import use_pointwise
+from spine_models.models.recompute import run_checkpointed
 
 VARIANTS = ("ir", "ip")
 """Interaction-reduced (depthwise 3x3x3 alone) and interaction-preserving (a 1x1x1 before it); Tran et al. 2019."""

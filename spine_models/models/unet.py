@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn import functional
 
 from spine_models.levels import LEVELS
-from spine_models.models.checkpointing import run_checkpointed
 from spine_models.models.convolutions import AxialConv3d, PointwiseConv3d
 from spine_models.models.csn import BATCH_NORM_EPS, CsnBackbone, CsnSettings
 from spine_models.models.precision import single_precision
+from spine_models.models.recompute import run_checkpointed
 
 CLASSES = len(LEVELS) + 1
 """Background and C1 to C7."""

@@ -9,7 +9,6 @@ prediction all use it, and say at the end of their log how much each of the two 
 from __future__ import annotations
 
 import hashlib
-import sys
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.errors import UserError
+from spine_models.log import say
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import read_json, replacing, write_json
 
@@ -168,8 +168,8 @@ class Work:
     def say(self, refused: int = 0) -> None:
         """Write to the log how much was made, reused and refused."""
         total = self._made + self._reused + refused
-        sentence = f"{self._stage}: {self._made} of {total} {self._unit} made, {self._reused} reused"
-        sys.stderr.write(sentence + (f", {refused} refused\n" if refused else "\n"))
+        more = f", {refused} refused" if refused else ""
+        say(f"{self._stage}: {self._made} of {total} {self._unit} made, {self._reused} reused{more}")
 
 
 class ArrayReader:

@@ -19,17 +19,18 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 
 from spine_models.compute.devices import Compute
 from spine_models.errors import UserError
+from spine_models.log import say
 from spine_models.models.batch_norm import synchronise
 from spine_models.models.pretrained import PretrainedReport
 from spine_models.provenance.files import write_json
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import BestEpochs, Epoch
-from spine_models.training.checkpoints import StateFile, StateKeeper
 from spine_models.training.history import History
 from spine_models.training.loaders import EpochBatches, Samples, Studies, training_loader, validation_loader
 from spine_models.training.ranks import Place
 from spine_models.training.recipe import Recipe
 from spine_models.training.stage_module import StageModule
+from spine_models.training.state_file import StateFile, StateKeeper
 
 OUTCOME = "outcome.json"
 
@@ -111,7 +112,7 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     torch.manual_seed(settings.seed)
     module = task.module(plan, recipe.epochs * batches.steps)
     if module.pretrained is not None and place.rank == 0:
-        sys.stderr.write(f"{stage}: {module.pretrained.sentence()}\n")
+        say(f"{stage}: {module.pretrained.sentence()}")
     if compute.kind == "cpu":
         module.arrange_network()
         if compute.processes > 1:

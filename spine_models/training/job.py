@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from spine_models.compute.devices import Compute
 from spine_models.compute.leases import VISIBLE, scheduler_job
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
+from spine_models.log import say
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work
@@ -29,7 +29,8 @@ from spine_models.training.state import State, open_state
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "albumentations", "mmaction2")
 _FEW_SAMPLES = 4
 """Batch norm over fewer samples is warned about; 4 is what a GPU of the published segmentation sees."""
-_HOW_IT_RUNS = ("workers", "micro_batch", "activation_checkpointing")
+_NO_PART_OF_THE_KEY = ("workers", "micro_batch", "activation_checkpointing")
+"""Keys of a recipe that decide how fast it runs and in what memory: another value continues the same state."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
         state = open_state(job.state, job.stage, inputs, config, job.code)
         found = state.finished()
         if found is not None:
-            sys.stderr.write(f"{job.out}: finished before under the same configuration, code and inputs; copied\n")
+            say(f"{job.out}: finished before under the same configuration, code and inputs; copied")
 
         def train() -> Record:
             provenance = _provenance(job, task, state, inputs, config)
@@ -99,7 +100,7 @@ def key_config(job: Job, task: Task, plan: BatchPlan, compute: Compute) -> dict[
     over, where it is trained; and the threads of torch, which give other bits on the CPU.
     """
     recipe = task.recipe
-    values = {name: value for name, value in asdict(recipe).items() if name not in _HOW_IT_RUNS}
+    values = {name: value for name, value in asdict(recipe).items() if name not in _NO_PART_OF_THE_KEY}
     return {
         **values,
         **task.further(),
@@ -113,9 +114,9 @@ def key_config(job: Job, task: Task, plan: BatchPlan, compute: Compute) -> dict[
 
 def _warn_of_small_statistics(stage: str, recipe: Recipe, plan: BatchPlan) -> None:
     if not recipe.freeze_bn and plan.statistics_batch < _FEW_SAMPLES:
-        sys.stderr.write(
+        say(
             f"{stage}: batch norm takes its statistics over {plan.statistics_batch} samples (micro_batch x GPUs), "
-            "which makes them noisy: raise micro_batch, or set freeze_bn: true to keep those of the published weights\n"
+            "which makes them noisy: raise micro_batch, or set freeze_bn: true to keep those of the published weights"
         )
 
 

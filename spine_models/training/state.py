@@ -8,13 +8,13 @@ declared output, so that Snakemake leaves it alone.
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spine_models.errors import UserError
+from spine_models.log import say
 from spine_models.provenance.canonical import work_key
 from spine_models.provenance.files import clear_left_overs, read_json, replacing, write_json
 from spine_models.provenance.locks import folder_lock
@@ -98,12 +98,12 @@ def open_state(root: Path, stage: str, inputs: Mapping[str, str], config: Mappin
     others = [folder for folder in _by_age(root) if folder != state.folder]
     if not (state.folder / _KEY).exists() and others:
         changed = ", ".join(_differences(read_json(others[0] / _KEY), parts))
-        sys.stderr.write(f"{root}: starting anew, since the training differs from the one before ({changed})\n")
+        say(f"{root}: starting anew, since the training differs from the one before ({changed})")
     state.folder.mkdir(parents=True, exist_ok=True)
     clear_left_overs(state.folder)
     write_json(state.folder / _KEY, parts)
     for folder in others[KEPT_STATES - 1 :]:
-        sys.stderr.write(f"removing the old state {folder}\n")
+        say(f"removing the old state {folder}")
         shutil.rmtree(folder)
     return state
 

@@ -128,3 +128,10 @@ def test_segmentation_networks_of_another_bundle(tmp_path, bundle_folder, networ
     out = tmp_path / "second" / DESCRIPTION
     export_bundle(out, [bundle_folder / DESCRIPTION], networks["classification"], train_csv, SETTINGS, code="")
     assert load_bundle(out).segmentation == load_bundle(bundle_folder).segmentation
+
+
+def test_a_bundle_of_an_earlier_release_calls_plausibility_identity(bundle_folder):
+    settings = json.loads((bundle_folder / DESCRIPTION).read_text())["settings"]
+    plausibility = settings.pop("plausibility")
+    _rewrite(bundle_folder, settings={**settings, "identity": plausibility})
+    assert load_bundle(bundle_folder).settings == {**settings, "plausibility": plausibility}

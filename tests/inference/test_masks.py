@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from spine_models.data.crops.plausibility import IdentitySettings
+from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.inference.masks import (
     InferenceSettings,
     checked_mask,
@@ -15,7 +15,7 @@ from spine_models.inference.masks import (
 from spine_models.models.unet import CsnUNet, UNetSettings
 
 WINDOWS = InferenceSettings(window=16, overlap=8, z_multiple=8, batch=2)
-IDENTITY = IdentitySettings(0.1, "neighbours")
+PLAUSIBILITY = PlausibilitySettings(0.1, "neighbours")
 CPU = torch.device("cpu")
 
 
@@ -86,15 +86,15 @@ def test_a_mask_is_checked_with_the_spacing_of_the_half_grid():
     volume[10, 30, 30] = -100  # a speck of C3
     facts = {"mean": -400.0, "std": 100.0, "spacing_mm": [2.0, 1.5, 1.0], "half_factor": 0.5}
     assert half_spacing(facts) == (2.0, 3.0, 2.0)
-    mask, found = checked_mask(volume, facts, [Levels()], WINDOWS, IDENTITY)
+    mask, found = checked_mask(volume, facts, [Levels()], WINDOWS, PLAUSIBILITY)
     assert mask[10, 30, 30] == 0
     assert mask[20, 30, 30] == 4
     assert found.voxels == {"C3": 1000, "C4": 2, "C5": 1000}
     assert {(str(flag.code), flag.level) for flag in found.flags} == {("too_small", "C4")}
     volume[20, 30, 30:32] = -400
-    _, found = checked_mask(volume, facts, [Levels()], WINDOWS, IDENTITY)
+    _, found = checked_mask(volume, facts, [Levels()], WINDOWS, PLAUSIBILITY)
     assert found.levels["C4"] == "interpolated"
     assert found.boxes["C4"] == (14, 24, 8, 18, 8, 18)
     facts["spacing_mm"] = [2.0, 0.7, 1.0]  # 14 mm deep on the half grid
-    _, found = checked_mask(volume, facts, [Levels()], WINDOWS, IDENTITY)
+    _, found = checked_mask(volume, facts, [Levels()], WINDOWS, PLAUSIBILITY)
     assert {flag.level for flag in found.flags if flag.code == "too_small"} == {"C3", "C5"}

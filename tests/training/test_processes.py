@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
 from spine_models.provenance.locks import folder_lock
-from spine_models.training.checkpoints import CHECKPOINT
 from spine_models.training.fit import FitSettings
 from spine_models.training.job import run_job
 from spine_models.training.ranks import run_ranks
+from spine_models.training.state_file import CHECKPOINT
 from tests.training.conftest import (
     ONE,
     TWO,

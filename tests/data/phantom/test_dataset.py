@@ -161,7 +161,7 @@ def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_command_line_and_rule_write_the_same_data_set(tmp_path: Path) -> None:
     flags = ["--studies=2", "--test-studies=0", "--defective=0", "--matrix=32", "--slice-mm=10"]
-    direct = run_module("spine_models.commands.phantom", f"--out={tmp_path / 'direct'}", "--seed=5", *flags)
+    direct = run_module("spine_models", "phantom", f"--out={tmp_path / 'direct'}", "--seed=5", *flags)
     assert direct.returncode == 0, direct.stderr
     settings = PhantomSettings(studies=2, segmented=2, test_studies=0, defective=0, matrix=32, slice_mm=10.0)
     section = {key: value for key, value in settings.as_json().items() if key != "marker"} | {"enabled": True}
@@ -172,6 +172,6 @@ def test_command_line_and_rule_write_the_same_data_set(tmp_path: Path) -> None:
 
 
 def test_a_bad_flag_is_one_sentence(tmp_path: Path) -> None:
-    bad = run_module("spine_models.commands.phantom", f"--out={tmp_path / 'x'}", "--matrix=4")
+    bad = run_module("spine_models", "phantom", f"--out={tmp_path / 'x'}", "--matrix=4")
     assert bad.returncode == 1
     assert bad.stderr == "error: phantom.matrix is 4: choose a value from 32 to 1024\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spine_models.commands.resources import needs, read_configuration, table
+from spine_models.commands.training_needs import needs, read_configuration, table
 from spine_models.errors import UserError
 
 PRESETS = Path(__file__).resolve().parents[2] / "presets"
