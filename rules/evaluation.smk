@@ -52,6 +52,7 @@ rule export_bundle:
         config=settings(
             "z_step",
             "half_size",
+            "hu_limits",
             "crops",
             "plausibility",
             inference=config["segmentation"]["inference"],

@@ -6,8 +6,10 @@ The schema judges each key by itself; what is here judges keys by each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from spine_models.hounsfield import AIR_HU
 
 LARGEST_INTEGER = (1 << 32) - 1
 """Random seeds go up to this; no other number of the configuration comes near it."""
@@ -16,6 +18,7 @@ LARGEST_INTEGER = (1 << 32) - 1
 def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for every pair of keys that cannot both hold."""
     yield from _out_of_range("", config)
+    yield from _limit_contradictions(config["hu_limits"])
     yield from _training_contradictions("segmentation", config["segmentation"])
     yield from _training_contradictions("classification", config["classification"])
     yield from _window_contradictions(config["segmentation"])
@@ -34,6 +37,11 @@ def _out_of_range(path: str, value: Any) -> Iterator[str]:
         yield f"{path} is {value}, but must be a finite number"
     elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
         yield f"{path} has {len(str(value))} digits, but must be at most {LARGEST_INTEGER}"
+
+
+def _limit_contradictions(limits: Sequence[int] | None) -> Iterator[str]:
+    if limits is not None and not limits[0] < AIR_HU < limits[1]:
+        yield f"hu_limits is {shown(limits)}, but must hold {AIR_HU} (air, which fills what is missing) between its two"
 
 
 def _training_contradictions(name: str, part: Mapping[str, Any]) -> Iterator[str]:

@@ -94,6 +94,7 @@ class ExportSettings:
     Attributes:
         z_step: every so many slices are used.
         half_size: side of the half grid.
+        hu_limits: least and largest Hounsfield units of a volume, or None.
         crops: section ``crops``.
         plausibility: section ``plausibility``.
         inference: section ``segmentation.inference``.
@@ -102,6 +103,7 @@ class ExportSettings:
 
     z_step: int
     half_size: int
+    hu_limits: tuple[int, int] | None
     crops: dict[str, Any]
     plausibility: dict[str, Any]
     inference: dict[str, Any]
@@ -142,7 +144,8 @@ def export_bundle(
             stale.unlink()
     truth = read_truth(train_csv)[list(TARGETS)].to_numpy(dtype=float)
     prior = zip(TARGETS, prior_probabilities(truth), strict=True)
-    config = {name: getattr(settings, name) for name in ("z_step", "half_size", "crops", "plausibility", "inference")}
+    names = ("z_step", "half_size", "hu_limits", "crops", "plausibility", "inference")
+    config = {name: getattr(settings, name) for name in names}
     content = {
         "schema": SCHEMA,
         "levels": list(LEVELS),

@@ -108,13 +108,15 @@ def volume_settings_for(bundle: Bundle, source: StudySource, allow_symlinks: boo
     """Choose how a study is read: as the networks' training data was, unless its slices are too thick for that.
 
     The bundle's ``z_step`` is lowered until slices are no further apart than ``WIDEST_SPACING_MM`` (or 1 is
-    reached): dropping every second slice of a thick series would leave too little of a vertebra.
+    reached): dropping every second slice of a thick series would leave too little of a vertebra. A bundle from before
+    ``hu_limits`` has none, as its networks learnt without.
     """
     step = int(bundle.settings["z_step"])
     spacing = source.grid.spacing[0]
     if spacing * step > WIDEST_SPACING_MM:
         step = max(1, math.floor(WIDEST_SPACING_MM / spacing))
-    return VolumeSettings(step, int(bundle.settings["half_size"]), allow_symlinks)
+    config = {name: bundle.settings[name] for name in ("half_size", "hu_limits") if name in bundle.settings}
+    return settings_from(VolumeSettings, config | {"z_step": step, "allow_symlinks": allow_symlinks})
 
 
 def _step_notes(source: StudySource, used: VolumeSettings, bundle: Bundle) -> list[str]:

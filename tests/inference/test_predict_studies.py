@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -142,6 +143,23 @@ def test_thick_slices_are_not_thinned_out_and_a_note_says_so(studies, bundle_fol
     assert settings.z_step == 1
     notes = StudyPredictor(bundle, torch.device("cpu")).predict(source, settings).facts["notes"]
     assert any("z_step 1 was used, where the networks learnt with 2" in note for note in notes)
+
+
+def test_intensities_are_limited_as_the_networks_learnt_them(studies, bundle_folder):
+    bundle = load_bundle(bundle_folder)
+    source = open_study(min(studies.iterdir()), studies, VolumeSettings())
+    assert volume_settings_for(bundle, source, False).hu_limits == (-1024, 3071)
+    limited = replace(bundle, settings=bundle.settings | {"hu_limits": [-900, 200]})
+    settings = volume_settings_for(limited, source, False)
+    half = StudyPredictor(limited, torch.device("cpu")).predict(source, settings).half
+    assert (half[:, :8].min(), half.max()) == (-900, 200)
+
+
+def test_a_bundle_from_before_the_limits_has_none(studies, bundle_folder):
+    bundle = load_bundle(bundle_folder)
+    del bundle.settings["hu_limits"]
+    source = open_study(min(studies.iterdir()), studies, VolumeSettings())
+    assert volume_settings_for(bundle, source, False).hu_limits is None
 
 
 def test_without_a_vertebra_the_prior_is_the_prediction(studies, bundle_folder):

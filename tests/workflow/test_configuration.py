@@ -111,6 +111,8 @@ MISTAKES = [
     ("crops: {size: 30}", "crops.size is 30, but must be an integer, at least 32"),
     ("crops: {visible_fraction: 30}", "crops.visible_fraction is 30, but must be a number, at least 0 and at most 1"),
     ("half_size: 250", "half_size is 250, but must be an integer, at least 32 and a multiple of 32"),
+    ("hu_limits: [3071, -1024]", "hu_limits is [3071, -1024], but must hold -1000 (air"),
+    ("hu_limits: [-1024]", "hu_limits is [-1024], but must be a list or null, with 2 items"),
     ("segmentation: {window: 60}", "segmentation.window is 60, but must be an integer, at least 8 and a multiple of 8"),
     ("segmentation: {gradient_clip: .inf}", "segmentation.gradient_clip is inf, but must be a finite number"),
     ("z_step: 9999999999", "z_step has 10 digits, but must be at most 4294967295"),

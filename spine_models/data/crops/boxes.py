@@ -23,7 +23,8 @@ def level_boxes(mask: NDArray[np.uint8]) -> dict[str, Box]:
     from scipy import ndimage
 
     found = ndimage.find_objects(mask, max_label=len(LEVELS))
-    return {level: _as_box(parts) for level, parts in zip(LEVELS, found, strict=True) if parts is not None}
+    whole = (0, 0, 0, 0, 0, 0)
+    return {level: box_within(whole, parts) for level, parts in zip(LEVELS, found, strict=True) if parts is not None}
 
 
 def level_voxels(mask: NDArray[np.uint8]) -> dict[str, int]:
@@ -37,6 +38,12 @@ def box_slices(box: Box) -> tuple[slice, slice, slice]:
     return slice(*box[0:2]), slice(*box[2:4]), slice(*box[4:6])
 
 
+def box_within(outer: Box, part: tuple[slice, slice, slice]) -> Box:
+    """Return the box of ``part``, an index into the array that ``outer`` cuts out, on the grid of ``outer``."""
+    corner = outer[0], outer[2], outer[4]
+    return box_from_json([at + edge for at, axis in zip(corner, part, strict=True) for edge in (axis.start, axis.stop)])
+
+
 def box_from_json(values: Sequence[Any]) -> Box:
     """Read a box as a record stores it (a list of six integers)."""
     z0, z1, y0, y1, x0, x1 = (int(value) for value in values)
@@ -47,7 +54,3 @@ def union_of(boxes: Sequence[Box]) -> Box:
     """Return the smallest box that holds all of ``boxes`` (at least one)."""
     low, high = np.min(boxes, axis=0), np.max(boxes, axis=0)
     return box_from_json([low[0], high[1], low[2], high[3], low[4], high[5]])
-
-
-def _as_box(parts: tuple[slice, slice, slice]) -> Box:
-    return box_from_json([edge for part in parts for edge in (part.start, part.stop)])

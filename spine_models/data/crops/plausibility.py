@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spine_models.data.crops.boxes import Box, box_from_json, box_slices, level_boxes, level_voxels
+from spine_models.data.crops.boxes import Box, box_from_json, box_slices, level_voxels
+from spine_models.data.crops.components import without_small_components
 from spine_models.data.crops.crop import LevelStatus
 from spine_models.levels import LEVELS
 
@@ -108,6 +109,9 @@ def check_mask(
 ) -> tuple[NDArray[np.uint8], MaskFacts]:
     """Remove small components of a predicted mask and check what is left.
 
+    A stray part far from the rest of its level is flagged, but is no part of the level's box: it would stretch the
+    crop, and with it shrink the vertebra in it.
+
     Args:
         mask: (z, y, x), z from superior to inferior; voxel label ``i + 1`` for ``LEVELS[i]``.
         spacing_mm: (z, y, x) of the mask's grid.
@@ -116,8 +120,7 @@ def check_mask(
     Returns:
         The mask without its small components, and what it shows.
     """
-    mask, components = _without_small_components(mask, settings.min_component_fraction)
-    found = level_boxes(mask)
+    mask, found, components = without_small_components(mask, spacing_mm, settings.min_component_fraction)
     flags = [
         *_component_flags(components),
         *_order_flags(mask, found),
@@ -134,22 +137,6 @@ def check_mask(
     if not found:
         flags.append(Flag(FlagCode.NO_LEVEL, "", "the mask shows no vertebra: the training prior is the prediction"))
     return mask, MaskFacts(levels, boxes, level_voxels(mask), flags)
-
-
-def _without_small_components(mask: NDArray[np.uint8], fraction: float) -> tuple[NDArray[np.uint8], dict[str, int]]:
-    """Return a cleaned copy, and how many components each level still has (26 neighbours)."""
-    from scipy import ndimage
-
-    mask, components = mask.copy(), {}
-    for level, box in level_boxes(mask).items():
-        part = mask[box_slices(box)]
-        labelled, _ = ndimage.label(part == LEVELS.index(level) + 1, structure=np.ones((3, 3, 3)))
-        sizes = np.bincount(labelled.reshape(-1))
-        sizes[0] = 0
-        small = (sizes > 0) & (sizes < fraction * sizes.max())
-        part[small[labelled]] = 0
-        components[level] = int(np.count_nonzero(sizes) - np.count_nonzero(small))
-    return mask, components
 
 
 def _component_flags(components: Mapping[str, int]) -> list[Flag]:

@@ -42,12 +42,15 @@ class VolumeSettings:
     Attributes:
         z_step: every ``z_step``-th slice is used, from the most superior one on; the others are never decoded.
         half_size: pixels of the longest side, and of both sides after padding, of the half-size volume.
+        hu_limits: least and largest Hounsfield units; values beyond are set to the limit (scanners write -2048 or -3024
+            outside their circle, and 30000 for metal). None limits nothing.
         allow_symlinks: follow links that lead out of the data set.
         keep_volumes: store the full-size volume; no part of the key of a result.
     """
 
     z_step: int = 2
     half_size: int = 256
+    hu_limits: tuple[int, int] | None = None
     allow_symlinks: bool = False
     keep_volumes: bool = True
 
@@ -165,7 +168,7 @@ def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
     full = np.empty(shape, np.int16)
     half = np.full((shape[0], settings.half_size, settings.half_size), AIR_HU, np.int16)
     rows, columns = _half_sides(shape[1:], factor)
-    for index, pixels in enumerate(_decoded(source, planes)):
+    for index, pixels in enumerate(_decoded(source, planes, settings.hu_limits)):
         full[index] = grid.in_plane.apply(pixels)
         half[index, :rows, :columns] = half_slice(full[index], factor)
     inner = half[:, :rows, :columns]
@@ -202,15 +205,16 @@ def _half_sides(sides: tuple[int, ...], factor: float) -> tuple[int, int]:
     return probe.shape[0], probe.shape[1]
 
 
-def _decoded(source: StudySource, planes: list[GridSlice]) -> Iterator[Volume]:
-    """Decode the planes one after the other; a slice that two blends share is decoded once."""
+def _decoded(source: StudySource, planes: list[GridSlice], limits: tuple[int, int] | None) -> Iterator[Volume]:
+    """Decode and limit the planes one after the other; a slice that two blends share is decoded once."""
     recent: dict[int, Volume] = {}
 
     def decode(index: int) -> Volume:
         if index not in recent:
             while len(recent) > 1:
                 recent.pop(next(iter(recent)))
-            recent[index] = read_hounsfield(source.folder, source.grid.headers[index])
+            pixels = read_hounsfield(source.folder, source.grid.headers[index])
+            recent[index] = pixels if limits is None else np.clip(pixels, *limits)
         return recent[index]
 
     for plane in planes:

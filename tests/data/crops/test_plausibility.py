@@ -56,6 +56,18 @@ def test_a_component_of_a_tenth_stays_and_is_flagged(voxels, kept):
     assert (("several_components", "C4") in _codes(mask)) is kept
 
 
+@pytest.mark.parametrize("at", [(2, 0, 0), (29, 0, 28), (50, 28, 0)])
+def test_a_stray_part_is_flagged_and_leaves_boxes_as_they_are_without_it(at):
+    stray = spine_mask()
+    z, y, x = at
+    stray[z : z + 4, y : y + 4, x : x + 4] = 4  # 64 voxels of 512, 16 mm and more away from the vertebra
+    _, expected = check_mask(spine_mask(), SPACING, SETTINGS)
+    cleaned, found = check_mask(stray, SPACING, SETTINGS)
+    assert found.boxes == expected.boxes
+    assert [(flag.code, flag.level) for flag in found.flags] == [(FlagCode.SEVERAL_COMPONENTS, "C4")]
+    np.testing.assert_array_equal(cleaned, stray)
+
+
 def test_voxels_that_touch_by_a_corner_are_one_component():
     mask = spine_mask(levels=("C3",))
     mask[26, 18, 20] = 3

@@ -489,6 +489,44 @@ def test_thick_slices_are_noted_with_what_can_be_done(tmp_path) -> None:
     assert notes(read(tmp_path)).endswith("2.50 mm apart after z_step: a vertebra has few of them")
 
 
+def scanned(index: int) -> np.ndarray:
+    """A ramp inside what scanners write around it: a border of -3024 and a screw of 30000."""
+    pixels = np.full((8, 8), -3024, "<i2")
+    pixels[1:7, 1:7] = ramp(index, (6, 6))
+    pixels[3, 3] = 30000
+    return pixels
+
+
+def test_values_beyond_the_limits_are_set_to_them_before_everything_else(tmp_path) -> None:
+    """What is limited when read equals what was limited before it was written: volumes, mean, standard deviation."""
+    write_stack(tmp_path / "scanned", pixels=scanned)
+    write_stack(tmp_path / "limited", pixels=lambda index: np.clip(scanned(index), -1024, 3071).astype("<i2"))
+    study = read(tmp_path / "scanned", VolumeSettings(z_step=1, half_size=4, hu_limits=(-1024, 3071)))
+    expected = read(tmp_path / "limited")
+    assert (study.full.min(), study.full.max()) == (-1024, 3071)
+    assert study.full[2, 1, 1] == 200
+    np.testing.assert_array_equal(study.full, expected.full)
+    np.testing.assert_array_equal(study.half, expected.half)
+    assert study.facts == expected.facts
+
+
+def test_without_limits_values_stay_as_they_are(tmp_path) -> None:
+    write_stack(tmp_path, pixels=scanned)
+    study = read(tmp_path)
+    assert (study.full.min(), study.full.max()) == (-3024, 30000)
+
+
+def test_slices_are_limited_before_a_missing_one_is_made_of_them(tmp_path) -> None:
+    """Metal in one neighbour alone: (3071 + 1071) / 2, not the limit of (30000 + 1071) / 2."""
+    for index in (0, 1, 3, 4):
+        pixels = np.full((4, 4), 1071, "<i2")
+        pixels[1, 1] = 30000 if index == 1 else 1071
+        pixels[0] = -500
+        (tmp_path / f"{index}.dcm").write_bytes(encoded(make_slice(pixels, (0, 0, -index), index)))
+    study = read(tmp_path, VolumeSettings(z_step=1, half_size=4, hu_limits=(-1024, 3071)))
+    assert study.full[:, 1, 1].tolist() == [1071, 3071, 2071, 1071, 1071]
+
+
 def test_a_z_step_that_leaves_one_slice_is_refused(tmp_path) -> None:
     write_stack(tmp_path)
     assert refused(tmp_path, VolumeSettings(6, 4)).code == RefusalCode.TOO_FEW_SLICES

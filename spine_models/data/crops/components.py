@@ -1,0 +1,54 @@
+"""The parts that a level of a predicted mask consists of: small ones are removed, strays do not stretch its box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spine_models.data.crops.boxes import Box, box_slices, box_within, level_boxes, union_of
+from spine_models.levels import LEVELS
+
+STRAY_MM = 15.0
+"""A part further than this from the box of a level's largest part is a stray (own choice). Where a mask cuts a vertebra
+into pieces they are closer: on phantoms, boxes with such pieces overlap the true ones by 0.63 (IoU), as without any
+limit, and boxes of the largest part alone by 0.41."""
+
+
+def without_small_components(
+    mask: NDArray[np.uint8], spacing_mm: Sequence[float], fraction: float
+) -> tuple[NDArray[np.uint8], dict[str, Box], dict[str, int]]:
+    """Remove the small components of each level (26 neighbours).
+
+    Args:
+        mask: (z, y, x), voxel label ``i + 1`` for ``LEVELS[i]``; stays as it is.
+        spacing_mm: (z, y, x) of the mask's grid.
+        fraction: components smaller than this part of a level's largest are removed.
+
+    Returns:
+        A cleaned copy; each level's box, which holds its largest component and the others within ``STRAY_MM`` of
+        it; and how many components each level still has, strays included.
+    """
+    from scipy import ndimage
+
+    mask, boxes, counts = mask.copy(), {}, {}
+    for level, box in level_boxes(mask).items():
+        part = mask[box_slices(box)]
+        labelled, _ = ndimage.label(part == LEVELS.index(level) + 1, structure=np.ones((3, 3, 3)))
+        sizes = np.bincount(labelled.reshape(-1))[1:]
+        large = sizes >= fraction * sizes.max()
+        part[~np.append(True, large)[labelled]] = 0
+        found = [box_within(box, place) for place in ndimage.find_objects(labelled)]
+        main = found[int(sizes.argmax())]
+        kept = [other for other, is_large in zip(found, large, strict=True) if is_large]
+        boxes[level] = union_of([other for other in kept if _distance_mm(main, other, spacing_mm) <= STRAY_MM])
+        counts[level] = len(kept)
+    return mask, boxes, counts
+
+
+def _distance_mm(one: Box, other: Box, spacing_mm: Sequence[float]) -> float:
+    """Least distance of two boxes, 0 where they touch or overlap."""
+    (low, high), (other_low, other_high) = ((np.array(box[::2]), np.array(box[1::2])) for box in (one, other))
+    gaps = np.maximum(0, np.maximum(other_low - high, low - other_high))
+    return float(np.linalg.norm(gaps * np.asarray(spacing_mm)))
