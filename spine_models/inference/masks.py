@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,14 +30,16 @@ class InferenceSettings:
     Attributes:
         window: slices of a window, which holds the whole plane.
         overlap: slices that neighbouring windows share.
-        z_multiple: the volume is padded with air to a multiple of this.
+        z_multiple: the volume is padded to a multiple of this.
         batch: windows at once.
+        z_fill: of the padding, "air" or "mean", which is 0 once standardised.
     """
 
     window: int
     overlap: int
     z_multiple: int
     batch: int
+    z_fill: Literal["air", "mean"] = "air"
 
 
 def checked_mask(
@@ -98,7 +100,7 @@ def predict_mask(
         window=settings.window,
         overlap=settings.overlap,
         z_multiple=settings.z_multiple,
-        fill=(AIR_HU - mean) / std,
+        fill=(AIR_HU - mean) / std if settings.z_fill == "air" else 0.0,
         batch=settings.batch,
     )
     return np.asarray(probabilities.argmax(dim=0).to(torch.uint8).cpu().numpy())

@@ -1,5 +1,7 @@
 """Masks of volumes whose networks are known functions, and of real ones."""
 
+import dataclasses
+
 import numpy as np
 import torch
 from torch import nn
@@ -47,6 +49,13 @@ def test_the_mask_is_the_most_probable_class_of_the_standardised_volume():
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask[:, 5, 5], np.arange(20) % 8)
     assert np.isclose(network.smallest, -6.0)  # 20 slices are padded to 24, with air: (-1000 + 400) / 100
+
+
+def test_the_padding_can_be_the_mean():
+    network = Levels()
+    mask = predict_mask(_stairs(), -400.0, 100.0, [network], dataclasses.replace(WINDOWS, z_fill="mean"))
+    np.testing.assert_array_equal(mask[:, 5, 5], np.arange(20) % 8)
+    assert network.smallest == 0.0  # no slice of the volume is below the mean
 
 
 def test_networks_are_averaged_as_probabilities_neither_as_votes_nor_as_logits():

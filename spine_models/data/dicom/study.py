@@ -177,7 +177,8 @@ def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
         raise StudyRefused(RefusalCode.PIXELS_CONSTANT, "all pixels have the same value")
     notes = [*source.selection.notes, *grid.notes, *_pixel_notes(source, planes, settings)]
     facts = _facts(source, settings, shape, inner.shape)
-    return StudyVolume(full, half, facts | {"mean": mean, "std": std, "notes": notes})
+    raw_zero = _raw_zero_hu(grid.headers[planes[0].upper], settings)
+    return StudyVolume(full, half, facts | {"mean": mean, "std": std, "raw_zero_hu": raw_zero, "notes": notes})
 
 
 def half_slice(pixels: Volume, factor: float) -> Volume:
@@ -225,6 +226,12 @@ def _decoded(source: StudySource, planes: list[GridSlice], limits: tuple[int, in
         lower = decode(plane.lower)
         blend = upper * (1 - plane.weight) + lower * plane.weight
         yield np.rint(blend).astype(np.int16)
+
+
+def _raw_zero_hu(header: SliceHeader, settings: VolumeSettings) -> float:
+    """Return the HU of the stored value 0 in a slice, within the limits that its pixels have."""
+    limits = settings.hu_limits or (np.iinfo(np.int16).min, np.iinfo(np.int16).max)
+    return float(np.clip(header.intercept or 0.0, *limits))
 
 
 def _mean_and_std(values: Volume) -> tuple[float, float]:
