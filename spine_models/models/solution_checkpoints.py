@@ -28,7 +28,7 @@ _AXIAL_KERNEL = (3, 1, 1)
 _PARAMETERS = ("weight", "bias")
 
 
-def read_published(path: Path) -> CsnUNet | CsnClassifier:
+def read_solution_checkpoint(path: Path) -> CsnUNet | CsnClassifier:
     """Read a checkpoint of the published solution into the network that it is of, strictly.
 
     Args:

@@ -9,9 +9,9 @@ import torch
 
 from spine_models.errors import UserError
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
-from spine_models.models.published import read_published
+from spine_models.models.solution_checkpoints import read_solution_checkpoint
 from spine_models.models.unet import CsnUNet, UNetSettings
-from tests.models.published_networks import FORMS, PublishedClassifier, PublishedUNet, randomised, save_published
+from tests.models.solution_networks import FORMS, SolutionClassifier, SolutionUNet, randomised, save_checkpoint
 
 TOLERANCE = 1e-5
 """Largest difference of outputs, relative to the largest output (issue: 1e-5)."""
@@ -25,19 +25,19 @@ def assert_equal_outputs(ours: torch.nn.Module, theirs: torch.nn.Module, image: 
 
 
 @pytest.fixture(scope="module")
-def unet() -> PublishedUNet:
-    return randomised(PublishedUNet(base=8, filters=(8, 12, 16, 24), last=4), seed=1)
+def unet() -> SolutionUNet:
+    return randomised(SolutionUNet(base=8, filters=(8, 12, 16, 24), last=4), seed=1)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(unet, tmp_path_factory) -> Path:
-    return save_published(tmp_path_factory.mktemp("published") / "seg_dice", unet, "best")
+    return save_checkpoint(tmp_path_factory.mktemp("published") / "seg_dice", unet, "best")
 
 
 def test_the_published_segmentation_network_at_its_own_width(tmp_path):
-    theirs = randomised(PublishedUNet(), seed=0)
+    theirs = randomised(SolutionUNet(), seed=0)
     assert len(theirs.state_dict()) == 354
-    ours = read_published(save_published(tmp_path / "seg_dice", theirs, "best"))
+    ours = read_solution_checkpoint(save_checkpoint(tmp_path / "seg_dice", theirs, "best"))
     assert ours.settings == UNetSettings(last_block="full")
     assert len(ours.state_dict()) == 354
     assert_equal_outputs(ours, theirs, torch.randn(1, 1, 8, 64, 64))
@@ -45,15 +45,15 @@ def test_the_published_segmentation_network_at_its_own_width(tmp_path):
 
 @pytest.mark.parametrize("variant", ["ir", "ip"])
 def test_the_published_classifiers_at_their_own_width(tmp_path, variant):
-    theirs = randomised(PublishedClassifier(variant), seed=2)
-    ours = read_published(save_published(tmp_path / "swa", theirs, "averaged"))
+    theirs = randomised(SolutionClassifier(variant), seed=2)
+    ours = read_solution_checkpoint(save_checkpoint(tmp_path / "swa", theirs, "averaged"))
     assert ours.settings == ClassifierSettings(variant)
     assert_equal_outputs(ours, theirs, torch.randn(1, 3, 8, 64, 64))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_published_form_of_a_segmentation_network(tmp_path, unet, form):
-    ours = read_published(save_published(tmp_path / "any.name", unet, form))
+    ours = read_solution_checkpoint(save_checkpoint(tmp_path / "any.name", unet, form))
     assert isinstance(ours, CsnUNet)
     assert not ours.training
     assert_equal_outputs(ours, unet, torch.randn(2, 1, 16, 32, 64))
@@ -62,8 +62,8 @@ def test_every_published_form_of_a_segmentation_network(tmp_path, unet, form):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("variant", "depth"), [("ir", 50), ("ip", 50), ("ir", 101), ("ip", 152)])
 def test_every_published_form_of_a_classifier(tmp_path, form, variant, depth):
-    theirs = randomised(PublishedClassifier(variant, depth, base=8), seed=3)
-    ours = read_published(save_published(tmp_path / "any.name", theirs, form))
+    theirs = randomised(SolutionClassifier(variant, depth, base=8), seed=3)
+    ours = read_solution_checkpoint(save_checkpoint(tmp_path / "any.name", theirs, form))
     assert isinstance(ours, CsnClassifier)
     assert (ours.settings.variant, ours.settings.depth, ours.settings.base_channels) == (variant, depth, 8)
     assert_equal_outputs(ours, theirs, torch.randn(2, 3, 8, 32, 32))
@@ -74,7 +74,7 @@ def test_every_published_form_of_a_classifier(tmp_path, form, variant, depth):
 def test_the_name_of_the_file_plays_no_part(tmp_path, checkpoint, unet):
     renamed = tmp_path / "ip_152_fold3_classifier.pth"
     shutil.copyfile(checkpoint, renamed)
-    assert isinstance(read_published(renamed), CsnUNet)
+    assert isinstance(read_solution_checkpoint(renamed), CsnUNet)
 
 
 def changed(checkpoint: Path, path: Path, change) -> Path:
@@ -126,24 +126,24 @@ def _set(name, value):
 def test_a_tensor_that_is_missing_foreign_or_of_another_shape_is_one_sentence(tmp_path, checkpoint, change, sentence):
     path = changed(checkpoint, tmp_path / "changed", change)
     with pytest.raises(UserError, match=sentence) as error:
-        read_published(path)
+        read_solution_checkpoint(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("outputs", [1, 400])
 def test_a_classifier_of_other_targets_is_refused(tmp_path, outputs):
-    theirs = PublishedClassifier("ir", 50, base=8)
+    theirs = SolutionClassifier("ir", 50, base=8)
     theirs.head = torch.nn.Linear(256, outputs)
     with pytest.raises(UserError, match="head is not a block of this network"):
-        read_published(save_published(tmp_path / "c", theirs, "bare"))
+        read_solution_checkpoint(save_checkpoint(tmp_path / "c", theirs, "bare"))
 
 
 def test_an_encoder_alone_is_refused(tmp_path):
-    theirs = PublishedClassifier("ir", 50, base=8)
+    theirs = SolutionClassifier("ir", 50, base=8)
     del theirs.head
     with pytest.raises(UserError, match="nothing in it fits our head"):
-        read_published(save_published(tmp_path / "c", theirs, "bare"))
+        read_solution_checkpoint(save_checkpoint(tmp_path / "c", theirs, "bare"))
 
 
 class RunsCode:
@@ -163,5 +163,5 @@ def test_a_pickle_that_runs_code_is_refused_unread(tmp_path, checkpoint, plain):
         content = torch.load(checkpoint, weights_only=False)
         torch.save(content | {"metrics": RunsCode(harm)}, path)
     with pytest.raises(UserError, match=r"not safe to read|damaged"):
-        read_published(path)
+        read_solution_checkpoint(path)
     assert not harm.exists()

@@ -94,7 +94,7 @@ class Decoder(nn.Module):
         return F.silu(self.last_upsample(F.interpolate(y, scale_factor=(1.0, 2.0, 2.0), mode="nearest")))
 
 
-class PublishedUNet(nn.Module):
+class SolutionUNet(nn.Module):
     def __init__(self, base=64, filters=(40, 64, 128, 256), last=32):
         super().__init__()
         self.backbone = Encoder("ir", 50, base)
@@ -105,7 +105,7 @@ class PublishedUNet(nn.Module):
         return self.final(self.decoder(self.backbone(x.repeat(1, 3, 1, 1, 1))))
 
 
-class PublishedClassifier(nn.Module):
+class SolutionClassifier(nn.Module):
     def __init__(self, variant, depth=152, base=64):
         super().__init__()
         self.backbone = Encoder(variant, depth, base)
@@ -134,7 +134,7 @@ def randomised(model, seed):
 FORMS = ("training", "best", "averaged", "bare")
 
 
-def save_published(path: Path, model: nn.Module, form: str) -> Path:
+def save_checkpoint(path: Path, model: nn.Module, form: str) -> Path:
     """Write a checkpoint as the published training ("training", "best": with metrics) or its averaging does."""
     state = {f"module.{name}": value for name, value in model.state_dict().items()}
     if form == "averaged":
