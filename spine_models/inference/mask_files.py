@@ -17,7 +17,7 @@ from spine_models.inference.mask_networks import FoldTable, MaskNetwork, network
 from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
 from spine_models.models.unet import CsnUNet
 from spine_models.models.weights import load_model
-from spine_models.provenance.canonical import work_key
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import Record, Work, write_array, write_record
@@ -74,7 +74,7 @@ def infer_masks(
         for study in volumes.studies:
             chosen = networks_for(study, volumes.record(study).facts.get("group", ""), networks, folds)
             inputs = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}
-            key, path = work_key("infer_masks", inputs, config, code), folder / f"{study}.json"
+            key, path = Key("infer_masks", inputs, config, code), folder / f"{study}.json"
             make = partial(_write_mask, volumes, study, chosen, loaded, path=path, key=key)
             digests[study] = work.result(path, key, make).digest
         remove_strangers(folder, digests)
@@ -83,7 +83,7 @@ def infer_masks(
 
 
 def _write_mask(
-    volumes: Shelf, study: str, chosen: Sequence[MaskNetwork], loaded: _Networks, *, path: Path, key: str
+    volumes: Shelf, study: str, chosen: Sequence[MaskNetwork], loaded: _Networks, *, path: Path, key: Key
 ) -> Record:
     models = [loaded.model(network) for network in chosen]
     settings, facts = loaded.settings, volumes.record(study).facts

@@ -183,10 +183,9 @@ def _is_told(node: object) -> bool:
 
 def _counted(node: ast.AST, name: str) -> Any:
     """Return the field ``name`` of ``node``, of an error's arguments only those that count."""
-    value = getattr(node, name, None)
     if isinstance(node, ast.Call) and name in ("args", "keywords") and _called(node) in _COUNTED:
-        return value[: _COUNTED[_called(node)]] if name == "args" else []
-    return value
+        return node.args[: _COUNTED[_called(node)]] if name == "args" else []
+    return getattr(node, name, None)
 
 
 def _called(call: ast.Call) -> str:

@@ -16,8 +16,9 @@ from spine_models.evaluation.competition import competition_loss
 from spine_models.models.averaging import average_states
 from spine_models.models.classifier import CsnClassifier
 from spine_models.models.weights import load_model, load_state, save_state
-from spine_models.provenance.canonical import digest_json, work_key
+from spine_models.provenance.canonical import digest_json
 from spine_models.provenance.files import clear_left_overs, write_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Work, write_record
 from spine_models.provenance.shelf import Shelf
@@ -176,13 +177,13 @@ class _Judge:
 
     def __call__(self, epochs: Sequence[Epoch]) -> float:
         key = self._key(epochs)
-        path = self._folder / f"{key[:16]}.json"
+        path = self._folder / f"{key.digest[:16]}.json"
         record = self.work.result(
             path, key, lambda: write_record(path, key, {}, {"loss": self._loss(_mean_of(self._epochs, epochs))})
         )
         return float(record.facts["loss"])
 
-    def _key(self, epochs: Sequence[Epoch]) -> str:
+    def _key(self, epochs: Sequence[Epoch]) -> Key:
         studies = self._data.split.validation
         inputs = {
             "weights": digest_json([epoch.sha256 for epoch in epochs]),
@@ -191,7 +192,7 @@ class _Judge:
             "prior": digest_json(list(self._data.prior)),
         }
         config = {"crops": asdict(self._settings), "math_threads": self._compute.math_threads}
-        return work_key("average_checkpoints", inputs, config, self._code)
+        return Key("average_checkpoints", inputs, config, self._code)
 
     def _loss(self, state: Mapping[str, torch.Tensor]) -> float:
         compute, data = self._compute, self._data

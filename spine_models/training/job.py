@@ -17,6 +17,7 @@ from spine_models.compute.leases import VISIBLE, scheduler_job
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.log import say
 from spine_models.provenance.files import read_json, write_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work
 from spine_models.training.batching import BatchPlan, plan_batches
@@ -72,16 +73,16 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
     recipe = task.recipe
     plan = plan_batches(task.stage, recipe.global_batch, recipe.micro_batch, compute.processes)
     _warn_of_small_statistics(task.stage, recipe, plan)
-    inputs, config = task.digests(), key_config(job, task, plan, compute)
+    key = Key(job.stage, task.digests(), key_config(job, task, plan, compute), job.code)
     started, work = time.time(), Work(job.stage, "trainings")
     with folder_lock(job.state):
-        state = open_state(job.state, job.stage, inputs, config, job.code)
+        state = open_state(job.state, key)
         found = state.finished()
         if found is not None:
             say(f"{job.out}: finished before under the same configuration, code and inputs; copied")
 
         def train() -> Record:
-            provenance = _provenance(job, task, state, inputs, config)
+            provenance = _provenance(job, task, key)
             settings = FitSettings(job.seed, job.checkpoint_minutes, job.keep_best, provenance)
             run_ranks(fit, compute, task, settings, state.folder)
             return _finish(state, task)
@@ -120,16 +121,11 @@ def _warn_of_small_statistics(stage: str, recipe: Recipe, plan: BatchPlan) -> No
         )
 
 
-def _provenance(
-    job: Job, task: Task, state: State, inputs: Mapping[str, str], config: Mapping[str, Any]
-) -> dict[str, Any]:
+def _provenance(job: Job, task: Task, key: Key) -> dict[str, Any]:
     return {
         **job.title,
-        "stage": job.stage,
-        "key": state.key,
-        "inputs": dict(inputs),
-        "config": dict(config),
-        "code": job.code,
+        **key.parts(),
+        "key": key.digest,
         TRAINING_STUDIES: study_tokens(task.training_studies()),
         "packages": {name: version(name) for name in _PACKAGES},
     }

@@ -17,8 +17,9 @@ from spine_models.inference.classify import ClassifySettings
 from spine_models.inference.oof import OofInputs, OofSettings, predict_oof
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.weights import load_model, save_model
+from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
-from spine_models.provenance.records import write_array, write_record
+from spine_models.provenance.records import read_record, write_array, write_record
 from spine_models.provenance.shelf import Shelf
 from tests.inference.conftest import SETTINGS as BUNDLE
 
@@ -67,7 +68,7 @@ def inputs(tmp_path, networks, train_csv) -> OofInputs:
             files[f"{study}_mask.npy"] = write_array(folder / f"{study}_mask.npy", crop.mask)
         assert set(names) <= set(facts)
         facts = json.loads(json.dumps(facts))
-        digests[study] = write_record(folder / f"{study}.json", "key", files, facts).digest
+        digests[study] = write_record(folder / f"{study}.json", Key("make_crops", {}, {}, "code"), files, facts).digest
     write_manifest(tmp_path / "crops" / "0.json", digests, {})
     folds = pd.DataFrame({STUDY: STUDIES, "group": STUDIES, "fold": [0, 1, 0]})
     folds.to_csv(tmp_path / "folds.csv", index=False)
@@ -106,14 +107,14 @@ def test_same_bytes_and_finished_studies_are_found_again(inputs, tmp_path):
     out = tmp_path / "oof.csv"
     _predict(inputs, out)
     first = out.read_bytes()
-    record = tmp_path / "oof" / "1.2.1.json"
-    content = json.loads(record.read_text())
+    path = tmp_path / "oof" / "1.2.1.json"
+    record = read_record(path)
     out.unlink()
     _predict(inputs, out)
     assert out.read_bytes() == first
     # The stored result is used: a mark in it shows up. Another code makes it anew.
-    content["facts"]["probabilities"][0] = 0.123
-    record.write_text(json.dumps(content))
+    record.facts["probabilities"][0] = 0.123
+    write_record(path, record.key, record.files, record.facts)
     assert _predict(inputs, out).loc["1.2.1", "patient_overall"] == 0.123
     _predict(inputs, out, code="other")
     assert out.read_bytes() == first

@@ -7,6 +7,7 @@ import pytest
 
 from spine_models.compute.devices import Compute
 from spine_models.errors import UserError
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.training.batching import plan_batches
 from spine_models.training.job import key_config
@@ -18,7 +19,7 @@ CONFIG = {"epochs": 2, "loss": {"gamma": 2.0}}
 
 def opened(root: Path, age: int = 0, **changes):
     parts = {"inputs": {"a": "x"}, "config": CONFIG, "code": "1"} | changes
-    state = open_state(root, "train", **parts)
+    state = open_state(root, Key("train", **parts))
     os.utime(state.folder / "key.json", (10_000 - age, 10_000 - age))
     return state
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.files import write_text
+from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
 
@@ -112,7 +113,7 @@ def write_folds(path: Path) -> None:
 
 def _record(folder: Path, study: str, arrays: dict[str, Any], facts: dict[str, Any]) -> str:
     files = {f"{study}{suffix}.npy": write_array(folder / f"{study}{suffix}.npy", a) for suffix, a in arrays.items()}
-    return write_record(folder / f"{study}.json", "key", files, facts).digest
+    return write_record(folder / f"{study}.json", Key("make_crops", {}, {}, "code"), files, facts).digest
 
 
 def _study(number: int) -> tuple[Any, Any]:
