@@ -51,7 +51,7 @@ def test_a_bundle_without_classifiers_shows_masks_and_no_figure():
     assert "mask alone" in parsed.text
     assert "no classifiers" in parsed.text
     assert "refused" in parsed.text
-    assert "prior" not in parsed.text
+    assert ": prior" not in parsed.text
     assert "submission.csv" not in text
     assert 'class="bar"' not in text
 
