@@ -12,7 +12,7 @@ include: "rules/common.smk"
 wildcard_constraints:
     shard=r"\d+",
     fold=r"\d+",
-    variant="ir|ip",
+    variant="|".join(VARIANTS),
     weights=r"[\w-]+",
 
 

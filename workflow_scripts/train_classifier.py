@@ -11,7 +11,7 @@ from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 from spine_models.training.classification import ClassificationInputs, ClassificationTask, train_classifier
 from spine_models.training.job import Job
-from spine_models.training.recipe import classification_recipe
+from spine_models.training.recipe import ClassificationRecipe
 
 
 def main() -> None:
@@ -39,8 +39,8 @@ def main() -> None:
         out=args.out,
     )
     inputs = ClassificationInputs(args.folds, args.train_csv, args.crops, args.pretrained)
-    recipe = classification_recipe(config["classification"], args.variant)
-    task = ClassificationTask(inputs, args.variant, args.fold, recipe, settings_from(CropSettings, config["crops"]))
+    recipe = settings_from(ClassificationRecipe, config["recipe"])
+    task = ClassificationTask(inputs, args.fold, recipe, settings_from(CropSettings, config["crops"]))
     train_classifier(task, job, use_device(config["device"], args.gpus, config["math_threads"]))
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from spine_models.command_line import run_stage
 from spine_models.compute.devices import use_device
 from spine_models.provenance.arguments import stage_parser
+from spine_models.provenance.settings import settings_from
 from spine_models.training.job import Job
-from spine_models.training.recipe import segmentation_recipe
+from spine_models.training.recipe import SegmentationRecipe
 from spine_models.training.segmentation import SegmentationInputs, SegmentationTask, train_segmentation
 
 
@@ -37,7 +38,7 @@ def main() -> None:
         out=args.out,
     )
     inputs = SegmentationInputs(args.folds, args.half, args.labels, args.pretrained)
-    task = SegmentationTask(inputs, args.fold, segmentation_recipe(config["segmentation"]))
+    task = SegmentationTask(inputs, args.fold, settings_from(SegmentationRecipe, config["recipe"]))
     train_segmentation(task, job, use_device(config["device"], args.gpus, config["math_threads"]))
 
 

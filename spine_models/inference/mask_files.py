@@ -12,10 +12,8 @@ from torch import nn
 
 from spine_models.compute.devices import use_device
 from spine_models.data.crops.plausibility import PlausibilitySettings
-from spine_models.errors import UserError
 from spine_models.inference.mask_networks import FoldTable, MaskNetwork, networks_for
 from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
-from spine_models.models.unet import CsnUNet
 from spine_models.models.weights import load_model
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
@@ -104,8 +102,6 @@ class _Networks:
         if self._device is None:
             self._device = use_device(self.settings.device, self._gpus, self.settings.math_threads).device
         if network.name not in self._models:
-            model, _ = load_model(network.path)
-            if not isinstance(model, CsnUNet):
-                raise UserError(f"{network.path} holds no segmentation network: give the files of the segmentation")
+            model, _ = load_model(network.path, "segmentation")
             self._models[network.name] = prepared(model, self._device)
         return self._models[network.name]

@@ -20,7 +20,6 @@ from spine_models.evaluation.competition import prior_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv, read_truth
 from spine_models.inference.classify import ClassifySettings, CropClassifier
 from spine_models.levels import TARGETS
-from spine_models.models.classifier import CsnClassifier
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.files import write_text
@@ -144,8 +143,8 @@ class _Lazy:
     def _loaded(self) -> CropClassifier:
         if self._classifier is None:
             compute = use_device(self._settings.device, self._gpus, self._settings.math_threads)
-            model, provenance = load_model(self._model)
-            if not isinstance(model, CsnClassifier) or model.settings.variant != self._variant:
+            model, provenance = load_model(self._model, "classification")
+            if provenance.get("variant") != self._variant:
                 raise UserError(f"{self._model} holds no classifier of the variant {self._variant}: train it anew")
             self._trained_on = frozenset(provenance.get(TRAINING_STUDIES, ()))
             self._classifier = CropClassifier(model, compute.device, self._settings.classify)

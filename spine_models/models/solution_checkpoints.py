@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from spine_models.errors import UserError
 from spine_models.models.checkpoint_files import differences, read_checkpoint
-from spine_models.models.classifier import ClassifierSettings, CsnClassifier
-from spine_models.models.unet import CsnUNet, UNetSettings
+from spine_models.models.network import Network
+from spine_models.models.networks import KIND, build
 
 State = Mapping[str, torch.Tensor]
 
@@ -28,7 +29,7 @@ _AXIAL_KERNEL = (3, 1, 1)
 _PARAMETERS = ("weight", "bias")
 
 
-def read_solution_checkpoint(path: Path) -> CsnUNet | CsnClassifier:
+def read_solution_checkpoint(path: Path) -> Network:
     """Read a checkpoint of the published solution into the network that it is of, strictly.
 
     Args:
@@ -44,13 +45,13 @@ def read_solution_checkpoint(path: Path) -> CsnUNet | CsnClassifier:
     state = _without_wrapper(path, read_checkpoint(path))
     encoder = {name: value for name, value in state.items() if name.startswith(_ENCODER)}
     rest = {name: value for name, value in state.items() if name not in encoder}
-    variant, depth, width = _encoder(path, encoder)
+    mode, depth, width = _encoder(path, encoder)
+    settings: dict[str, Any] = {KIND: "csn", "mode": mode, "depth": depth, "base_channels": width}
+    if any(name.startswith("decoder.") for name in rest):
+        settings = {KIND: "csn_unet", "depth": depth, "base_channels": width, **_decoder(path, rest, mode)}
     # Without memory at first: the weights come from the file, and the random state stays as it is.
     with torch.device("meta"):
-        if any(name.startswith("decoder.") for name in rest):
-            model: CsnUNet | CsnClassifier = CsnUNet(_unet_settings(path, rest, variant, depth, width))
-        else:
-            model = CsnClassifier(ClassifierSettings(variant, depth, width))
+        model = build(settings)
     own = model.state_dict()
     names = _names(path, rest, {name: value for name, value in own.items() if not name.startswith(_ENCODER)})
     renamed = encoder | {name: rest[foreign] for name, foreign in names.items()}
@@ -71,21 +72,22 @@ def _without_wrapper(path: Path, state: State) -> dict[str, torch.Tensor]:
 
 
 def _encoder(path: Path, encoder: State) -> tuple[str, int, int]:
-    """Return variant, depth and stem channels."""
+    """Return mode, depth and stem channels."""
     blocks = {match[1] for name in encoder if (match := re.match(r"backbone\.layer3\.(\d+)\.", name))}
     stem = encoder.get("backbone.conv1.conv.weight")
     if stem is None or stem.ndim != 5 or len(blocks) not in _DEPTHS:
         raise _unfit(path, f"it has no encoder of a known depth (blocks in backbone.layer3: {len(blocks)})")
-    variant = "ip" if any(".conv2.1." in name for name in encoder) else "ir"
-    return variant, _DEPTHS[len(blocks)], stem.shape[0]
+    mode = "ip" if any(".conv2.1." in name for name in encoder) else "ir"
+    return mode, _DEPTHS[len(blocks)], stem.shape[0]
 
 
-def _unet_settings(path: Path, rest: State, variant: str, depth: int, width: int) -> UNetSettings:
+def _decoder(path: Path, rest: State, mode: str) -> dict[str, Any]:
+    """Return the settings of a segmentation network's decoder."""
     axial = {value.shape[0] for value in rest.values() if value.shape[2:] == _AXIAL_KERNEL}
     last = [value.shape[1] for value in rest.values() if value.shape[2:] == (1, 1, 1)]
-    if variant != "ir" or len(axial) != 4 or len(last) != 1:
+    if mode != "ir" or len(axial) != 4 or len(last) != 1:
         raise _unfit(path, "its decoder is not that of the published segmentation network")
-    return UNetSettings(depth, width, (*sorted(axial, reverse=True), *last), last_block="full")
+    return {"decoder_channels": [*sorted(axial, reverse=True), *last], "last_block": "full"}
 
 
 def _names(path: Path, foreign: State, own: State) -> dict[str, str]:

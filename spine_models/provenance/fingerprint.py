@@ -23,6 +23,8 @@ OUTSIDE: dict[str, str] = {
     "spine_models.log": "writes lines that people read",
     "spine_models.command_line": "says where a script starts and how it ends; what parses --config is inside",
     "spine_models.provenance.locks": "lets one writer in or stops; hands nothing on",
+    "spine_models.models.networks": "says which module builds a network; keys hold that module by name",
+    "spine_models.models.published": "says where weights are; their names hold digests of their content",
     "spine_models.compute.leases": "chooses which of several equal GPUs a job gets, or waits",
 }
 """Modules that can change no result, so that no model is trained anew for them, each with the reason. They import one

@@ -14,7 +14,7 @@ from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import competition_loss
 from spine_models.models.averaging import average_states
-from spine_models.models.classifier import CsnClassifier
+from spine_models.models.network import Network
 from spine_models.models.weights import load_model, load_state, save_state
 from spine_models.provenance.canonical import digest_json
 from spine_models.provenance.files import clear_left_overs, write_json
@@ -54,12 +54,12 @@ class AveragingSettings:
 
     Attributes:
         average: best epochs that the plain average takes.
-        greedy_averaging: publish the greedy choice in its place: an epoch joins only when it helps.
+        greedy: publish the greedy choice in its place: an epoch joins only when it helps.
         crops: the configuration's ``crops``.
     """
 
     average: int
-    greedy_averaging: bool
+    greedy: bool
     crops: CropSettings
 
 
@@ -142,7 +142,7 @@ def _compare(
         "greedy": None,
         "published": "averaged",
     }
-    if settings.greedy_averaging:
+    if settings.greedy:
         chosen, loss = greedy_choice(table, judge)
         states["greedy"], names["greedy"] = _mean_of(folder, chosen), chosen
         report |= {"greedy": {"loss": loss, "epochs": [_entry(epoch) for epoch in chosen]}, "published": "greedy"}
@@ -172,7 +172,7 @@ class _Judge:
     ) -> None:
         self._epochs, self._shelf, self._data = inputs.epochs, Shelf(inputs.crops), data
         self._settings, self._compute, self._code, self._folder = settings, compute, code, folder
-        self._network: CsnClassifier | None = None
+        self._network: Network | None = None
         self.work = Work("average_checkpoints", "judgements")
 
     def __call__(self, epochs: Sequence[Epoch]) -> float:
@@ -207,10 +207,8 @@ class _Judge:
             ]
         return competition_loss(predicted, [list(data.labels[study]) for study in data.split.validation])
 
-    def _loaded(self) -> CsnClassifier:
+    def _loaded(self) -> Network:
         example = self._epochs / read_table(self._epochs)[0].file
-        network, _ = load_model(example)
-        if not isinstance(network, CsnClassifier):
-            raise UserError(f"{example} holds no classifier: train it anew")
+        network, _ = load_model(example, "classification")
         network.to(self._compute.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return network

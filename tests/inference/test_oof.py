@@ -86,7 +86,7 @@ def test_only_the_fold_is_predicted_and_by_the_maximum_over_all_windows(inputs, 
     assert list(table.reset_index().columns) == list(OOF_COLUMNS)
     windows = [image for _, image in validation_windows(open_crop(Shelf(inputs.crops), "1.2.1"), CROPS)]
     assert len(windows) == 4, "one of C1, two of C2, one of the interpolated C3"
-    model, _ = load_model(inputs.model)
+    model, _ = load_model(inputs.model, "classification")
     with torch.inference_mode():
         plain = torch.sigmoid(model(torch.from_numpy(np.stack(windows)))).numpy()
     expected = np.clip(plain.max(axis=0), 0.01, 0.99)
@@ -121,7 +121,7 @@ def test_same_bytes_and_finished_studies_are_found_again(inputs, tmp_path):
 
 
 def test_a_model_that_learnt_from_a_study_of_the_fold_is_refused(inputs, tmp_path):
-    model, provenance = load_model(inputs.model)
+    model, provenance = load_model(inputs.model, "classification")
     for name, studies in (("honest", ["1.2.2"]), ("leaky", ["1.2.2", "1.2.1"])):
         save_model(tmp_path / name, model, provenance | {TRAINING_STUDIES: study_tokens(studies)})
     honest, leaky = (dataclasses.replace(inputs, model=tmp_path / name) for name in ("honest", "leaky"))

@@ -47,7 +47,7 @@ def test_the_published_segmentation_network_at_its_own_width(tmp_path):
 def test_the_published_classifiers_at_their_own_width(tmp_path, variant):
     theirs = randomised(SolutionClassifier(variant), seed=2)
     ours = read_solution_checkpoint(save_checkpoint(tmp_path / "swa", theirs, "averaged"))
-    assert ours.settings == ClassifierSettings(variant)
+    assert ours.settings == ClassifierSettings(mode=variant)
     assert_equal_outputs(ours, theirs, torch.randn(1, 3, 8, 64, 64))
 
 
@@ -65,7 +65,7 @@ def test_every_published_form_of_a_classifier(tmp_path, form, variant, depth):
     theirs = randomised(SolutionClassifier(variant, depth, base=8), seed=3)
     ours = read_solution_checkpoint(save_checkpoint(tmp_path / "any.name", theirs, form))
     assert isinstance(ours, CsnClassifier)
-    assert (ours.settings.variant, ours.settings.depth, ours.settings.base_channels) == (variant, depth, 8)
+    assert (ours.settings.mode, ours.settings.depth, ours.settings.base_channels) == (variant, depth, 8)
     assert_equal_outputs(ours, theirs, torch.randn(2, 3, 8, 32, 32))
     counts = [value for name, value in ours.state_dict().items() if name.endswith("num_batches_tracked")]
     assert {(value.dtype, int(value)) for value in counts} == {(torch.int64, 1000)}

@@ -38,6 +38,7 @@ SEGMENTATION: dict[str, Any] = {
     **COMMON,
     "window": 16,
     "network": {
+        "kind": "csn_unet",
         "depth": 50,
         "base_channels": 4,
         "decoder_channels": [8, 8, 8, 8, 8],
@@ -53,7 +54,7 @@ CLASSIFICATION: dict[str, Any] = {
     "micro_batch": 2,
     "draws_per_study": 6,
     "fractured_probability": 0.7,
-    "network": {"depth": 50, "base_channels": 4, "dropout": 0.5},
+    "network": {"kind": "csn", "mode": "ip", "depth": 50, "base_channels": 4, "dropout": 0.5},
     "augmentation": {**AUGMENTATION, "rotate90_probability": 0.5},
 }
 CROPS = {"margin": 2, "depth": 8, "size": 32, "min_voxels": 16, "visible_fraction": 0.3}
