@@ -9,6 +9,10 @@ configfile: f"{workflow.basedir}/config.yaml"
 include: "rules/common.smk"
 
 
+onstart:
+    store_codes()
+
+
 wildcard_constraints:
     shard=r"\d+",
     fold=r"\d+",

@@ -61,7 +61,7 @@ PRESET: dict[str, Any] = {
         "workers": 0,
         "folds": 2,
         "network": tiny.SEGMENTATION["network"],
-        "training": _without(tiny.SEGMENTATION, "network", "workers") | {"epochs": 3, "draws_per_study": 12},
+        "training": _without(tiny.SEGMENTATION, "network") | {"epochs": 3, "draws_per_study": 12},
         "inference": {"window": 16, "overlap": 8, "z_multiple": 8},
     },
     "classification": {
@@ -69,7 +69,7 @@ PRESET: dict[str, Any] = {
         "workers": 0,
         "folds": 2,
         "fold_parts": 2,
-        "training": _without(tiny.CLASSIFICATION, "network", "workers", "draws_per_study", "freeze_bn") | {"epochs": 4},
+        "training": _without(tiny.CLASSIFICATION, "network", "draws_per_study", "freeze_bn") | {"epochs": 4},
         "averaging": {"greedy": True},
         "variants": {
             "ir": {"network": _NETWORK, "draws_per_study": 16, "average": 3, "freeze_bn": False},

@@ -29,7 +29,7 @@ rule train_classifier:
         folder=folder_of("history"),
     shell:
         "python -m workflow_scripts.train_classifier --config {params.config:q} --code {params.code}"
-        " --set device={resources.device} recipe.workers={resources.workers}"
+        " --set device={resources.device} workers={resources.workers}"
         " checkpoint_minutes={resources.checkpoint_minutes}"
         " --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu} --folds {input.folds:q}"
         " --train-csv {input.train:q} --crops {input.crops:q} {params.pretrained} --state {params.state:q}"

@@ -9,9 +9,10 @@ sys.path.insert(0, str(ROOT))
 from spine_models.configuration.checked import checked
 from spine_models.configuration.trainings import classifier_recipe, folds_of, published_file, segmentation_recipe
 from spine_models.errors import UserError
+from spine_models.provenance.acceptance import code_in_force, read_acceptances, store_code
 from spine_models.provenance.canonical import canonical_json
-from spine_models.provenance.fingerprint import Fingerprints
 from spine_models.models.networks import modules_of, modules_of_stages
+from spine_models.provenance.fingerprint import Fingerprints, fingerprint
 from spine_models.configuration.user_folders import UserFolders
 
 
@@ -38,6 +39,9 @@ folders = UserFolders(config)
 if workflow.is_main_process:
     folders.look_ahead()
 code_of_script = Fingerprints(ROOT)
+# What each fingerprint that was asked for is made from, and what a person has accepted in its place.
+CODE = {}
+ACCEPTANCES = or_sentence(read_acceptances, Path(config["output_dir"]))
 
 SHARDS = range(config["shards"])
 SEGMENTATION_FOLDS = range(0 if config["segmentation_bundle"] else config["segmentation"]["folds"])
@@ -128,13 +132,22 @@ def variant_weights(wildcards):
 
 # --- What a rule depends on -------------------------------------------------------------------------------------------
 def code_of(rule_name, modules=()):
-    """Return the fingerprint of a rule's script and of all that it reaches in the library.
+    """Return the fingerprint of a rule's script and of all that it reaches in the library, or one accepted for it.
 
     `modules` are those that the script will import by a name in its configuration, or a function of the wildcards.
     """
     if callable(modules):
         return lambda wildcards: code_of(rule_name, modules(wildcards))
-    return code_of_script(f"workflow_scripts/{rule_name}.py", modules)
+    parts = code_of_script.parts(f"workflow_scripts/{rule_name}.py", modules)
+    CODE[fingerprint(parts)] = parts
+    return code_in_force(ACCEPTANCES, rule_name, fingerprint(parts))
+
+
+def store_codes():
+    """Store what the fingerprints of this run are made from, so that a later one can say which modules changed."""
+    if workflow.is_main_process:
+        for parts in CODE.values():
+            store_code(Path(config["output_dir"]), parts)
 
 
 def variant_modules(wildcards):

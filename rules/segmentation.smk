@@ -30,7 +30,7 @@ rule train_segmentation:
         folder=folder_of("model"),
     shell:
         "python -m workflow_scripts.train_segmentation --config {params.config:q} --code {params.code}"
-        " --set device={resources.device} recipe.workers={resources.workers}"
+        " --set device={resources.device} workers={resources.workers}"
         " checkpoint_minutes={resources.checkpoint_minutes} --fold {wildcards.fold} --gpus {resources.gpu}"
         " --folds {input.folds:q} --half {input.half:q} --labels {input.labels:q} {params.pretrained}"
         " --state {params.state:q} --out {params.folder:q} > {log:q} 2>&1"

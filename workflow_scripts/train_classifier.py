@@ -10,8 +10,8 @@ from spine_models.data.crops.crop import CropSettings
 from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 from spine_models.training.classification import ClassificationInputs, ClassificationTask, train_classifier
+from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.job import Job
-from spine_models.training.recipe import ClassificationRecipe
 
 
 def main() -> None:
@@ -32,6 +32,7 @@ def main() -> None:
         stage="train_classifier",
         title={"variant": args.variant, "fold": args.fold},
         seed=config["seed"],
+        workers=config["workers"],
         checkpoint_minutes=float(config["checkpoint_minutes"]),
         keep_best=config["keep_best"],
         code=args.code,

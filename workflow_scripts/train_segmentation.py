@@ -9,8 +9,8 @@ from spine_models.compute.devices import use_device
 from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 from spine_models.training.job import Job
-from spine_models.training.recipe import SegmentationRecipe
 from spine_models.training.segmentation import SegmentationInputs, SegmentationTask, train_segmentation
+from spine_models.training.segmentation_recipe import SegmentationRecipe
 
 
 def main() -> None:
@@ -30,6 +30,7 @@ def main() -> None:
         stage="train_segmentation",
         title={"fold": args.fold},
         seed=config["seed"],
+        workers=config["workers"],
         checkpoint_minutes=float(config["checkpoint_minutes"]),
         # Only the best epoch is published.
         keep_best=1,

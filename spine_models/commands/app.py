@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
+from spine_models.commands.accept import accept
 from spine_models.commands.check import check
 from spine_models.commands.import_published import import_published
 from spine_models.commands.phantom import phantom
@@ -22,7 +23,16 @@ from spine_models.commands.summary import summary
 from spine_models.errors import UserError, run_command
 
 PROGRAM = "spine-models"
-COMMANDS: tuple[Callable[..., None], ...] = (check, import_published, phantom, predict, prune_state, resources, summary)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    accept,
+    check,
+    import_published,
+    phantom,
+    predict,
+    prune_state,
+    resources,
+    summary,
+)
 _KEEP_LINES = "\b\n"
 """Before a paragraph: the help keeps its lines as they are."""
 

@@ -27,8 +27,10 @@ from spine_models.models.network import Network
 from spine_models.models.networks import build
 from spine_models.provenance.settings import settings_from
 from spine_models.training.batching import BatchPlan, plan_batches
+from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.memory import Step, measure_step
-from spine_models.training.recipe import ClassificationRecipe, Recipe, SegmentationRecipe
+from spine_models.training.recipe import Recipe
+from spine_models.training.segmentation_recipe import SegmentationRecipe
 from spine_models.training.state import KEPT_STATES
 
 GIB = 2**30
@@ -79,7 +81,7 @@ def needs(config: Mapping[str, Any], studies: int | None = None, segmented: int 
     studies = studies or (phantom["studies"] if phantom["enabled"] else STUDIES)
     segmented = segmented or (phantom["segmented"] if phantom["enabled"] else SEGMENTED)
     section, side = config["segmentation"], config["half_size"]
-    recipe = settings_from(SegmentationRecipe, {**segmentation_recipe(config), "workers": section["workers"]})
+    recipe = settings_from(SegmentationRecipe, segmentation_recipe(config))
     network = _as_on_a_gpu(recipe)
     step = measure_step(network, network.units(), partial(_segmentation_step, network, recipe.loss), _half(recipe))
     scale = recipe.window * side * side / _voxels()
@@ -87,7 +89,7 @@ def needs(config: Mapping[str, Any], studies: int | None = None, segmented: int 
     found = [_need("segmentation", section, recipe, (step, scale, draws), kept=1)]
     section, crops = config["classification"], config["crops"]
     for variant in section["variants"]:
-        own = settings_from(ClassificationRecipe, {**classifier_recipe(config, variant), "workers": section["workers"]})
+        own = settings_from(ClassificationRecipe, classifier_recipe(config, variant))
         network = _as_on_a_gpu(own)
         step = measure_step(network, network.units(), partial(_classification_step, network), _half(own))
         scale = crops["depth"] * crops["size"] ** 2 / _voxels()

@@ -9,13 +9,13 @@ from spine_models.models.published import NONE, PUBLISHED
 
 
 def segmentation_recipe(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys that the weights of the segmentation follow from (``training.recipe.SegmentationRecipe``)."""
+    """Return the keys that the weights of the segmentation follow from (``training.segmentation_recipe``)."""
     section = config["segmentation"]
     return {**section["training"], "network": section["network"]}
 
 
 def classifier_recipe(config: Mapping[str, Any], variant: str) -> dict[str, Any]:
-    """Return the keys that the weights of a variant follow from (``training.recipe.ClassificationRecipe``)."""
+    """Return the keys that the weights of a variant follow from (``training.classification_recipe``)."""
     section = config["classification"]
     own = {key: section["variants"][variant][key] for key in ("network", "draws_per_study", "freeze_bn")}
     return {**section["training"], **own}

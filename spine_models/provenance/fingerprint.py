@@ -54,7 +54,7 @@ class _Source:
 
 
 class Fingerprints:
-    """Digests of scripts; each file is read once for all of them.
+    """Digests of what scripts are made from; each file is read once for all of them.
 
     Args:
         root: folder that holds the package and, at any depth, the scripts.
@@ -64,8 +64,8 @@ class Fingerprints:
         self._root = root
         self._sources: dict[Path, _Source] = {}
 
-    def __call__(self, script: str, modules: Iterable[str] = ()) -> str:
-        """Return the digest of ``script`` and of all that it reaches, as 16 hexadecimal digits.
+    def parts(self, script: str, modules: Iterable[str] = ()) -> dict[str, str]:
+        """Return the digests of ``script``, by that word, and of each module that it reaches, by its dotted name.
 
         Args:
             script: path relative to the root.
@@ -75,10 +75,6 @@ class Fingerprints:
             FileNotFoundError: if there is no such script.
             SyntaxError: if it or a module that it imports is not Python.
         """
-        return fingerprint(self.parts(script, modules))
-
-    def parts(self, script: str, modules: Iterable[str] = ()) -> dict[str, str]:
-        """Return the digests of ``script``, by that word, and of each module that it reaches, by its dotted name."""
         own = {"script": self._source(self._root / script).digest}
         return own | {name: self._module_digest(name) for name in sorted(self.closure(script, modules))}
 

@@ -24,9 +24,9 @@ from spine_models.provenance.shelf import Shelf
 from spine_models.training.batching import BatchPlan
 from spine_models.training.best_epochs import Epoch, write_table
 from spine_models.training.classification_module import ClassificationModule, HeldOutStudy
+from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.folds import Split, read_split
 from spine_models.training.job import Job, run_job
-from spine_models.training.recipe import ClassificationRecipe
 
 Labels = Mapping[str, Sequence[int]]
 

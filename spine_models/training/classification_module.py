@@ -12,7 +12,7 @@ from spine_models.evaluation.aggregate import study_probabilities
 from spine_models.evaluation.competition import competition_loss
 from spine_models.levels import TARGETS
 from spine_models.models.network import Network
-from spine_models.training.recipe import ClassificationRecipe
+from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.stage_module import StageModule
 
 

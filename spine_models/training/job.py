@@ -30,7 +30,7 @@ from spine_models.training.state import State, open_state
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "albumentations", "mmaction2")
 _FEW_SAMPLES = 4
 """Batch norm over fewer samples is warned about; 4 is what a GPU of the published segmentation sees."""
-_NO_PART_OF_THE_KEY = ("workers", "micro_batch", "activation_checkpointing")
+_NO_PART_OF_THE_KEY = ("micro_batch", "activation_checkpointing")
 """Keys of a recipe that decide how fast it runs and in what memory: another value continues the same state."""
 
 
@@ -42,6 +42,7 @@ class Job:
         stage: name of the rule.
         title: names the model: stage, fold, variant.
         seed: of weights, order, samples and dropout.
+        workers: processes that load samples, for each process that trains.
         checkpoint_minutes: longest time between two states.
         keep_best: epochs whose weights are kept.
         code: fingerprint of the code.
@@ -52,6 +53,7 @@ class Job:
     stage: str
     title: Mapping[str, Any]
     seed: int
+    workers: int
     checkpoint_minutes: float
     keep_best: int
     code: str
@@ -83,7 +85,7 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
 
         def train() -> Record:
             provenance = _provenance(job, task, key)
-            settings = FitSettings(job.seed, job.checkpoint_minutes, job.keep_best, provenance)
+            settings = FitSettings(job.seed, job.workers, job.checkpoint_minutes, job.keep_best, provenance)
             run_ranks(fit, compute, task, settings, state.folder)
             return _finish(state, task)
 

@@ -23,8 +23,8 @@ from spine_models.training.batching import BatchPlan
 from spine_models.training.best_epochs import Epoch
 from spine_models.training.folds import Split, read_split
 from spine_models.training.job import Job, run_job
-from spine_models.training.recipe import SegmentationRecipe
 from spine_models.training.segmentation_module import HeldOutVolume, SegmentationModule
+from spine_models.training.segmentation_recipe import SegmentationRecipe
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from spine_models.models.losses import segmentation_loss
 from spine_models.models.network import Network
 from spine_models.models.sliding_window import sliding_window
 from spine_models.training.batching import BatchPlan
-from spine_models.training.recipe import SegmentationRecipe
+from spine_models.training.segmentation_recipe import SegmentationRecipe
 from spine_models.training.stage_module import StageModule
 
 _LOOK_EVERY_STEPS = 50

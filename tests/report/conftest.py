@@ -48,6 +48,7 @@ def write_run(tmp_path: Path, volumes: tuple[Path, Path]) -> ReportInputs:
         bundle=tmp_path / "bundle" / "bundle.json",
         half=[half],
         masks=[masks],
+        output_dir=tmp_path,
     )
 
 

@@ -18,10 +18,11 @@ from spine_models.data.crops.crop import CropSettings
 from spine_models.provenance.settings import settings_from
 from spine_models.training.batching import BatchPlan
 from spine_models.training.classification import ClassificationInputs, ClassificationTask
+from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.job import Job
 from spine_models.training.loaders import EpochBatches
-from spine_models.training.recipe import ClassificationRecipe, SegmentationRecipe
 from spine_models.training.segmentation import SegmentationInputs, SegmentationTask
+from spine_models.training.segmentation_recipe import SegmentationRecipe
 from tests.training import tiny
 
 ONE = Compute("cpu", 1, 1)
@@ -62,7 +63,7 @@ def classification_task(data: Path, mode: str = "ip", **changes: Any) -> Classif
 
 
 def make_job(folder: Path, **changes: Any) -> Job:
-    job = Job("train", {"fold": 0}, 1, 15.0, 2, "code", folder / "state", folder / "out")
+    job = Job("train", {"fold": 0}, 1, 0, 15.0, 2, "code", folder / "state", folder / "out")
     return replace(job, **changes)
 
 

@@ -112,7 +112,7 @@ def test_equal_runs_give_equal_bytes_and_another_seed_others(data, tmp_path):
 
 def test_workers_change_nothing(data, tmp_path):
     for name, workers in (("a", 0), ("b", 2)):
-        run_job(make_job(tmp_path / name), classification_task(data, workers=workers), ONE)
+        run_job(make_job(tmp_path / name, workers=workers), classification_task(data), ONE)
     assert files_of(tmp_path / "a" / "out") == files_of(tmp_path / "b" / "out")
 
 

@@ -32,7 +32,6 @@ COMMON: dict[str, Any] = {
     "activation_checkpointing": False,
     "freeze_bn": False,
     "max_skipped_steps": 2,
-    "workers": 0,
 }
 SEGMENTATION: dict[str, Any] = {
     **COMMON,

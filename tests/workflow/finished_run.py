@@ -67,15 +67,20 @@ def run(project, work, *arguments, **environment):
 def make_run(folder, environment):
     """Copy the checkout to ``project``, make a data set in ``work`` and run every rule over it."""
     project, work = folder / "project", folder / "work"
-    project.mkdir(parents=True)
-    for part in PARTS:
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
-        copy(ROOT / part, project / part)
+    copy_project(project)
     make_data(work / "data")
     (work / "overlay.yaml").write_text(yaml.safe_dump(OVERLAY))
     process = run(project, work, "--cores", "2", **environment)
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
     return folder
+
+
+def copy_project(project):
+    """Copy what the workflow needs of the checkout."""
+    project.mkdir(parents=True)
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
+        copy(ROOT / part, project / part)
 
 
 def copy_run(source, target):
