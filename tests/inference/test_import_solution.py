@@ -129,7 +129,7 @@ def test_a_network_has_seen_every_fold_but_its_own(solution, tmp_path):
     assert seen["ip-0"] == {"1.2.0", "1.2.1", "1.2.2"}
     networks = bundle_networks(tmp_path / "bundle")
     assert [network.name for network in networks_for("1.2.1", "", networks, None)] == ["csn_unet-0"]
-    with pytest.raises(UserError, match="held study 1.2.2"):
+    with pytest.raises(UserError, match=r"held study 1\.2\.2"):
         networks_for("1.2.2", "", networks, None)
 
 
