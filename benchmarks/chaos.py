@@ -28,7 +28,7 @@ from typing import Any
 import psutil
 import yaml
 
-from tests.training import tiny
+from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = ("train_segmentation", "train_classifier", "average_checkpoints")

@@ -23,7 +23,7 @@ from spine_models.training.job import Job
 from spine_models.training.loaders import EpochBatches
 from spine_models.training.segmentation import SegmentationInputs, SegmentationTask
 from spine_models.training.segmentation_recipe import SegmentationRecipe
-from tests.training import tiny
+from tests import tiny
 
 ONE = Compute("cpu", 1, 1)
 TWO = Compute("cpu", 2, 1)

@@ -19,7 +19,7 @@ from spine_models.training.average_checkpoints import (
 )
 from spine_models.training.best_epochs import Epoch
 from spine_models.training.job import run_job
-from tests.training import tiny
+from tests import tiny
 from tests.training.conftest import ONE, classification_task, die_when, files_of, make_job, run_in_child
 
 CROPS = CropSettings(**tiny.CROPS)
