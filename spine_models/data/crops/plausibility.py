@@ -135,7 +135,7 @@ def check_mask(
             sentence = f"the box of {level} was interpolated between {above} and {below}"
             flags.append(Flag(FlagCode.INTERPOLATED, level, sentence))
     if not found:
-        flags.append(Flag(FlagCode.NO_LEVEL, "", "the mask shows no vertebra: the training prior is the prediction"))
+        flags.append(Flag(FlagCode.NO_LEVEL, "", "the mask shows no vertebra"))
     return mask, MaskFacts(levels, boxes, level_voxels(mask), flags)
 
 
