@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from spine_models.data.dicom.study import VolumeSettings, open_study, read_study
-from spine_models.inference.bundle import DESCRIPTION, BundleContents, load_bundle, write_bundle
+from spine_models.inference.bundle import DESCRIPTION, load_bundle
+from spine_models.inference.export_bundle import BundleContents, write_bundle
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
 from spine_models.inference.predictions import MAPPING

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spine_models.data.dataset.label_files import label_file
 from spine_models.data.dataset.quarantine import StudyRefused
-from spine_models.data.labels.nifti import LabelSettings, label_file, most_voxels, read_label, require_inside
+from spine_models.data.labels.nifti import LabelSettings, most_voxels, read_label, require_inside
 from spine_models.data.labels.onto_grid import half_label
 from spine_models.data.stages.convert_volumes import remove_strangers
 from spine_models.provenance.canonical import digest_file, digest_json
