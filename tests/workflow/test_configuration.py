@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from spine_models.compute.mask_predictor import SlidingWindowSettings
 from spine_models.configuration.checked import checked
 from spine_models.configuration.schema import load_schema, resolved
 from spine_models.configuration.trainings import classifier_recipe, segmentation_recipe
 from spine_models.data.crops.crop import CropSettings
 from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.errors import UserError
-from spine_models.inference.masks import InferenceSettings
 from spine_models.models.networks import KINDS
 from spine_models.provenance.settings import settings_from
 from spine_models.training.classification_recipe import ClassificationRecipe
@@ -133,7 +133,7 @@ def test_settings_of_a_network_default_to_the_full_recipe(kind):
         (ClassificationRecipe, lambda config: classifier_recipe(config, "ip")),
         (CropSettings, lambda config: config["crops"]),
         (PlausibilitySettings, lambda config: config["plausibility"]),
-        (InferenceSettings, lambda config: config["segmentation"]["inference"]),
+        (SlidingWindowSettings, lambda config: config["segmentation"]["inference"]),
     ],
 )
 def test_a_section_has_the_keys_that_the_library_reads(settings, section):
