@@ -23,6 +23,16 @@ def test_no_crop_or_a_strange_one_is_refused(crops):
         study_probabilities(crops)
 
 
+def test_models_are_averaged_in_float64():
+    """What networks return is float32, whose sum of these is off by a part in ten million."""
+    one, other = np.full(8, 0.1, np.float32), np.full(8, 0.7, np.float32)
+    mean = mean_over_models([one, other])
+    assert mean.dtype == np.float64
+    assert mean[0] == (float(one[0]) + float(other[0])) / 2
+    assert mean[0] != np.mean([one, other], axis=0)[0]
+    assert study_probabilities([one]).dtype == np.float64
+
+
 def test_models_are_averaged():
     np.testing.assert_allclose(mean_over_models([[0.2] * 8, [0.4] * 8, [0.9] * 8]), [0.5] * 8)
     with pytest.raises(ValueError, match="at least one model"):

@@ -105,6 +105,22 @@ def test_every_skip_is_used(stage):
         assert not torch.allclose(before, network(image))
 
 
+@pytest.mark.parametrize("stage", range(4))
+def test_the_decoders_channels_come_before_the_skips(stage):
+    """Published weights fit this order alone."""
+    part = CsnUNet(NARROW).decoder[stage]
+    seen = []
+    part.after.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].clone()))
+    channels, filters = part.before.plane.in_channels, part.before.axial.out_channels
+    value = torch.randn(1, channels, 2, 4, 4)
+    large = enlarge(value, part.scale)
+    skip = torch.randn(1, part.after.plane.in_channels - filters, *large.shape[2:])
+    with torch.no_grad():
+        part(value, skip)
+        assert torch.equal(seen[0][:, :filters], part.before(large))
+    assert torch.equal(seen[0][:, filters:], skip)
+
+
 def test_the_last_skip_is_the_stem():
     network = CsnUNet(NARROW).eval()
     seen = []

@@ -25,8 +25,7 @@ def level_boxes(mask: NDArray[np.uint8]) -> dict[str, Box]:
     from scipy import ndimage
 
     found = ndimage.find_objects(mask, max_label=len(LEVELS))
-    whole = (0, 0, 0, 0, 0, 0)
-    return {level: box_within(whole, parts) for level, parts in zip(LEVELS, found, strict=True) if parts is not None}
+    return {level: box_at((0, 0, 0), parts) for level, parts in zip(LEVELS, found, strict=True) if parts is not None}
 
 
 def level_voxels(mask: NDArray[np.uint8]) -> dict[str, int]:
@@ -40,9 +39,13 @@ def box_slices(box: Box) -> tuple[slice, slice, slice]:
     return slice(*box[0:2]), slice(*box[2:4]), slice(*box[4:6])
 
 
-def box_within(outer: Box, part: tuple[slice, slice, slice]) -> Box:
-    """Return the box of ``part``, an index into the array that ``outer`` cuts out, on the grid of ``outer``."""
-    corner = outer[0], outer[2], outer[4]
+def corner_of(box: Box) -> tuple[int, int, int]:
+    """Return the first voxel (z, y, x) of ``box``."""
+    return box[0], box[2], box[4]
+
+
+def box_at(corner: tuple[int, int, int], part: tuple[slice, slice, slice]) -> Box:
+    """Return the box of ``part``, an index into an array whose first voxel is at ``corner``, on the corner's grid."""
     return box_from_json([at + edge for at, axis in zip(corner, part, strict=True) for edge in (axis.start, axis.stop)])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spine_models.data.crops.boxes import Box, box_slices, box_within, level_boxes, union_of
+from spine_models.data.crops.boxes import Box, box_at, box_slices, corner_of, level_boxes, union_of
 from spine_models.levels import LEVELS
 
 STRAY_MM = 15.0
@@ -39,7 +39,7 @@ def without_small_components(
         sizes = np.bincount(labelled.reshape(-1))[1:]
         large = sizes >= fraction * sizes.max()
         part[~np.append(True, large)[labelled]] = 0
-        found = [box_within(box, place) for place in ndimage.find_objects(labelled)]
+        found = [box_at(corner_of(box), place) for place in ndimage.find_objects(labelled)]
         main = found[int(sizes.argmax())]
         kept = [other for other, is_large in zip(found, large, strict=True) if is_large]
         boxes[level] = union_of([other for other in kept if _distance_mm(main, other, spacing_mm) <= STRAY_MM])

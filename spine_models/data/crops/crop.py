@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, level_voxels, union_of
+from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, corner_of, level_voxels, union_of
 from spine_models.data.crops.windows import validation_window_starts, window_reach
 from spine_models.hounsfield import AIR_HU
 from spine_models.levels import LEVELS
@@ -139,8 +139,8 @@ def spine_crop(
     return SpineCrop(
         image=np.array(full[box_slices(full_region)]),
         mask=np.array(mask[box_slices(region)]),
-        origin=_corner(full_region),
-        mask_origin=_corner(region),
+        origin=corner_of(full_region),
+        mask_origin=corner_of(region),
         half_factor=factor,
         mean=float(volume_facts["mean"]),
         std=float(volume_facts["std"]),
@@ -253,10 +253,6 @@ def _window_on_image(region: Box, crop: SpineCrop) -> Box:
         position = (edge + crop.mask_origin[axis]) / crop.half_factor
         edges.append(min(max(math.floor(position + 0.5) - crop.origin[axis], 0), crop.image.shape[axis]))
     return box_from_json(edges)
-
-
-def _corner(region: Box) -> tuple[int, int, int]:
-    return region[0], region[2], region[4]
 
 
 def _fitted_shape(plane: tuple[int, ...], size: int) -> tuple[int, int]:

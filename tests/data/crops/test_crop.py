@@ -82,6 +82,19 @@ def test_window_is_the_padded_box_resized_by_its_longest_side_and_padded_evenly(
     np.testing.assert_array_equal(window.mask[:, 2:30], mask[16:28, 8:22, 8:24].repeat(2, axis=1).repeat(2, axis=2))
 
 
+@pytest.mark.parametrize("margin", [0, 3, 4])
+def test_the_margin_is_equal_on_all_four_sides(margin):
+    """The crop holds another vertebra all around, so that its own borders cut nothing off."""
+    mask = spine_mask(levels=("C3",))
+    mask[30:34, 0:32, 0:32] = 4
+    settings = dataclasses.replace(SETTINGS, margin=margin, size=2 * (8 + 2 * margin))
+    full, crop = _crop(mask, settings=settings)
+    window = cut_window(crop, "C3", 16, settings)
+    rows, columns = (slice(2 * (first - margin), 2 * (first + 8 + margin)) for first in (10, 12))
+    np.testing.assert_array_equal(window.image, full[16:28, rows, columns])
+    np.testing.assert_array_equal(window.mask, (mask[16:28].repeat(2, axis=1).repeat(2, axis=2))[:, rows, columns])
+
+
 @pytest.mark.parametrize("size", [16, 48, 64, 100])
 def test_resizing_keeps_image_and_mask_in_register(size):
     mask = spine_mask()

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from spine_models.data.crops.boxes import level_boxes, level_voxels, union_of
 from spine_models.data.crops.plausibility import FlagCode, PlausibilitySettings, check_mask
 from spine_models.levels import LEVELS
 from tests.data.sample_files import spine_mask
@@ -13,13 +12,6 @@ SPACING = (3.0, 4.0, 4.0)  # blocks of 8 voxels: 24 mm high, 32 mm deep and wide
 def _codes(mask, settings=SETTINGS, spacing=SPACING):
     _, shown = check_mask(mask, spacing, settings)
     return {(str(flag.code), flag.level) for flag in shown.flags}
-
-
-def test_boxes_and_voxels_of_a_mask():
-    mask = spine_mask(levels=("C1", "C7"))
-    assert level_boxes(mask) == {"C1": (2, 10, 10, 18, 12, 20), "C7": (50, 58, 10, 18, 12, 20)}
-    assert level_voxels(mask) == {"C1": 512, "C7": 512}
-    assert union_of(list(level_boxes(mask).values())) == (2, 58, 10, 18, 12, 20)
 
 
 def test_a_plausible_spine_has_no_flag():

@@ -7,13 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom import pixels
-from spine_models.data.dicom.study import StudyVolume, VolumeSettings, half_slice, open_study, patient_group, read_study
+from spine_models.data.dicom.study import StudyVolume, VolumeSettings, open_study, patient_group, read_study
 from spine_models.provenance.canonical import canonical_json
 from tests.data.dicom_builder import (
     NINE_LOSSLESS,
@@ -367,43 +366,6 @@ def test_halving_averages_two_by_two_and_its_affine_lies_between_the_pixels(tmp_
     first = np.array(study.facts["half_affine_lps"]) @ [0, 0, 0, 1]
     corners = [np.array(study.facts["affine_lps"]) @ [0, y, x, 1] for y in (0, 1) for x in (0, 1)]
     assert first == pytest.approx(np.mean(corners, axis=0))
-
-
-def test_half_size_of_the_challenges_odd_sizes() -> None:
-    """519 columns: the factor is the same along both axes, so that a box maps through one number.
-
-    The mean of pixels that are partly covered is off the ramp of 10 HU a row by up to an eighth of a row.
-    """
-    linear = np.add.outer(np.arange(512) * 10, np.arange(519)).astype(np.int16)
-    half = half_slice(linear, 256 / 519)
-    assert half.shape == (253, 256)
-    at = np.minimum((np.arange(253) + 0.5) * 519 / 256 - 0.5, 511)
-    assert half[:, 128] == pytest.approx(at * 10 + (128.5 * 519 / 256 - 0.5), abs=1.25 + 0.5)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_at_exactly_half_both_ways_to_resize_are_equal(seed) -> None:
-    """So that nothing changes for the challenge's 512 x 512 pixels."""
-    pixels = np.random.default_rng(seed).integers(-32768, 32767, (512, 512), np.int16, endpoint=True)
-    linear = cv2.resize(pixels.astype(np.float32), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(half_slice(pixels, 0.5), np.rint(linear).astype(np.int16))
-
-
-@pytest.mark.parametrize("side", [512, 768, 1024])
-def test_a_fine_pattern_becomes_its_mean_and_does_not_alias(side) -> None:
-    """Alternating rows of 0 and 3000: what is left is 1500, give or take the odd row of a block of three."""
-    pixels = np.zeros((side, side), np.int16)
-    pixels[::2] = 3000
-    half = half_slice(pixels, 256 / side)
-    assert half.shape == (256, 256)
-    assert np.abs(half - 1500).max() <= (500 if side == 768 else 0)
-    assert half.mean() == pytest.approx(1500)
-
-
-def test_a_slice_that_is_made_larger_is_interpolated_linearly() -> None:
-    """Pixel h of four is centred at (h + 0.5) / 2 - 0.5 of two."""
-    assert half_slice(np.array([[0, 400], [0, 400]], np.int16), 2.0)[1].tolist() == [0, 100, 300, 400]
-    assert half_slice(np.tile(np.array([0, 400, 800], np.int16), (3, 1)), 2 / 3)[0].tolist() == [100, 700]
 
 
 def test_nine_lossless_syntaxes_give_the_same_volume_byte_for_byte(tmp_path) -> None:
