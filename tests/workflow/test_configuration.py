@@ -140,6 +140,18 @@ def test_a_section_has_the_keys_that_the_library_reads(settings, section):
     assert {field.name for field in dataclasses.fields(settings)} == set(section(full_recipe()))
 
 
+def test_a_further_key_of_another_rule_reaches_no_training():
+    config = full_recipe()
+    before = segmentation_recipe(config), classifier_recipe(config, "ir")
+    segmentation, classification = config["segmentation"], config["classification"]
+    for group in (segmentation, segmentation["inference"], classification, classification["averaging"]):
+        group["further"] = 1
+    classification["variants"]["ir"]["further"] = 1
+    assert (segmentation_recipe(config), classifier_recipe(config, "ir")) == before
+    classification["training"]["further"] = 1
+    assert classifier_recipe(config, "ir")["further"] == 1
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
 def test_each_preset_fits_the_schema_and_changes_what_it_names(overlay):
     config = merged(full_recipe(), yaml.safe_load(overlay.read_text()))
