@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spine_models.compute.inference_network import InferenceNetwork
+from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.dataset.layout import IMAGES
 from spine_models.data.dicom.half import half_volume
 from spine_models.data.dicom.study import VolumeSettings, read_study
@@ -24,7 +26,6 @@ from spine_models.data.phantom.encoding import outside_field
 from spine_models.evaluation.dice import dice_per_level, mean_dice
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.mask_networks import fold_networks, networks_for, read_fold_table
-from spine_models.inference.masks import InferenceSettings, predict_mask, prepared
 from spine_models.models.weights import load_model
 from spine_models.provenance.settings import settings_from
 
@@ -40,7 +41,7 @@ class Study:
     name: str
     full: Volume
     label: NDArray[np.uint8]
-    networks: list[torch.nn.Module]
+    networks: list[InferenceNetwork]
 
 
 def border(value: int) -> Callable[[Volume], None]:
@@ -71,7 +72,9 @@ DEGRADATIONS: dict[str, Callable[[Volume], None]] = {
 def segmented_studies(run: Path, dataset: Path, volumes: VolumeSettings, count: int) -> list[Study]:
     """Read the first ``count`` segmented studies of a run with the networks that may predict them."""
     networks = fold_networks(sorted(run.glob("segmentation/fold*/model.safetensors")))
-    loaded = {item.name: prepared(load_model(item.path, "segmentation")[0], torch.device("cpu")) for item in networks}
+    loaded = {
+        item.name: InferenceNetwork(load_model(item.path, "segmentation")[0], torch.device("cpu")) for item in networks
+    }
     folds = read_fold_table(run / "folds/segmentation.csv")
     return [
         Study(
@@ -84,10 +87,10 @@ def segmented_studies(run: Path, dataset: Path, volumes: VolumeSettings, count: 
     ]
 
 
-def dice_of(study: Study, full: Volume, half_size: int, windows: InferenceSettings) -> dict[str, float]:
+def dice_of(study: Study, full: Volume, half_size: int, windows: SlidingWindowSettings) -> dict[str, float]:
     """Predict the mask of a full-size volume and compare it with the study's label."""
     half = half_volume(full, half_size)
-    mask = predict_mask(half.voxels, half.mean, half.std, study.networks, windows)
+    mask = MaskPredictor(study.networks, windows).mask(half.voxels, half.mean, half.std)
     return dice_per_level(mask, study.label)
 
 
@@ -99,7 +102,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=12, help="segmented studies to predict")
     arguments = parser.parse_args()
     settings = load_bundle(arguments.run / "bundle").settings
-    half_size, windows = settings["half_size"], settings_from(InferenceSettings, settings["inference"])
+    half_size, windows = settings["half_size"], settings_from(SlidingWindowSettings, settings["inference"])
     raw = VolumeSettings(z_step=settings["z_step"], half_size=half_size)
     studies = segmented_studies(arguments.run, arguments.dataset or arguments.run / "phantom", raw, arguments.studies)
     print(f"{len(studies)} studies, mean Dice\n\n| input | as it is | hu_limits {list(LIMITS)} |\n|---|---|---|")

@@ -89,7 +89,7 @@ rule predict_oof:
         gpu=min(config["classification"]["gpus"], 1),
         device=config["device"],
     params:
-        config=settings("math_threads", "crops"),
+        config=settings("math_threads", "crops", inference=config["classification"]["inference"]),
         code=code_of("predict_oof", variant_modules),
         inputs=input_options,
     shell:

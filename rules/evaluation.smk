@@ -53,6 +53,7 @@ rule export_bundle:
             "crops",
             "plausibility",
             inference=config["segmentation"]["inference"],
+            crop_inference=config["classification"]["inference"],
             phantom=folders.generated,
         ),
         code=code_of("export_bundle"),

@@ -25,6 +25,10 @@ def predict(
     threads: Annotated[
         int, typer.Option(min=1, help="Threads of torch on the CPU.", show_default="all cores")
     ] = os.cpu_count() or 1,
+    flips: Annotated[
+        list[Literal["none", "horizontal"]] | None,
+        typer.Option(help="Flips whose probabilities are averaged, one option for each.", show_default="the bundle's"),
+    ] = None,
     allow_symlinks: Annotated[
         bool, typer.Option("--allow-symlinks", help="Follow links that lead out of --studies.")
     ] = False,
@@ -37,6 +41,7 @@ def predict(
     Examples:
       spine-models predict --bundle results/bundle --studies /data/new --out predictions
       spine-models predict --bundle B --studies rsna/test_images --test-csv rsna/test.csv --out O
+      spine-models predict --bundle B --studies D --out O --flips none --flips horizontal
     """
     from spine_models.inference.predict_studies import PredictSettings, predict_studies
     from spine_models.inference.predictions import PREDICTED
@@ -51,7 +56,7 @@ def predict(
         folders_to_predict(studies),
         bundle,
         manifest,
-        PredictSettings(1, allow_symlinks, threads, device),
+        PredictSettings(1, allow_symlinks, threads, device, tuple(dict.fromkeys(flips)) if flips else None),
         gpus=gpus,
         code=fingerprint(code_parts()),
         progress=_say,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spine_models.compute.flips import NO_FLIP, Flip, mean_over_flips
 from spine_models.compute.inference_network import InferenceNetwork, require_finite
 from spine_models.hounsfield import AIR_HU, standardised
 from spine_models.models.sliding_window import sliding_window
@@ -17,7 +18,7 @@ from spine_models.models.sliding_window import sliding_window
 
 @dataclass(frozen=True)
 class SlidingWindowSettings:
-    """How a volume is cut into windows along z that hold the whole plane; ``segmentation.inference``.
+    """How a volume is predicted in windows along z that hold the whole plane; ``segmentation.inference``.
 
     Attributes:
         window: slices of a window.
@@ -25,6 +26,7 @@ class SlidingWindowSettings:
         z_multiple: the volume is padded to a multiple of this.
         batch: windows at once.
         z_fill: of the padding, "air" or "mean", which is 0 once standardised.
+        flips: of each window; their probabilities are averaged.
     """
 
     window: int
@@ -32,6 +34,7 @@ class SlidingWindowSettings:
     z_multiple: int
     batch: int
     z_fill: Literal["air", "mean"] = "air"
+    flips: tuple[Flip, ...] = NO_FLIP
 
 
 class MaskPredictor:
@@ -43,7 +46,7 @@ class MaskPredictor:
 
     @torch.inference_mode()
     def mask(self, half: NDArray[np.int16], mean: float, std: float) -> NDArray[np.uint8]:
-        """Predict the level of every voxel: the class with the largest mean probability over the networks.
+        """Predict the level of every voxel: the class with the largest mean probability over networks and flips.
 
         Args:
             half: (z, y, x) HU on the half grid.
@@ -59,13 +62,16 @@ class MaskPredictor:
         device = self._networks[0].device
         finite = torch.ones((), dtype=torch.bool, device=device)
 
-        def mean_probabilities(windows: torch.Tensor) -> torch.Tensor:
+        def probabilities_of(windows: torch.Tensor) -> torch.Tensor:
             total = torch.zeros((), device=device)
             for network in self._networks:
                 logits = network.logits(windows)
                 finite.logical_and_(torch.isfinite(logits).all())
                 total = total + torch.softmax(logits, dim=1)
             return total / len(self._networks)
+
+        def mean_probabilities(windows: torch.Tensor) -> torch.Tensor:
+            return mean_over_flips(windows, self._windows.flips, probabilities_of, spatial=True)
 
         probabilities = sliding_window(
             torch.from_numpy(standardised(half.astype(np.float32), mean, std)).to(device),

@@ -37,6 +37,7 @@ class ExportSettings:
         crops: section ``crops``.
         plausibility: section ``plausibility``.
         inference: section ``segmentation.inference``.
+        crop_inference: section ``classification.inference``.
         phantom: True if the data set is a phantom.
     """
 
@@ -46,6 +47,7 @@ class ExportSettings:
     crops: dict[str, Any]
     plausibility: dict[str, Any]
     inference: dict[str, Any]
+    crop_inference: dict[str, Any]
     phantom: bool
 
 
@@ -91,7 +93,7 @@ def export_bundle(
     if not segmentation or not classification:
         raise UserError("a bundle needs at least one segmentation network and one classifier: train them first")
     truth = read_truth(train_csv)[list(TARGETS)].to_numpy(dtype=float)
-    names = ("z_step", "half_size", "hu_limits", "crops", "plausibility", "inference")
+    names = ("z_step", "half_size", "hu_limits", "crops", "plausibility", "inference", "crop_inference")
     contents = BundleContents(
         settings={name: getattr(settings, name) for name in names},
         prior=prior_of(truth),

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spine_models.compute.crop_predictor import CropPredictor
+from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredictor
+from spine_models.compute.flips import Flip
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.crop import CropSettings, SpineCrop, spine_crop, validation_windows
@@ -48,21 +49,25 @@ class StudyPrediction:
 class StudyPredictor:
     """All networks of a bundle, loaded once for many studies."""
 
-    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+    def __init__(self, bundle: Bundle, device: torch.device, flips: tuple[Flip, ...] | None = None) -> None:
         """Load the networks.
 
         Args:
             bundle: checked by ``load_bundle``.
             device: where they compute.
+            flips: of windows and crops, in place of the bundle's own; None leaves those.
         """
         settings = bundle.settings
         self._bundle = bundle
         self._crops = settings_from(CropSettings, settings["crops"])
         self._plausibility = settings_from(PlausibilitySettings, settings["plausibility"])
-        windows = settings_from(SlidingWindowSettings, settings["inference"])
+        own = {} if flips is None else {"flips": flips}
+        windows = settings_from(SlidingWindowSettings, settings["inference"] | own)
+        # A bundle from before flips has no section for crops, and none are its default.
+        crops = settings_from(CropInferenceSettings, settings.get("crop_inference", {}) | own)
         self._masks = MaskPredictor([InferenceNetwork(net, device) for net in bundle.load_segmentation()], windows)
         self._classifiers = {
-            entry.name: CropPredictor(InferenceNetwork(model, device))
+            entry.name: CropPredictor(InferenceNetwork(model, device), crops.flips)
             for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
         }
 

@@ -21,7 +21,8 @@ OUR_SETTINGS: dict[str, Any] = {
         "z_fill": "air",
     },
     "plausibility": {"min_component_fraction": 0.1, "fallback": "neighbours"},
-    "inference": {"window": 384, "overlap": 128, "z_multiple": 32, "batch": 1, "z_fill": "air"},
+    "inference": {"window": 384, "overlap": 128, "z_multiple": 32, "batch": 1, "z_fill": "air", "flips": ["none"]},
+    "crop_inference": {"flips": ["none"]},
 }
 """The defaults of ``config.yaml``."""
 
@@ -30,6 +31,7 @@ AUTHORS_SETTINGS: dict[str, Any] = OUR_SETTINGS | {
     "crops": OUR_SETTINGS["crops"] | {"min_voxels": 1, "clamp_start": True, "plane_fill": "raw_zero", "z_fill": "mean"},
     "plausibility": {"min_component_fraction": 0.0, "fallback": "none"},
     "inference": OUR_SETTINGS["inference"] | {"z_fill": "mean"},
+    "crop_inference": {"flips": ["none", "horizontal"]},
     "clip": "mean",
 }
 """What belongs to the published weights: they were trained and judged with it (method, published checkpoints)."""

@@ -66,6 +66,21 @@ def test_folded_channels_last_networks_in_windows_equal_the_plain_ones():
     np.testing.assert_array_equal(mask[clear], plain.argmax(dim=0).numpy()[clear])
 
 
+def test_flips_are_averaged_as_probabilities_of_each_voxel():
+    """With both, a mirrored volume has the mirrored mask; by itself the network sees left and right differently."""
+    networks = [InferenceNetwork(tiny.segmentation_network(seed), CPU) for seed in range(2)]
+    volume = np.random.default_rng(0).integers(-1000, 1500, (16, 32, 32)).astype(np.int16)
+    mirrored = volume[..., ::-1].copy()
+    equal = []
+    for flips in (("none",), ("none", "horizontal")):
+        predictor = MaskPredictor(networks, dataclasses.replace(WINDOWS, flips=flips))
+        one, other = (predictor.mask(part, 100.0, 400.0) for part in (volume, mirrored))
+        assert len(np.unique(one)) > 1
+        equal.append(np.mean(one == other[..., ::-1]))
+    assert equal[0] < 0.99
+    assert equal[1] > 0.999
+
+
 def test_an_output_that_is_not_finite_is_refused():
     networks = [tiny.Levels(), tiny.Levels(float("nan"))]
     with pytest.raises(NonFiniteOutputError):

@@ -92,6 +92,7 @@ def test_our_settings_are_those_of_the_configuration():
     for name in ("z_step", "half_size", "hu_limits", "crops", "plausibility"):
         assert OUR_SETTINGS[name] == config[name]
     assert OUR_SETTINGS["inference"] == config["segmentation"]["inference"]
+    assert OUR_SETTINGS["crop_inference"] == config["classification"]["inference"]
 
 
 def _table(path: Path, rows: list[str], targets: bool = False) -> Path:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from spine_models.compute.crop_predictor import CropInferenceSettings
 from spine_models.data.crops.crop import CropSettings, SpineCrop, validation_windows
 from spine_models.data.crops.files import open_crop
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
@@ -24,7 +25,7 @@ from tests.inference.conftest import SETTINGS as BUNDLE
 
 STUDIES = ["1.2.1", "1.2.2", "1.2.3"]
 CROPS = CropSettings(**BUNDLE.crops)
-SETTINGS = OofSettings(CROPS, math_threads=1, device="cpu")
+SETTINGS = OofSettings(CROPS, CropInferenceSettings(), math_threads=1, device="cpu")
 
 
 def _crop(seed: int) -> SpineCrop:
@@ -116,6 +117,16 @@ def test_same_bytes_and_finished_studies_are_found_again(inputs, tmp_path):
     assert _predict(inputs, out).loc["1.2.1", "patient_overall"] == 0.123
     _predict(inputs, out, code="other")
     assert out.read_bytes() == first
+
+
+def test_flips_of_the_configuration_are_another_prediction(inputs, tmp_path):
+    tables = []
+    for flips in (("none",), ("none", "horizontal"), ("horizontal", "none")):
+        settings = dataclasses.replace(SETTINGS, inference=CropInferenceSettings(flips))
+        predict_oof(inputs, "ir", 0, settings, gpus=0, code="", out=tmp_path / "oof.csv")
+        tables.append(pd.read_csv(tmp_path / "oof.csv")[list(TARGETS)].to_numpy())
+    assert np.abs(tables[1] - tables[0]).max() > 1e-5
+    np.testing.assert_allclose(tables[2], tables[1], atol=1e-6)
 
 
 def test_a_model_that_learnt_from_a_study_of_the_fold_is_refused(inputs, tmp_path):

@@ -27,10 +27,10 @@ from tests.inference.conftest import SETTINGS as SETTINGS_OF_THE_BUNDLE
 SETTINGS = PredictSettings(shards=1, allow_symlinks=False, math_threads=1, device="cpu")
 
 
-def _predict(studies, bundle, out, code="code"):
+def _predict(studies, bundle, out, code="code", settings=SETTINGS):
     said = []
     predict_studies(
-        folders_to_predict(studies), bundle, out, SETTINGS, gpus=0, code=code, progress=lambda *a: said.append(a)
+        folders_to_predict(studies), bundle, out, settings, gpus=0, code=code, progress=lambda *a: said.append(a)
     )
     return read_manifest(out), said
 
@@ -155,6 +155,34 @@ def test_intensities_are_limited_as_the_networks_learnt_them(studies, bundle_fol
     settings = volume_settings_for(limited, source, False)
     half = StudyPredictor(limited, torch.device("cpu")).predict(source, settings).half
     assert (half[:, :8].min(), half.max()) == (-900, 200)
+
+
+def test_flips_are_the_bundles_unless_others_are_asked_for(studies, bundle_folder, tmp_path):
+    bundle = load_bundle(bundle_folder)
+    mirrored = replace(bundle, settings=bundle.settings | {"crop_inference": {"flips": ["horizontal"]}})
+    older = replace(
+        bundle, settings={name: value for name, value in bundle.settings.items() if name != "crop_inference"}
+    )
+    source = open_study(min(studies.iterdir()), studies, VolumeSettings())
+    settings = volume_settings_for(bundle, source, False)
+
+    def predicted(bundle, flips=None):
+        facts = StudyPredictor(bundle, torch.device("cpu"), flips).predict(source, settings).facts
+        return facts["probabilities"]
+
+    assert predicted(bundle) == predicted(older) == predicted(mirrored, ("none",))
+    assert predicted(mirrored) != predicted(bundle)
+    assert predicted(bundle, ("none", "horizontal")) not in (predicted(bundle), predicted(mirrored))
+
+
+def test_other_flips_are_predicted_anew(studies, bundle_folder, tmp_path):
+    shutil.rmtree(max(studies.iterdir()))
+    _predict(studies, bundle_folder, tmp_path / "0.json")
+    both = replace(SETTINGS, flips=("none", "horizontal"))
+    _, said = _predict(studies, bundle_folder, tmp_path / "0.json", settings=both)
+    assert not any("already" in sentence for _, _, sentence in said)
+    _, said = _predict(studies, bundle_folder, tmp_path / "0.json", settings=both)
+    assert all("already" in sentence for _, _, sentence in said)
 
 
 def test_a_bundle_from_before_the_limits_has_none(studies, bundle_folder):
