@@ -20,7 +20,7 @@ OUR_SETTINGS: dict[str, Any] = {
         "plane_fill": "air",
         "z_fill": "air",
     },
-    "plausibility": {"min_component_fraction": 0.1, "fallback": "neighbours"},
+    "plausibility": {"min_component_fraction": 0.1, "fallback": "neighbours", "stray_mm": 15.0},
     "inference": {"window": 384, "overlap": 128, "z_multiple": 32, "batch": 1, "z_fill": "air", "flips": ["none"]},
     "crop_inference": {"flips": ["none"]},
 }
@@ -29,7 +29,7 @@ OUR_SETTINGS: dict[str, Any] = {
 AUTHORS_SETTINGS: dict[str, Any] = OUR_SETTINGS | {
     "hu_limits": None,
     "crops": OUR_SETTINGS["crops"] | {"min_voxels": 1, "clamp_start": True, "plane_fill": "raw_zero", "z_fill": "mean"},
-    "plausibility": {"min_component_fraction": 0.0, "fallback": "none"},
+    "plausibility": {"min_component_fraction": 0.0, "fallback": "none", "stray_mm": None},
     "inference": OUR_SETTINGS["inference"] | {"z_fill": "mean"},
     "crop_inference": {"flips": ["none", "horizontal"]},
     "clip": "mean",

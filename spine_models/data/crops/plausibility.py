@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, level_voxels
-from spine_models.data.crops.components import without_small_components
+from spine_models.data.crops.components import STRAY_MM, without_small_components
 from spine_models.levels import LEVELS
 
 _PLAUSIBLE_MM: tuple[tuple[str, float, float], ...] = (
@@ -71,10 +71,12 @@ class PlausibilitySettings:
     Attributes:
         min_component_fraction: components smaller than this part of a level's largest are removed.
         fallback: "neighbours" interpolates the box of a missing level between visible ones, "none" leaves it out.
+        stray_mm: parts of a level further than this from its largest part are no part of its box; None: all are.
     """
 
     min_component_fraction: float
     fallback: Literal["neighbours", "none"]
+    stray_mm: float | None = STRAY_MM
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ def check_mask(
     Returns:
         The mask without its small components, and what it shows.
     """
-    mask, found, components = without_small_components(mask, spacing_mm, settings.min_component_fraction)
+    fraction, stray_mm = settings.min_component_fraction, settings.stray_mm
+    mask, found, components = without_small_components(mask, spacing_mm, fraction, stray_mm)
     flags = [
         *_component_flags(components),
         *_order_flags(mask, found),
