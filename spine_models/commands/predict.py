@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from spine_models.errors import UserError
+
+if TYPE_CHECKING:
+    from spine_models.compute.flips import Flip
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,8 +29,8 @@ def predict(
         int, typer.Option(min=1, help="Threads of torch on the CPU.", show_default="all cores")
     ] = os.cpu_count() or 1,
     flips: Annotated[
-        list[Literal["none", "horizontal"]] | None,
-        typer.Option(help="Flips whose probabilities are averaged, one option for each.", show_default="the bundle's"),
+        Literal["none", "horizontal", "none,horizontal"] | None,
+        typer.Option(help="Flips of which the probabilities are averaged.", show_default="the bundle's"),
     ] = None,
     allow_symlinks: Annotated[
         bool, typer.Option("--allow-symlinks", help="Follow links that lead out of --studies.")
@@ -41,7 +44,7 @@ def predict(
     Examples:
       spine-models predict --bundle results/bundle --studies /data/new --out predictions
       spine-models predict --bundle B --studies rsna/test_images --test-csv rsna/test.csv --out O
-      spine-models predict --bundle B --studies D --out O --flips none --flips horizontal
+      spine-models predict --bundle B --studies D --out O --flips none,horizontal
     """
     from spine_models.inference.predict_studies import PredictSettings, predict_studies
     from spine_models.inference.predictions import PREDICTED
@@ -56,7 +59,7 @@ def predict(
         folders_to_predict(studies),
         bundle,
         manifest,
-        PredictSettings(1, allow_symlinks, threads, device, tuple(dict.fromkeys(flips)) if flips else None),
+        PredictSettings(1, allow_symlinks, threads, device, flips_of(flips)),
         gpus=gpus,
         code=fingerprint(code_parts()),
         progress=_say,
@@ -65,6 +68,13 @@ def predict(
     found = publish_predictions([manifest], bundle, test_csv, outputs)
     predicted = sum(study.status == PREDICTED for study in found)
     typer.echo(f"{predicted} of {len(found)} studies predicted\n{outputs.page}")
+
+
+def flips_of(text: str | None) -> tuple[Flip, ...] | None:
+    """Return the flips that ``--flips`` names, None where the bundle's own are to be taken."""
+    from spine_models.compute.flips import AXES
+
+    return None if text is None else tuple(flip for flip in AXES if flip in text.split(","))
 
 
 def code_parts() -> dict[str, str]:

@@ -30,6 +30,10 @@ def test_the_prediction_may_be_smaller():
     assert dice_per_level(_row(_7=1, _0=9), _row(_7=10)) == {"C7": pytest.approx(2 / 11)}
 
 
+def test_a_level_that_the_prediction_misses_altogether_has_none():
+    assert dice_per_level(_row(_0=15), _row(_7=10, _0=5)) == {"C7": 0.0}
+
+
 def test_ignored_voxels_count_for_neither():
     # Without the last voxels C1 is 10 of 10, and C2 has 9, too few.
     label = _row(_1=10, _255=30, _2=9)

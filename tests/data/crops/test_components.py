@@ -63,6 +63,15 @@ def test_a_removed_component_is_no_part_of_the_box(side, kept):
     assert counts == {"C3": 2 if kept else 1}
 
 
+def test_voxels_that_touch_by_a_corner_are_one_component():
+    mask = mask_of(MAIN)
+    mask[20, 20, 20] = 3
+    cleaned, boxes, counts = without_small_components(mask, (1.0, 1.0, 1.0), 0.1)
+    np.testing.assert_array_equal(cleaned, mask)
+    assert boxes == {"C3": (10, 21, 10, 21, 10, 21)}
+    assert counts == {"C3": 1}
+
+
 def test_other_levels_in_the_box_are_left_alone():
     mask = mask_of(MAIN)
     mask[12, 12, 12] = 4
