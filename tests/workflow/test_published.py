@@ -55,14 +55,6 @@ def imported(checkpoints: Path, out: Path, studies: list[str], *options: object)
     return out
 
 
-def test_a_command_line_that_cannot_be_is_one_sentence(checkpoints, tmp_path):
-    for options in (["--fold", "0"], ["--fold", "0=x"], ["--fold", "nowhere=0"], ["--folds", tmp_path / "none.csv"]):
-        done = spine_models("import-published", checkpoints, "--out", tmp_path / "bundle", *options)
-        assert done.returncode == 1
-        assert done.stderr.splitlines()[-1].startswith("error: ")
-        assert "Traceback" not in done.stderr
-
-
 def test_an_imported_bundle_predicts_the_same_by_command_and_by_snakemake(checkpoints, tmp_path):
     bundle = imported(checkpoints, tmp_path / "bundle", ["7.7.1"])
     settings = PhantomSettings(
