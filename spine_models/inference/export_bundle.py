@@ -22,6 +22,7 @@ from spine_models.models.networks import Stage, kinds_of
 from spine_models.models.weights import load_state
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import replacing, write_json
+from spine_models.provenance.vouched import vouched
 
 _VERSIONED = ("torch", "numpy", "mmaction2", "mmcv-lite", "mmengine", "safetensors", "pydicom")
 
@@ -100,7 +101,7 @@ def export_bundle(
         phantom=settings.phantom,
         provenance={"code": code, "train_csv": digest_file(train_csv), "training_studies": len(truth)},
     )
-    write_bundle(out, _expanded(segmentation), classification, contents)
+    write_bundle(out, _expanded(segmentation), [vouched(path) for path in classification], contents)
 
 
 def prior_of(truth: ArrayLike) -> dict[str, float]:
@@ -152,7 +153,7 @@ def _expanded(paths: Sequence[Path]) -> list[Path]:
             bundle = load_bundle(path)
             found += [bundle.folder / entry.file for entry in bundle.segmentation]
         else:
-            found.append(path)
+            found.append(vouched(path))
     return found
 
 

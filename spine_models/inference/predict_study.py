@@ -15,7 +15,8 @@ from spine_models.compute.flips import Flip
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.crop import CropSettings, SpineCrop, spine_crop, validation_windows
-from spine_models.data.crops.plausibility import MaskFacts, PlausibilitySettings
+from spine_models.data.crops.mask_facts import MaskFacts
+from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.data.dicom.study import StudySource, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models
 from spine_models.evaluation.competition import clip_probabilities
@@ -83,13 +84,12 @@ class StudyPredictor:
         """
         study = decode_study(source, volume_settings)
         mask, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
-        found = shown.to_json()
-        answer = self._classify(spine_crop(study.full, mask, study.facts, found, self._crops))
+        answer = self._classify(spine_crop(study.full, mask, study.facts, shown, self._crops))
         step_notes = _step_notes(source, volume_settings, self._bundle)
         facts = {
             **answer,
-            "levels": found["levels"],
-            "voxels": found["voxels"],
+            "levels": shown.levels,
+            "voxels": shown.voxels,
             "notes": [*step_notes, *study.facts["notes"], *_mask_notes(shown, answer["source"])],
             "volume": study.facts,
         }

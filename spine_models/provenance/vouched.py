@@ -37,13 +37,15 @@ def vouched(path: Path) -> Path:
         UserError: if either is missing or damaged, or they differ; the sentence says how to repair it.
     """
     repair = f"run `snakemake --force {path}`, which makes it anew"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: {repair}")
     try:
         record = read_record(record_path(path))
     except UserError:
         raise UserError(f"{record_path(path)}, the record of {path.name}, is missing or damaged: {repair}") from None
     facts = record.files.get(path.name)
     if facts is None or not is_intact(path, facts):
-        raise UserError(f"{path} is missing or differs from its record: {repair}")
+        raise UserError(f"{path} differs from its record: {repair}")
     return path
 
 

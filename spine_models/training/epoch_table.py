@@ -9,6 +9,7 @@ from typing import Any
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.files import read_json, write_json
+from spine_models.provenance.vouched import vouched
 
 TABLE = "epochs.json"
 
@@ -45,7 +46,7 @@ def read_table(folder: Path) -> list[Epoch]:
         UserError: if the table or one of its files is missing or differs from its digest.
     """
     try:
-        epochs = [Epoch(**entry, facts={}) for entry in read_json(folder / TABLE)]
+        epochs = [Epoch(**entry, facts={}) for entry in read_json(vouched(folder / TABLE))]
     except (OSError, ValueError, TypeError):
         raise UserError(f"{folder / TABLE} is missing or damaged: run the rule train_classifier again") from None
     for epoch in epochs:

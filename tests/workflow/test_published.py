@@ -58,7 +58,7 @@ def imported(checkpoints: Path, out: Path, studies: list[str], *options: object)
 def test_an_imported_bundle_predicts_the_same_by_command_and_by_snakemake(checkpoints, tmp_path):
     bundle = imported(checkpoints, tmp_path / "bundle", ["7.7.1"])
     settings = PhantomSettings(
-        studies=1, segmented=0, test_studies=2, defective=0, matrix=96, field_of_view_mm=84.0, slice_mm=2.5
+        studies=1, segmented=0, test_studies=2, defective=0, matrix=96, field_of_view_mm=84.0, slice_mm=5.0
     )
     generate_dataset(tmp_path / "phantom", settings, seed=3)
     studies, command_out = tmp_path / "phantom" / "test_images", tmp_path / "by-command"
