@@ -11,9 +11,13 @@ from spine_models.errors import UserError
 ENTRY = {"file": "a.safetensors", "bytes": 1, "sha256": "5a", "name": "ir-0"}
 
 
+def folders(bundle):
+    return UserFolders({"init_bundle": str(bundle), "phantom": {"enabled": False}})
+
+
 def networks(folder, content, stage="classification"):
     (folder / "bundle.json").write_text(content if isinstance(content, str) else json.dumps(content))
-    return UserFolders({"init_bundle": str(folder)}).bundle_networks("init_bundle", stage)
+    return folders(folder).bundle_networks("init_bundle", stage)
 
 
 def test_files_of_a_stage_with_their_digests(tmp_path):
@@ -35,7 +39,7 @@ def test_a_bundle_without_a_network_for_the_stage_is_a_sentence(tmp_path):
 
 def test_no_bundle_at_all(tmp_path):
     with pytest.raises(UserError, match=r"has no bundle.json"):
-        UserFolders({"init_bundle": str(tmp_path)}).bundle_networks("init_bundle", "segmentation")
+        folders(tmp_path).bundle_networks("init_bundle", "segmentation")
 
 
 def test_a_bundle_takes_the_place_of_published_weights():
