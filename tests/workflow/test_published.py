@@ -88,7 +88,7 @@ def tuned(folder: Path, bundle: Path) -> None:
     segmentation["training"] = {**segmentation["training"], "epochs": 1}
     classification = {**PRESET["classification"], "training": {**PRESET["classification"]["training"], "epochs": 2}}
     ip = {**classification["variants"]["ip"], "draws_per_study": 8}
-    classification["variants"] = {**classification["variants"], "ip": ip, "ir": {"folds": 0}}
+    classification["variants"] = {**classification["variants"], "ip": ip, "ir": {"folds": 0, "average": 1}}
     changes = {"init_bundle": str(bundle), "segmentation": segmentation, "classification": classification}
     lay_out(folder, {**PRESET, **changes, "keep_best": 2})
 
