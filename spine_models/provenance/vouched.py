@@ -30,13 +30,17 @@ def vouch(path: Path, key: Key, known: FileFacts | None = None) -> None:
     write_record(record_path(path), key, {path.name: known or file_facts(path)}, {})
 
 
-def vouched(path: Path) -> Path:
+def vouched(path: Path, output: Path | None = None) -> Path:
     """Return ``path`` after its content has been compared with its record.
+
+    Args:
+        path: of the file.
+        output: what the workflow declares in its place, where that is the folder that holds it.
 
     Raises:
         UserError: if either is missing or damaged, or they differ; the sentence says how to repair it.
     """
-    repair = f"run `snakemake --force {path}`, which makes it anew"
+    repair = f"run `snakemake --force {output or path}`, which makes it anew"
     if not path.is_file():
         raise UserError(f"{path} is missing: {repair}")
     try:

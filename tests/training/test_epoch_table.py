@@ -24,7 +24,7 @@ def test_the_table_comes_back_best_first_without_what_the_validation_found(folde
 
 def test_a_damaged_table_or_file_is_refused(folder):
     (folder / "epoch-001.safetensors").write_bytes(b"")
-    with pytest.raises(UserError, match="differs from its digest"):
+    with pytest.raises(UserError, match="differs from its digest: run `snakemake --force"):
         read_table(folder)
     (folder / "epochs.json").unlink()
     with pytest.raises(UserError, match=r"epochs\.json is missing"):
