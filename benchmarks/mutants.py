@@ -51,6 +51,8 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 _CAUGHT = {1, 3, -24, 24, 36, 37, 152, 255}
 """Exit codes of mutmut's workers for a failed test and for one that ran out of time."""
+_SHOW = "[print(get_diff_for_mutant(name), end='\\n\\n') for name in sys.argv[1:]]"
+"""Of all survivors in one process: ``mutmut show`` takes one, and seconds to start."""
 _COPIED = ("tests", "pyproject.toml", "workflow_scripts", "config.yaml", "presets", "rules", "Snakefile")
 
 
@@ -108,25 +110,25 @@ def test_module(name: str, processes: int) -> Score:
         "use_git_change_detection": "false",
     }
     (folder / "setup.cfg").write_text("[mutmut]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items()))
-    _mutmut(folder, "run", "--max-children", str(processes))
+    _mutmut(folder, "cli()", "run", "--max-children", str(processes))
     verdicts = json.loads((folder / f"mutants/spine_models/{module}.py.meta").read_text())["exit_code_by_key"]
     survivors = sorted(mutant for mutant, code in verdicts.items() if code not in _CAUGHT)
-    for mutant in survivors:
-        sys.stdout.write(_mutmut(folder, "show", mutant) + "\n")
+    if survivors:
+        sys.stdout.write(_mutmut(folder, _SHOW, *survivors) + "\n")
     return Score(len(verdicts) - len(survivors), survivors)
 
 
-def _mutmut(folder: Path, *arguments: str) -> str:
-    """Run the tool and return what it printed; while it runs, ``log`` in the folder has it."""
+def _mutmut(folder: Path, code: str, *arguments: str) -> str:
+    """Run ``code`` with the tool and return what it printed; while it runs, ``log`` in the folder has it."""
     variables = {"PYTHONPATH": str(MUTMUT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "from mutmut.__main__ import cli; cli()", *arguments]
+    command = [sys.executable, "-c", f"from mutmut.__main__ import *; {code}", *arguments]
     log = folder / "log"
     with log.open("w") as stream:
         result = subprocess.run(
             command, cwd=folder, env=os.environ | variables, stdout=stream, stderr=subprocess.STDOUT, check=False
         )
     if result.returncode:
-        raise UserError(f"mutmut {' '.join(arguments)} failed: see {log}")
+        raise UserError(f"mutmut failed: see {log}")
     return log.read_text(encoding="utf-8")
 
 

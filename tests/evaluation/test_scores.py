@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spine_models.evaluation import scores
 from spine_models.evaluation.competition import (
     bootstrap_interval,
     competition_loss,
@@ -140,9 +141,9 @@ def test_pairs_are_computed_in_float64_from_whole_numbers_too():
 
 def test_all_figures_of_one_set_of_predictions(stored):
     probabilities, targets = stored
-    scores = classification_scores(probabilities.astype(np.float32), targets.astype(int), seed=5)
+    found = classification_scores(probabilities.astype(np.float32), targets.astype(int), seed=5)
     exact = probabilities.astype(np.float32).astype(np.float64)
-    assert scores == {
+    assert found == {
         "competition_loss": round(competition_loss(exact, targets), 6),
         "competition_loss_ci95": [round(edge, 6) for edge in bootstrap_interval(exact, targets, 5)],
         "prior_loss": round(prior_loss(targets), 6),
@@ -150,3 +151,24 @@ def test_all_figures_of_one_set_of_predictions(stored):
         "n_studies": len(targets),
     }
     assert rounded(1 / 3) == 0.333333
+
+
+@pytest.mark.parametrize("off", [1e-6, 0.5])
+def test_an_evaluation_that_beats_the_best_constant_is_called_out(stored, monkeypatch, off):
+    """It cannot be, so that the prior is made worse than it is."""
+    targets = stored[1]
+    best = np.tile(prior_probabilities(targets), (len(targets), 1))
+    monkeypatch.setattr(scores, "prior_loss", lambda labels: prior_loss(labels) + off)
+    control = permuted_label_control(best, targets, seed=1)
+    assert control["no_better_than_prior"] is False
+    assert control["share_better_than_prior"] == 1.0
+
+
+def test_labels_may_be_truth_values(stored):
+    probabilities, targets = stored
+    yes_or_no = targets.astype(bool).tolist()
+    np.testing.assert_array_equal(pairwise_losses(probabilities, yes_or_no), pairwise_losses(probabilities, targets))
+    assert classification_scores(probabilities.tolist(), yes_or_no, 5) == classification_scores(
+        probabilities, targets, 5
+    )
+    assert calibration(probabilities.tolist(), yes_or_no) == calibration(probabilities, targets)
