@@ -53,7 +53,7 @@ _CAUGHT = {1, 3, -24, 24, 36, 37, 152, 255}
 """Exit codes of mutmut's workers for a failed test and for one that ran out of time."""
 _SHOW = "[print(get_diff_for_mutant(name), end='\\n\\n') for name in sys.argv[1:]]"
 """Of all survivors in one process: ``mutmut show`` takes one, and seconds to start."""
-_COPIED = ("tests", "pyproject.toml", "workflow_scripts", "config.yaml", "presets", "rules", "Snakefile")
+_COPIED = ("tests", "benchmarks", "pyproject.toml", "workflow_scripts", "config.yaml", "presets", "rules", "Snakefile")
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def test_module(name: str, processes: int) -> Score:
         "also_copy": "\n  ".join(("", *_COPIED)),
         "pytest_add_cli_args_test_selection": "\n  ".join(("", *(f"tests/{test}" for test in tests))),
         "process_isolation": "forkserver",
+        "timeout_multiplier": "3",
         "use_git_change_detection": "false",
     }
     (folder / "setup.cfg").write_text("[mutmut]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items()))

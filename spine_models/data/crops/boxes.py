@@ -30,13 +30,14 @@ def level_boxes(mask: NDArray[np.uint8]) -> dict[str, Box]:
 
 def level_voxels(mask: NDArray[np.uint8]) -> dict[str, int]:
     """Return the voxel count of each level that the mask (any shape) shows."""
-    counts = np.bincount(mask.reshape(-1), minlength=len(LEVELS) + 1)
+    counts = np.bincount(mask.ravel(), minlength=len(LEVELS) + 1)
     return {level: int(counts[i]) for i, level in enumerate(LEVELS, start=1) if counts[i]}
 
 
 def box_slices(box: Box) -> tuple[slice, slice, slice]:
     """Return the index that cuts ``box`` out of an array on its grid."""
-    return slice(*box[0:2]), slice(*box[2:4]), slice(*box[4:6])
+    z0, z1, y0, y1, x0, x1 = box
+    return slice(z0, z1), slice(y0, y1), slice(x0, x1)
 
 
 def corner_of(box: Box) -> tuple[int, int, int]:

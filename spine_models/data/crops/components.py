@@ -37,7 +37,7 @@ def without_small_components(
     for level, box in level_boxes(mask).items():
         part = mask[box_slices(box)]
         labelled, _ = ndimage.label(part == LEVELS.index(level) + 1, structure=np.ones((3, 3, 3)))
-        sizes = np.bincount(labelled.reshape(-1))[1:]
+        sizes = np.bincount(labelled.ravel())[1:]
         large = sizes >= fraction * sizes.max()
         part[~np.append(True, large)[labelled]] = 0
         found = [box_at(corner_of(box), place) for place in ndimage.find_objects(labelled)]
