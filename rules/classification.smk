@@ -4,6 +4,7 @@ rule train_classifier:
         train_csv=dataset_file("train.csv"),
         crops=shards("crops/{shard}.json"),
         pretrained=variant_weights,
+        initial=lambda wildcards: [path for path, _ in initial_networks("classification")],
     output:
         epochs=directory(out("classification/{variant}/fold{fold}/epochs")),
         history=out("classification/{variant}/fold{fold}/history.csv"),

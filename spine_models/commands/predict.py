@@ -47,7 +47,7 @@ def predict(
       spine-models predict --bundle B --studies D --out O --flips none,horizontal
     """
     from spine_models.inference.predict_studies import PredictSettings, predict_studies
-    from spine_models.inference.predictions import PREDICTED
+    from spine_models.inference.predictions import PREDICTED, SEGMENTED
     from spine_models.inference.study_folders import folders_to_predict
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
@@ -66,7 +66,7 @@ def predict(
     )
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
     found = publish_predictions([manifest], bundle, test_csv, outputs)
-    predicted = sum(study.status == PREDICTED for study in found)
+    predicted = sum(study.status in (PREDICTED, SEGMENTED) for study in found)
     typer.echo(f"{predicted} of {len(found)} studies predicted\n{outputs.page}")
 
 

@@ -43,17 +43,18 @@ class CropPredictor:
         """Take the classifier; see ``CropInferenceSettings``, and ``batch`` is how many crops it gets at once."""
         self._network, self._flips, self._batch = network, flips, batch
 
-    def study(self, crops: Iterable[Crop]) -> Floats | None:
-        """Return the probabilities of a study, (8,): the maximum over its crops, clipped; None without a crop.
+    def study(self, crops: Iterable[Crop], *, clip: bool = True) -> Floats | None:
+        """Return the probabilities of a study, (8,): the maximum over its crops; None without a crop.
 
         Args:
             crops: see ``probabilities``.
+            clip: see ``study_probabilities``.
 
         Raises:
             NonFiniteOutputError: if the output for a crop is not finite.
         """
         probabilities = self.probabilities(crops)
-        return study_probabilities(list(probabilities)) if len(probabilities) else None
+        return study_probabilities(list(probabilities), clip=clip) if len(probabilities) else None
 
     def probabilities(self, crops: Iterable[Crop]) -> Floats:
         """Return the probabilities of the eight targets for each crop, averaged over its flips.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,8 +23,9 @@ class SlidingWindowSettings:
     Attributes:
         window: slices of a window.
         overlap: slices that neighbouring windows share.
-        z_multiple: the volume is padded with air to a multiple of this.
+        z_multiple: the volume is padded to a multiple of this.
         batch: windows at once.
+        z_fill: of the padding, "air" or "mean", which is 0 once standardised.
         flips: of each window; their probabilities are averaged.
     """
 
@@ -31,6 +33,7 @@ class SlidingWindowSettings:
     overlap: int
     z_multiple: int
     batch: int
+    z_fill: Literal["air", "mean"] = "air"
     flips: tuple[Flip, ...] = NO_FLIP
 
 
@@ -76,7 +79,7 @@ class MaskPredictor:
             window=self._windows.window,
             overlap=self._windows.overlap,
             z_multiple=self._windows.z_multiple,
-            fill=(AIR_HU - mean) / std,
+            fill=(AIR_HU - mean) / std if self._windows.z_fill == "air" else 0.0,
             batch=self._windows.batch,
         )
         # Once for a volume: each look waits for the device.

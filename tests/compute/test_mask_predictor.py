@@ -14,8 +14,8 @@ WINDOWS = SlidingWindowSettings(window=16, overlap=8, z_multiple=8, batch=2)
 CPU = torch.device("cpu")
 
 
-def _predict(volume, mean, std, networks):
-    return MaskPredictor([InferenceNetwork(network, CPU) for network in networks], WINDOWS).mask(volume, mean, std)
+def _predict(volume, mean, std, networks, windows=WINDOWS):
+    return MaskPredictor([InferenceNetwork(network, CPU) for network in networks], windows).mask(volume, mean, std)
 
 
 def _stairs(depth=20):
@@ -31,6 +31,13 @@ def test_the_mask_is_the_most_probable_class_of_the_standardised_volume():
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask[:, 5, 5], np.arange(20) % 8)
     assert np.isclose(network.smallest, -6.0)  # 20 slices are padded to 24, with air: (-1000 + 400) / 100
+
+
+def test_the_padding_can_be_the_mean():
+    network = tiny.Levels()
+    mask = _predict(_stairs(), -400.0, 100.0, [network], dataclasses.replace(WINDOWS, z_fill="mean"))
+    np.testing.assert_array_equal(mask[:, 5, 5], np.arange(20) % 8)
+    assert network.smallest == 0.0  # no slice of the volume is below the mean
 
 
 def test_networks_are_averaged_as_probabilities_neither_as_votes_nor_as_logits():

@@ -12,6 +12,11 @@ def test_maximum_over_crops_for_each_target_then_clip():
     np.testing.assert_array_equal(study_probabilities(crops), expected)
 
 
+def test_the_maximum_can_stay_as_it_is():
+    crops = [[0.2, 0.0, 0.3, 0, 0, 0, 0, 0.5], [0.1, 0.999, 0.4, 0, 0, 0, 0, 0.2]]
+    np.testing.assert_array_equal(study_probabilities(crops, clip=False), [0.2, 0.999, 0.4, 0, 0, 0, 0, 0.5])
+
+
 @pytest.mark.parametrize("crops", [[], [[0.5] * 7], [[float("nan")] * 8]])
 def test_no_crop_or_a_strange_one_is_refused(crops):
     with pytest.raises(ValueError, match="crop"):

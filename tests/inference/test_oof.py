@@ -43,6 +43,7 @@ def _crop(seed: int) -> SpineCrop:
         half_factor=0.5,
         mean=100.0,
         std=300.0,
+        raw_zero_hu=-1024.0,
         boxes={"C1": (2, 8, 8, 16, 8, 16), "C2": (10, 22, 8, 16, 8, 16), "C3": (16, 22, 8, 16, 8, 16)},
         voxels={"C1": 384, "C2": 768},
         levels=dict.fromkeys(LEVELS, "missing") | {"C1": "visible", "C2": "visible", "C3": "interpolated"},

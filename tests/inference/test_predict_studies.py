@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from spine_models.data.dicom.study import VolumeSettings, open_study, read_study
-from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle import DESCRIPTION, load_bundle
+from spine_models.inference.export_bundle import BundleContents, write_bundle
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
 from spine_models.inference.prediction_files import MAPPING
@@ -21,6 +22,7 @@ from spine_models.levels import TARGETS
 from spine_models.provenance.manifest import read_manifest
 from spine_models.provenance.records import read_record
 from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
+from tests.inference.conftest import SETTINGS as SETTINGS_OF_THE_BUNDLE
 
 SETTINGS = PredictSettings(shards=1, allow_symlinks=False, math_threads=1, device="cpu")
 
@@ -213,3 +215,41 @@ def test_a_study_without_uid_is_called_by_its_content(studies, bundle_folder, tm
         dataset.save_as(path)
     manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
     assert any(study.startswith("study-") for study in manifest.studies)
+
+
+@pytest.mark.parametrize(("clip", "sure", "mean"), [("models", 0.99, 0.5), ("mean", 1.0, 0.5), (None, 0.99, 0.5)])
+def test_probabilities_are_limited_for_each_model_or_for_their_mean(studies, bundle_folder, clip, sure, mean):
+    bundle = load_bundle(bundle_folder)
+    if clip is not None:
+        bundle.settings["clip"] = clip
+    predictor = StudyPredictor(bundle, torch.device("cpu"))
+    with torch.no_grad():
+        for classifier, bias in zip(predictor._classifiers.values(), (40.0, -40.0), strict=True):
+            classifier._network._network.head.weight.zero_()
+            classifier._network._network.head.bias.fill_(bias)
+    source = open_study(min(studies.iterdir()), studies, VolumeSettings())
+    facts = predictor.predict(source, volume_settings_for(bundle, source, False)).facts
+    assert facts["models"]["ir-0"] == pytest.approx([sure] * 8)
+    assert facts["models"]["ip-0"] == pytest.approx([1.0 - sure] * 8)
+    assert list(facts["probabilities"].values()) == pytest.approx([mean] * 8)
+    with torch.no_grad():
+        predictor._classifiers["ip-0"]._network._network.head.bias.fill_(40.0)
+    facts = predictor.predict(source, volume_settings_for(bundle, source, False)).facts
+    assert list(facts["probabilities"].values()) == pytest.approx([0.99] * 8)
+
+
+def test_a_bundle_without_classifiers_makes_masks_and_pictures(studies, networks, tmp_path):
+    settings = {name: value for name, value in vars(SETTINGS_OF_THE_BUNDLE).items() if name != "phantom"}
+    contents = BundleContents(settings, None, phantom=True, provenance={})
+    write_bundle(tmp_path / "masks" / DESCRIPTION, networks["segmentation"], [], contents)
+    manifest, said = _predict(studies, tmp_path / "masks", tmp_path / "out" / "0.json")
+    assert all(sentence.endswith("predicted from mask") for _, _, sentence in said)
+    for study in manifest.studies:
+        facts = read_record(manifest.record_path(study)).facts
+        assert facts["probabilities"] is None
+        assert "visible" in facts["levels"].values()
+        assert not any("prior" in note or "probabilities" in note for note in facts["notes"])
+        assert len(list((tmp_path / "out" / "0").glob(f"{study}_*"))) == 3
+    publish(tmp_path / "out", tmp_path / "masks")
+    rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[1:10] for row in rows] == [[""] * 8 + ["segmented"]] * 2

@@ -1,5 +1,7 @@
 """The segmentation network: every convolution of its decoder, its skips, its sizes."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -55,6 +57,21 @@ def test_decoder_has_no_normalisation_and_a_relu_after_each_convolution():
     nn.init.constant_(factorised.plane.weight, 1.0)
     nn.init.constant_(factorised.plane.bias, 1.0)
     assert torch.equal(factorised(value), torch.zeros(1, 4, 2, 4, 4))
+
+
+def test_a_full_last_block_is_one_convolution_and_a_silu():
+    network = CsnUNet(UNetSettings(base_channels=8, decoder_channels=(16, 12, 8, 8, 4), last_block="full"))
+    assert convolutions(network.last) == [(8, 4, (3, 3, 3), (1, 1, 1))]
+    nn.init.constant_(network.last.block.convolution.weight, 0.0)
+    nn.init.constant_(network.last.block.convolution.bias, -1.0)
+    value = network.last(torch.ones(1, 8, 2, 4, 4))
+    assert value.shape == (1, 4, 2, 8, 8)
+    torch.testing.assert_close(value, torch.full_like(value, -1 / (1 + math.e)))
+
+
+def test_an_unknown_last_block_is_refused():
+    with pytest.raises(ValueError, match="last_block is one of factorised, full"):
+        UNetSettings(last_block="other")
 
 
 @pytest.mark.parametrize("shape", [(8, 32, 32), (16, 64, 32), (24, 32, 96)])

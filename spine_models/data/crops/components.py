@@ -17,7 +17,7 @@ limit, and boxes of the largest part alone by 0.41."""
 
 
 def without_small_components(
-    mask: NDArray[np.uint8], spacing_mm: Sequence[float], fraction: float
+    mask: NDArray[np.uint8], spacing_mm: Sequence[float], fraction: float, stray_mm: float | None = STRAY_MM
 ) -> tuple[NDArray[np.uint8], dict[str, Box], dict[str, int]]:
     """Remove the small components of each level (26 neighbours).
 
@@ -25,9 +25,10 @@ def without_small_components(
         mask: (z, y, x), voxel label ``i + 1`` for ``LEVELS[i]``; stays as it is.
         spacing_mm: (z, y, x) of the mask's grid.
         fraction: components smaller than this part of a level's largest are removed.
+        stray_mm: a part further than this from the largest is a stray; None: no part is.
 
     Returns:
-        A cleaned copy; each level's box, which holds its largest component and the others within ``STRAY_MM`` of
+        A cleaned copy; each level's box, which holds its largest component and the others within ``stray_mm`` of
         it; and how many components each level still has, strays included.
     """
     from scipy import ndimage
@@ -42,7 +43,8 @@ def without_small_components(
         found = [box_at(corner_of(box), place) for place in ndimage.find_objects(labelled)]
         main = found[int(sizes.argmax())]
         kept = [other for other, is_large in zip(found, large, strict=True) if is_large]
-        boxes[level] = union_of([other for other in kept if _distance_mm(main, other, spacing_mm) <= STRAY_MM])
+        limit = np.inf if stray_mm is None else stray_mm
+        boxes[level] = union_of([other for other in kept if _distance_mm(main, other, spacing_mm) <= limit])
         counts[level] = len(kept)
     return mask, boxes, counts
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, level_voxels
-from spine_models.data.crops.components import without_small_components
+from spine_models.data.crops.components import STRAY_MM, without_small_components
 from spine_models.data.crops.mask_facts import Flag, FlagCode, MaskFacts
 from spine_models.levels import LEVELS
 
@@ -35,10 +35,12 @@ class PlausibilitySettings:
     Attributes:
         min_component_fraction: components smaller than this part of a level's largest are removed.
         fallback: "neighbours" interpolates the box of a missing level between visible ones, "none" leaves it out.
+        stray_mm: parts of a level further than this from its largest part are no part of its box; None: all are.
     """
 
     min_component_fraction: float
     fallback: Literal["neighbours", "none"]
+    stray_mm: float | None = STRAY_MM
 
 
 def check_mask(
@@ -57,7 +59,8 @@ def check_mask(
     Returns:
         The mask without its small components, and what it shows.
     """
-    mask, found, components = without_small_components(mask, spacing_mm, settings.min_component_fraction)
+    fraction, stray_mm = settings.min_component_fraction, settings.stray_mm
+    mask, found, components = without_small_components(mask, spacing_mm, fraction, stray_mm)
     flags = [
         *_component_flags(components),
         *_order_flags(mask, found),
@@ -72,7 +75,7 @@ def check_mask(
             sentence = f"the box of {level} was interpolated between {above} and {below}"
             flags.append(Flag(FlagCode.INTERPOLATED, level, sentence))
     if not found:
-        flags.append(Flag(FlagCode.NO_LEVEL, "", "the mask shows no vertebra: the training prior is the prediction"))
+        flags.append(Flag(FlagCode.NO_LEVEL, "", "the mask shows no vertebra"))
     return mask, MaskFacts(levels, boxes, level_voxels(mask), tuple(flags))
 
 

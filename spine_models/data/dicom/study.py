@@ -170,7 +170,12 @@ def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
         raise StudyRefused(RefusalCode.PIXELS_CONSTANT, "all pixels have the same value")
     notes = [*source.selection.notes, *grid.notes, *_pixel_notes(source, planes, settings)]
     facts = _facts(source, settings, shape, half.inner_shape)
-    return StudyVolume(full, half.voxels, facts | {"mean": half.mean, "std": half.std, "notes": notes})
+    statistics = {
+        "mean": half.mean,
+        "std": half.std,
+        "raw_zero_hu": _raw_zero_hu(grid.headers[planes[0].upper], settings),
+    }
+    return StudyVolume(full, half.voxels, facts | statistics | {"notes": notes})
 
 
 def stepped_affine(affine: NDArray[np.float64], z_step: int) -> NDArray[np.float64]:
@@ -199,6 +204,12 @@ def _decoded(source: StudySource, planes: list[GridSlice], limits: tuple[int, in
         lower = decode(plane.lower)
         blend = upper * (1 - plane.weight) + lower * plane.weight
         yield np.rint(blend).astype(np.int16)
+
+
+def _raw_zero_hu(header: SliceHeader, settings: VolumeSettings) -> float:
+    """Return the HU of the stored value 0 in a slice, within the limits that its pixels have."""
+    limits = settings.hu_limits or (np.iinfo(np.int16).min, np.iinfo(np.int16).max)
+    return float(np.clip(header.intercept or 0.0, *limits))
 
 
 def _pixel_notes(source: StudySource, planes: list[GridSlice], settings: VolumeSettings) -> list[str]:

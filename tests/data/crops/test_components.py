@@ -35,6 +35,11 @@ def test_a_stray_before_the_vertebra_is_one_too():
     assert box_of((30, 40, 30, 40, 30, 40), (11, 15, 30, 40, 30, 40)) == (11, 40, 30, 40, 30, 40)
 
 
+def test_without_a_limit_every_part_is_in_the_box():
+    _, found, _ = without_small_components(mask_of(MAIN, (40, 44, 40, 44, 40, 44)), (1.0, 1.0, 1.0), 0.0, stray_mm=None)
+    assert found["C3"] == (10, 44, 10, 44, 10, 44)
+
+
 def test_distance_is_in_millimetres_and_straight():
     corner = (29, 32, 32, 36, 10, 20)  # 9 and 12 voxels away along z and y: 15 in a straight line
     assert box_of(MAIN, corner) == (10, 32, 10, 36, 10, 20)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,14 @@ def test_a_stray_part_is_flagged_and_leaves_boxes_as_they_are_without_it(at):
     assert found.boxes == expected.boxes
     assert [(flag.code, flag.level) for flag in found.flags] == [(FlagCode.SEVERAL_COMPONENTS, "C4")]
     np.testing.assert_array_equal(cleaned, stray)
+
+
+def test_a_stray_part_can_stretch_its_box():
+    mask = spine_mask()
+    mask[50:54, 28:32, 0:4] = 4
+    _, found = check_mask(mask, SPACING, replace(SETTINGS, stray_mm=None))
+    _, z1, _, y1, x0, _ = found.boxes["C4"]
+    assert (z1, y1, x0) == (54, 32, 0)
 
 
 def test_voxels_that_touch_by_a_corner_are_one_component():

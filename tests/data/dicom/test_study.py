@@ -507,6 +507,13 @@ def test_without_limits_values_stay_as_they_are(tmp_path) -> None:
     assert (study.full.min(), study.full.max()) == (-3024, 30000)
 
 
+def test_the_stored_value_0_in_hounsfield_units_is_the_intercept_within_the_limits(tmp_path) -> None:
+    write_stack(tmp_path, RescaleIntercept="-1200", RescaleSlope="2")
+    assert read(tmp_path).facts["raw_zero_hu"] == -1200.0
+    limited = read(tmp_path, VolumeSettings(z_step=1, half_size=4, hu_limits=(-1024, 3071)))
+    assert limited.facts["raw_zero_hu"] == -1024.0
+
+
 def test_slices_are_limited_before_a_missing_one_is_made_of_them(tmp_path) -> None:
     """Metal in one neighbour alone: (3071 + 1071) / 2, not the limit of (30000 + 1071) / 2."""
     for index in (0, 1, 3, 4):
