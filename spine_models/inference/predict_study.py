@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from spine_models.evaluation.aggregate import mean_over_models
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR
 from spine_models.inference.bundle import Bundle
 from spine_models.inference.masks import checked_mask
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.settings import settings_from
 
@@ -35,14 +35,12 @@ class StudyPrediction:
     Attributes:
         half: (z, y, x) int16 HU on the half grid.
         mask: the same shape, uint8 levels.
-        facts: JSON values: ``probabilities`` (target to value), ``models`` (classifier to eight values), ``source``,
-            ``levels`` (level to status), ``voxels``, ``notes`` (sentences on what the models could not see) and
-            ``volume`` (geometry).
+        facts: what the study's record keeps.
     """
 
     half: NDArray[np.int16]
     mask: NDArray[np.uint8]
-    facts: dict[str, Any]
+    facts: PredictionFacts
 
 
 class StudyPredictor:
@@ -85,15 +83,15 @@ class StudyPredictor:
         prior = np.array([self._bundle.prior[target] for target in TARGETS])
         mean = mean_over_models(list(models.values())) if models else prior
         step_notes = _step_notes(source, volume_settings, self._bundle)
-        facts = {
-            "probabilities": {target: float(value) for target, value in zip(TARGETS, mean, strict=True)},
-            "models": {name: [float(value) for value in values] for name, values in models.items()},
-            "source": FROM_CROPS if models else FROM_PRIOR,
-            "levels": shown.levels,
-            "voxels": shown.voxels,
-            "notes": [*step_notes, *study.facts["notes"], *_mask_notes(shown, bool(models))],
-            "volume": study.facts,
-        }
+        facts = PredictionFacts(
+            probabilities={target: float(value) for target, value in zip(TARGETS, mean, strict=True)},
+            models={name: tuple(float(value) for value in values) for name, values in models.items()},
+            source=FROM_CROPS if models else FROM_PRIOR,
+            levels=shown.levels,
+            voxels=shown.voxels,
+            notes=(*step_notes, *study.facts.notes, *_mask_notes(shown, bool(models))),
+            volume=study.facts,
+        )
         return StudyPrediction(study.half, mask, facts)
 
 

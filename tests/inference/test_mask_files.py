@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.mask_facts import MaskFacts
@@ -23,7 +24,7 @@ from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.models.weights import load_model, save_model
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.shelf import Shelf
-from tests.data.sample_files import volume_facts, write_stage
+from tests.data.sample_files import write_stage
 from tests.vouching import published
 
 STUDIES = ("1.2.1", "1.2.2", "1.2.3", "1.2.4")
@@ -53,7 +54,7 @@ class Run:
 
     def write_volumes(self) -> None:
         groups = dict(zip(STUDIES, ("p1", "p2", "p3", "p2"), strict=True))
-        facts = {study: volume_facts() | {"group": groups[study]} for study in self.volumes}
+        facts = {study: volume_facts(group=groups[study]) for study in self.volumes}
         self.half = write_stage(self.folder, "volumes_half", self.volumes, facts)
 
     def write_model(self, fold: int, seed: int) -> Path:

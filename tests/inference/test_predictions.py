@@ -4,7 +4,9 @@ import csv
 
 import pytest
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.errors import UserError
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.predictions import (
     PREDICTION_TYPES,
     collect,
@@ -20,13 +22,16 @@ PRIOR = dict.fromkeys(TARGETS, 0.05)
 
 
 def _facts(value, source="crops", folder_uid=None):
-    return {
-        "probabilities": dict.fromkeys(TARGETS, value),
-        "source": source,
-        "levels": dict.fromkeys(LEVELS, "visible") | {"C7": "missing"},
-        "notes": ["not visible: C7"],
-        "folder_uid": folder_uid,
-    }
+    return PredictionFacts(
+        probabilities=dict.fromkeys(TARGETS, value),
+        models={},
+        source=source,
+        levels=dict.fromkeys(LEVELS, "visible") | {"C7": "missing"},
+        voxels={},
+        notes=("not visible: C7",),
+        volume=volume_facts(),
+        folder_uid=folder_uid,
+    )
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def manifests(tmp_path):
     key = Key("predict_studies", {}, {}, "code")
 
     def digest(name, facts):
-        return write_record(tmp_path / name, key, {}, facts).digest
+        return write_record(tmp_path / name, key, {}, facts.to_json()).digest
 
     first = {
         "1.2": digest("0/1.2.json", _facts(0.7, folder_uid="9.9")),

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +20,7 @@ from spine_models.data.dicom import series
 from spine_models.data.dicom.geometry import Grid, GridSlice, build_grid
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.pixels import MAX_VOXELS, check_claims, is_lossy, read_hounsfield
+from spine_models.data.volume_facts import Affine, VolumeFacts
 from spine_models.hounsfield import AIR_HU
 from spine_models.provenance.canonical import digest_file
 
@@ -60,12 +60,12 @@ class StudyVolume:
     Attributes:
         full: int16 HU (z, y, x), axes towards the feet, the back and the patient's left.
         half: int16 HU (z, half_size, half_size), padded at the bottom and right with ``AIR_HU``.
-        facts: shapes, statistics, affines, spacing and notes, as stored in the record.
+        facts: geometry, statistics and notes, as stored in the record.
     """
 
     full: Volume
     half: Volume
-    facts: dict[str, Any]
+    facts: VolumeFacts
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,11 @@ def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
         full[index] = grid.in_plane.apply(pixels)
         half[index, :rows, :columns] = half_slice(full[index], factor)
     inner = half[:, :rows, :columns]
-    mean, std = _mean_and_std(inner)
-    if std == 0:
+    statistics = _mean_and_std(inner)
+    if statistics[1] == 0:
         raise StudyRefused(RefusalCode.PIXELS_CONSTANT, "all pixels have the same value")
-    notes = [*source.selection.notes, *grid.notes, *_pixel_notes(source, planes, settings)]
-    facts = _facts(source, settings, shape, inner.shape)
-    return StudyVolume(full, half, facts | {"mean": mean, "std": std, "notes": notes})
+    notes = (*source.selection.notes, *grid.notes, *_pixel_notes(source, planes, settings))
+    return StudyVolume(full, half, _facts(source, settings, (shape[0], rows, columns), statistics, notes))
 
 
 def half_slice(pixels: Volume, factor: float) -> Volume:
@@ -281,24 +280,36 @@ def _differ(folder: Path, one: SliceHeader, other: SliceHeader) -> bool:
 
 
 def _facts(
-    source: StudySource, settings: VolumeSettings, shape: tuple[int, ...], half_shape: tuple[int, ...]
-) -> dict[str, Any]:
+    source: StudySource,
+    settings: VolumeSettings,
+    inner: tuple[int, int, int],
+    statistics: tuple[float, float],
+    notes: tuple[str, ...],
+) -> VolumeFacts:
     grid = source.grid
+    slices, rows, columns = grid.shape
     affine = stepped_affine(grid.affine, settings.z_step)
     frame = grid.headers[0].frame_of_reference
-    factor = settings.half_size / max(shape[1:])
-    return {
-        "shape": list(shape),
-        "half_shape": [half_shape[0], settings.half_size, settings.half_size],
-        "half_inner_shape": list(half_shape),
-        "half_factor": factor,
-        "spacing_mm": [grid.spacing[0] * settings.z_step, *grid.spacing[1:]],
-        "affine_lps": affine.tolist(),
-        "half_affine_lps": half_affine(affine, factor).tolist(),
-        "slices": grid.shape[0],
-        "z_step": settings.z_step,
-        "tilt_degrees": grid.tilt_degrees,
-        "oblique_degrees": grid.oblique_degrees,
-        "group": source.group,
-        "frame_of_reference": frame if is_uid(frame) else "",
-    }
+    factor = settings.half_size / max(rows, columns)
+    return VolumeFacts(
+        shape=(inner[0], rows, columns),
+        half_shape=(inner[0], settings.half_size, settings.half_size),
+        half_inner_shape=inner,
+        half_factor=factor,
+        spacing_mm=(grid.spacing[0] * settings.z_step, grid.spacing[1], grid.spacing[2]),
+        affine_lps=_rows(affine),
+        half_affine_lps=_rows(half_affine(affine, factor)),
+        slices=slices,
+        z_step=settings.z_step,
+        tilt_degrees=grid.tilt_degrees,
+        oblique_degrees=grid.oblique_degrees,
+        group=source.group,
+        frame_of_reference=frame if is_uid(frame) else "",
+        mean=statistics[0],
+        std=statistics[1],
+        notes=notes,
+    )
+
+
+def _rows(affine: NDArray[np.float64]) -> Affine:
+    return tuple(tuple(row) for row in affine.tolist())
