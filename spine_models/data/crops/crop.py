@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, level_voxels, union_of
-from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.crops.windows import validation_window_starts, window_reach
-from spine_models.data.volume_facts import VolumeFacts
 from spine_models.hounsfield import AIR_HU
 from spine_models.levels import LEVELS
+
+if TYPE_CHECKING:  # a new fact of a volume or a mask is no part of a classifier's key
+    from spine_models.data.crops.mask_facts import MaskFacts
+    from spine_models.data.volume_facts import VolumeFacts
 
 
 @dataclass(frozen=True)
