@@ -27,3 +27,13 @@ def test_nested_values_get_their_types():
 def test_missing_and_unknown_keys_are_loud(config):
     with pytest.raises(TypeError):
         settings_from(Outer, config)
+
+
+@dataclass(frozen=True)
+class Optional:
+    sizes: tuple[float, ...] | None = None
+
+
+def test_an_optional_value_gets_its_type_or_stays_none():
+    assert settings_from(Optional, {"sizes": [1, 2.5]}) == Optional((1.0, 2.5))
+    assert settings_from(Optional, {"sizes": None}) == Optional(None)
