@@ -84,6 +84,7 @@ def volume_facts(**known: Any) -> VolumeFacts:
         "frame_of_reference": "",
         "mean": -400.0,
         "std": 500.0,
+        "raw_zero_hu": -1024.0,
         "notes": (),
     }
     return VolumeFacts(**{**facts, **known})
@@ -125,6 +126,7 @@ def write_classification_data(root: Path) -> None:
             half_factor=1.0,
             mean=float(volume.mean()),
             std=float(volume.std()),
+            raw_zero_hu=-1024.0,
             boxes=boxes,
             voxels={level: int((label == value).sum()) for value, level in enumerate(LEVELS, 1)},
             levels=dict.fromkeys(LEVELS, "visible"),

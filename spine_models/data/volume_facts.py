@@ -30,6 +30,7 @@ class VolumeFacts(Facts):
         frame_of_reference: UID; "" where the files have none, or no valid one.
         mean: of the half volume without padding, in HU.
         std: of the same, in HU, above 0.
+        raw_zero_hu: HU of a stored value of 0.
         notes: sentences on what is unusual.
     """
 
@@ -48,6 +49,7 @@ class VolumeFacts(Facts):
     frame_of_reference: str
     mean: float
     std: float
+    raw_zero_hu: float
     notes: tuple[str, ...]
 
     @property

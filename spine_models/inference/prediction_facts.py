@@ -14,9 +14,9 @@ class PredictionFacts(Facts):
     """What is predicted for a study, and from what.
 
     Attributes:
-        probabilities: target to value.
+        probabilities: target to value; None without classifiers.
         models: name of a classifier to its eight values; empty where the prior is the prediction.
-        source: ``evaluation.tables.FROM_CROPS`` or ``FROM_PRIOR``.
+        source: ``FROM_CROPS``, ``FROM_PRIOR`` or ``MASK_ALONE`` of ``evaluation.tables``.
         levels: status of every level.
         voxels: of the visible levels.
         notes: sentences on what the models could not see.
@@ -24,7 +24,7 @@ class PredictionFacts(Facts):
         folder_uid: UID that the study's folder is called by; None where its name is no UID.
     """
 
-    probabilities: dict[str, float]
+    probabilities: dict[str, float] | None
     models: dict[str, tuple[float, ...]]
     source: str
     levels: dict[str, LevelStatus]

@@ -33,6 +33,7 @@ class CropFacts(NoCropFacts):
         half_factor: half pixels for each full pixel.
         mean: of the half volume in HU, for standardising.
         std: of the half volume in HU, above 0.
+        raw_zero_hu: of the volume.
         spacing_mm: (z, y, x) of the full grid.
     """
 
@@ -41,4 +42,5 @@ class CropFacts(NoCropFacts):
     half_factor: float
     mean: float
     std: float
+    raw_zero_hu: float
     spacing_mm: tuple[float, float, float]
