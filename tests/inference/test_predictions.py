@@ -1,6 +1,7 @@
 """Tables of a prediction: every study and every row is answered."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 
@@ -96,8 +97,8 @@ def test_predictions_table(manifests, tmp_path):
 
 
 def test_without_classifiers_there_are_statuses_and_no_probabilities(tmp_path):
-    key, facts = Key("predict_studies", {}, {}, "code"), _facts(None, source="mask") | {"probabilities": None}
-    digest = write_record(tmp_path / "0" / "1.2.json", key, {}, facts).digest
+    key, facts = Key("predict_studies", {}, {}, "code"), replace(_facts(None, source="mask"), probabilities=None)
+    digest = write_record(tmp_path / "0" / "1.2.json", key, {}, facts.to_json()).digest
     write_manifest(tmp_path / "0.json", {"1.2": digest}, {"4.4": {"code": "no_ct", "reason": "no CT slice"}})
     test = tmp_path / "test.csv"
     test.write_text("row_id,StudyInstanceUID,prediction_type\n7.7_C1,7.7,C1\n")
