@@ -36,7 +36,7 @@ def predict(
         bool, typer.Option("--allow-symlinks", help="Follow links that lead out of --studies.")
     ] = False,
 ) -> None:
-    """Predict new studies without Snakemake and without network.
+    """Predict new studies without Snakemake or network.
 
     Writes predictions.csv, submission.csv, index.html and the masks. After an interruption, run it again: finished
     studies are kept.
