@@ -1,4 +1,4 @@
-"""Seconds to convert the same studies in few shards and with one job a study, on the CPU of this machine.
+"""Seconds to convert the same studies in few shards and with one job per study, on the CPU of this machine.
 
     python -m benchmarks.shards
 
@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.data_sets import write_study, write_train_table
 from benchmarks.row import Row, at_least
 from spine_models.data.dataset.shards import shard_of
-from spine_models.levels import TARGETS
-from tests.data.dicom_builder import write_stack
 
 ROOT = Path(__file__).parents[1]
 STUDIES, SHARDS, CORES = 12, 2, 2
@@ -35,7 +34,7 @@ def measure() -> list[Row]:
         other = _seconds(folder / "data", folder / "studies", STUDIES)
     return [
         at_least(
-            f"convert {STUDIES} studies in {SHARDS} shards against one job a study, {CORES} cores, s",
+            f"convert {STUDIES} studies in {SHARDS} shards against one job per study, {CORES} cores, s",
             ours,
             other,
             other / ours,
@@ -53,10 +52,9 @@ def _write_data(folder: Path) -> None:
         names.setdefault(shard_of(f"1.2.826.{number}", STUDIES), f"1.2.826.{number}")
     random = np.random.default_rng(0)
     for study in names.values():
-        pixels = random.integers(-1000, 1500, (SLICES, SIDE, SIDE)).astype("<i2")
-        write_stack(folder / "train_images" / study, SLICES, pixels=pixels.__getitem__, PatientID=study)
-    rows = [f"{study},{','.join(['0'] * len(TARGETS))}" for study in names.values()]
-    (folder / "train.csv").write_text("\n".join([f"StudyInstanceUID,{','.join(TARGETS)}", *rows]) + "\n")
+        hu = random.integers(-1000, 1500, (SLICES, SIDE, SIDE)).astype(np.int16)
+        write_study(folder / "train_images" / study, study, hu)
+    write_train_table(folder, list(names.values()))
 
 
 def _seconds(dataset: Path, work: Path, shards: int) -> float:

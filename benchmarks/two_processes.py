@@ -38,7 +38,7 @@ def seconds_a_step(data: Path, folder: Path, processes: int) -> float:
 
 def measure() -> list[Row]:
     """Train in one process, then in two."""
-    from tests.training import tiny
+    from tests import tiny
 
     # The processes of a training import the tests' data set by name.
     os.environ["PYTHONPATH"] = str(ROOT)

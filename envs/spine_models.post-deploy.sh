@@ -12,6 +12,7 @@ aiohttp==3.14.5
 aiosignal==1.4.0
 albucore==0.0.24
 albumentations==2.0.8
+annotated-doc==0.0.7
 annotated-types==0.8.0
 argparse-dataclass==2.0.0
 ast_serialize==0.13.1
@@ -112,6 +113,7 @@ safetensors==0.8.0
 scikit-learn==1.9.1
 scipy==1.17.1
 setuptools==84.2.1
+shellingham==1.5.4
 shfmt-py==4.2.0
 simsimd==6.5.16
 smart_open==7.7.1
@@ -143,6 +145,7 @@ torchmetrics==1.9.0
 tqdm==4.70.1
 traitlets==5.16.1
 typeguard==4.6.0
+typer==0.29.2
 types-jsonschema==4.26.0.20261006
 types-PyYAML==6.0.12.20261113
 typing-inspect==0.9.0

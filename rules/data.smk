@@ -104,7 +104,8 @@ rule collect_quarantine:
 
 rule make_folds:
     input:
-        quarantine=out("index/quarantine.csv"),
+        # Orders the jobs: `strict` stops the run before anything is split. The manifests say which studies are left.
+        out("index/quarantine.csv"),
         half=shards("volumes_half/{shard}.json"),
         labels=shards("labels_half/{shard}.json"),
         own=config["folds_csv"] or [],
@@ -133,9 +134,8 @@ rule make_folds:
         state=out("state/folds"),
     shell:
         "python -m workflow_scripts.make_folds --config {params.config:q} --code {params.code}"
-        " --dataset {params.dataset:q} --quarantine {input.quarantine:q} --half {input.half:q}"
-        " --labels {input.labels:q} --state {params.state:q} --segmentation {output.segmentation:q}"
-        " --classification {output.classification:q} > {log:q} 2>&1"
+        " --dataset {params.dataset:q} --half {input.half:q} --labels {input.labels:q} --state {params.state:q}"
+        " --segmentation {output.segmentation:q} --classification {output.classification:q} > {log:q} 2>&1"
 
 
 rule convert:

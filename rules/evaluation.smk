@@ -53,7 +53,7 @@ rule export_bundle:
             "z_step",
             "half_size",
             "crops",
-            "identity",
+            "plausibility",
             inference=config["segmentation"]["inference"],
             phantom=folders.generated,
         ),

@@ -18,8 +18,8 @@ rule infer_masks:
         gpu=min(config["segmentation"]["gpus"], 1),
         device=config["device"],
     params:
-        config=settings("math_threads", "identity", inference=config["segmentation"]["inference"]),
-        code=code_of("infer_masks"),
+        config=settings("math_threads", "plausibility", inference=config["segmentation"]["inference"]),
+        code=code_of("infer_masks", segmentation_modules()),
         models=segmentation_option,
     shell:
         "python -m workflow_scripts.infer_masks --config {params.config:q} --code {params.code}"

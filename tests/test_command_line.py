@@ -1,22 +1,19 @@
+import sys
+
 import pytest
 
-from spine_models.command_line import stage_parser
+from spine_models.command_line import run_stage
+from spine_models.errors import UserError
 
 
-def test_keys_that_only_decide_how_a_job_runs_join_the_configuration():
-    arguments = ["--config", '{"a":{"x":1},"seed":3}', "--set", "a.workers=2", "device=auto", "minutes=0.5"]
-    config = stage_parser("").parse_args(arguments).config
-    assert config == {"a": {"x": 1, "workers": 2}, "seed": 3, "device": "auto", "minutes": 0.5}
+def test_a_script_says_what_starts_where_and_ends_with_its_sentence(capsys, monkeypatch):
+    def main():
+        raise UserError("crops.depth is 0: it has to be at least 1")
 
-
-def test_a_parser_forgets_what_an_earlier_call_set():
-    parser = stage_parser("")
-    parser.parse_args(["--set", "device=cpu"])
-    assert parser.parse_args([]).config == {}
-
-
-@pytest.mark.parametrize("arguments", [["--config", "[1]"], ["--set", "device"]])
-def test_malformed_arguments_are_refused(arguments, capsys):
-    with pytest.raises(SystemExit):
-        stage_parser("").parse_args(arguments)
-    assert "expected" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["/somewhere/make_crops.py"])
+    with pytest.raises(SystemExit) as end:
+        run_stage(main)
+    assert end.value.code == 1
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("make_crops starts on ")
+    assert last == "error: crops.depth is 0: it has to be at least 1"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spine_models.commands.resources import read_configuration
+from spine_models.commands.training_needs import read_configuration
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/training.md").read_text(encoding="utf-8")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
 from spine_models.compute.devices import use_device
 from spine_models.data.crops.crop import CropSettings
+from spine_models.log import say
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
-from spine_models.training.checkpoint_averaging import AveragingInputs, AveragingSettings, average_checkpoints
+from spine_models.training.average_checkpoints import AveragingInputs, AveragingSettings, average_checkpoints
 
 
 def main() -> None:
@@ -26,14 +27,12 @@ def main() -> None:
     args = parser.parse_args()
     config = args.config
     inputs = AveragingInputs(args.epochs, args.folds, args.train_csv, args.crops)
-    settings = AveragingSettings(
-        config["average"], config["greedy_averaging"], settings_from(CropSettings, config["crops"])
-    )
+    settings = AveragingSettings(config["average"], config["greedy"], settings_from(CropSettings, config["crops"]))
     compute = use_device(config["device"], args.gpus, config["math_threads"])
     report = average_checkpoints(inputs, args.fold, settings, compute, code=args.code, out=args.out)
-    sys.stderr.write(
+    say(
         f"{args.variant}, fold {args.fold}: best single epoch {report['best_single']:.4f}, "
-        f"average of {len(report['epochs'])} {report['averaged']:.4f}; published: {report['published']}\n"
+        f"average of {len(report['epochs'])} {report['averaged']:.4f}; published: {report['published']}"
     )
 
 

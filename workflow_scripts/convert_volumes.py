@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
 from spine_models.data.dicom.study import VolumeSettings
 from spine_models.data.stages.convert_volumes import convert_volumes
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 
 

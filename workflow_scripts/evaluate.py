@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
 from spine_models.evaluation.evaluate import EvaluationInputs, EvaluationSettings, evaluate
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.files import write_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.settings import settings_from
+from spine_models.provenance.vouched import vouch
 
 
 def main() -> None:
@@ -25,7 +28,9 @@ def main() -> None:
     inputs = EvaluationInputs(
         args.train_csv, args.folds, args.oof, args.segmentation, args.averaging, args.quarantine, args.grades
     )
-    write_json(args.out, evaluate(inputs, settings_from(EvaluationSettings, args.config), args.code))
+    metrics = evaluate(inputs, settings_from(EvaluationSettings, args.config), args.code)
+    write_json(args.out, metrics)
+    vouch(args.out, Key("evaluate", metrics["provenance"]["inputs"], args.config, args.code))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
+from spine_models.log import say
 from spine_models.models.pretrained_download import fetch
+from spine_models.provenance.arguments import stage_parser
 
 
 def main() -> None:
@@ -16,7 +17,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     sha256 = fetch(args.name, args.out, args.config["source"])
-    sys.stderr.write(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256}\n")
+    say(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256}")
 
 
 if __name__ == "__main__":

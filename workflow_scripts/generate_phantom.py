@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
 from spine_models.data.phantom.dataset import generate_dataset
 from spine_models.data.phantom.settings import PhantomSettings
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 
 

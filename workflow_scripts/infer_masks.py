@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
 from spine_models.inference.mask_files import InferMasksSettings, infer_masks
 from spine_models.inference.mask_networks import bundle_networks, fold_networks, read_fold_table
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 
 

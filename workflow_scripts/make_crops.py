@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
 from spine_models.data.crops.crop import CropSettings
 from spine_models.data.dicom.study import VolumeSettings
 from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.stages.make_crops import make_crops
+from spine_models.log import say
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     volumes = FullVolumes(args.volumes, args.dataset, settings_from(VolumeSettings, args.config))
     stages = {"volumes": volumes, "half": args.half, "masks": args.masks}
     for study in make_crops(**stages, out=args.out, settings=crops, code=args.code):
-        sys.stderr.write(f"study {study} shows no usable vertebra: its prediction will be the training prior\n")
+        say(f"study {study} shows no usable vertebra: its prediction will be the training prior")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.inference.study_folders import shard_folders
+from spine_models.log import say
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 
 
@@ -26,7 +27,7 @@ def main() -> None:
 
 
 def _say(number: int, total: int, sentence: str) -> None:
-    sys.stderr.write(f"{number}/{total} {sentence}\n")
+    say(f"{number}/{total} {sentence}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spine_models.command_line import run_stage, stage_parser
+from spine_models.command_line import run_stage
+from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.files import write_text
 from spine_models.report.contents import ReportInputs
 from spine_models.report.page import report_page
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--half", type=Path, nargs="*", default=[])
     parser.add_argument("--masks", type=Path, nargs="*", default=[])
+    parser.add_argument("--run", type=Path, required=True, help="output_dir of the run")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     inputs = ReportInputs(
@@ -32,6 +34,7 @@ def main() -> None:
         bundle=args.bundle,
         half=args.half,
         masks=args.masks,
+        output_dir=args.run,
     )
     write_text(args.out, report_page(inputs, args.code))
 

@@ -1,65 +1,80 @@
-"""Look at a data set before anything runs: ``spine-models check DIR``.
-
-Headers alone are read, on all cores; damaged pixels are found by the conversion.
-"""
+"""Look at a data set before anything runs."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
+import typer
 
-from spine_models.data.dataset import layout
-from spine_models.data.stages.check_dataset import DatasetReport, check_dataset, summary_lines, usable_cores
-from spine_models.errors import run_command
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from spine_models.data.stages.check_dataset import DatasetReport
 
 
-def main() -> None:
-    """Parse the arguments, look, and print what was found; the status is 1 for wrong tables, or if --strict says so."""
-    args = _parser().parse_args()
-    console = Console(highlight=False)
-    cores = args.processes or usable_cores()
+def check(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="The data set: dataset_dir of the configuration.")],
+    output_dir: Annotated[
+        Path | None, typer.Option(help="output_dir of an earlier run: find files overwritten in place since.")
+    ] = None,
+    allow_symlinks: Annotated[
+        bool, typer.Option("--allow-symlinks", help="Follow links that lead out of the data set.")
+    ] = False,
+    label_geometry: Annotated[
+        Literal["affine", "index"], typer.Option(help="label_geometry of the configuration.")
+    ] = "affine",
+    notes: Annotated[
+        bool, typer.Option("--notes", help="List what is out of the ordinary in studies that are used.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with status 1 if anything is refused or overwritten.")
+    ] = False,
+    processes: Annotated[int, typer.Option(min=0, help="Processes that read headers; 0: one per core.")] = 0,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Time a plain pydicom loop over some files as well.")
+    ] = False,
+) -> None:
+    """Look at a data set before anything runs.
+
+    Shows what is there, and what will be refused and why. Only headers are read, on all cores; damaged pixels are found
+    by the conversion. The status is 1 if a table is wrong.
+
+    Examples:
+      spine-models check /data/rsna
+      spine-models check /data/rsna --notes --strict
+      spine-models check /data/rsna --output-dir results
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from spine_models.data.stages.check_dataset import check_dataset, usable_cores
+
     columns = SpinnerColumn(), TextColumn("headers of"), MofNCompleteColumn(), TextColumn("files"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
         report = check_dataset(
-            args.dataset,
-            args.allow_symlinks,
-            args.output_dir,
-            cores,
+            dataset,
+            allow_symlinks,
+            output_dir,
+            processes or usable_cores(),
             lambda n: bar.advance(task, n),
-            args.label_geometry,
+            label_geometry,
         )
-    _print(console, report, args.notes)
-    if args.baseline:
-        _print_baseline(console, report, args.dataset)
-    if report.mistakes or (args.strict and (report.quarantine or report.overwritten)):
-        raise SystemExit(1)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="spine-models check", description=__doc__)
-    parser.add_argument("dataset", type=Path, metavar="DIR", help="the data set, as dataset_dir of the configuration")
-    parser.add_argument("--output-dir", type=Path, help="of an earlier run: find files overwritten in place since")
-    parser.add_argument("--allow-symlinks", action="store_true", help="follow links that lead out of the data set")
-    parser.add_argument("--label-geometry", choices=("affine", "index"), default="affine", help="as configured")
-    parser.add_argument(
-        "--notes", action="store_true", help="list what is out of the ordinary in studies that are used"
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with status 1 if anything is refused or overwritten"
-    )
-    parser.add_argument("--processes", type=int, default=0, help="that read headers; 0: one a core")
-    parser.add_argument("--baseline", action="store_true", help="time a plain pydicom loop over some files as well")
-    return parser
+    console = Console(highlight=False)
+    _print(console, report, notes)
+    if baseline:
+        _print_baseline(console, report, dataset)
+    if report.mistakes or (strict and (report.quarantine or report.overwritten)):
+        raise typer.Exit(1)
 
 
 def _print(console: Console, report: DatasetReport, notes: bool) -> None:
+    from rich.table import Column, Table
+
+    from spine_models.data.stages.check_dataset import summary_lines
+
     if report.quarantine:
         table = Table(Column("study", overflow="fold"), "stage", "code", "reason", title="Quarantine")
         for row in report.quarantine:
@@ -80,13 +95,15 @@ def _print(console: Console, report: DatasetReport, notes: bool) -> None:
     rate = report.files / max(report.seconds, 1e-9)
     console.print(
         f"{report.files} files in {report.seconds:.1f} s: {rate:.0f} files/s with {report.processes} processes, "
-        f"{rate / report.processes:.0f} a process"
+        f"{rate / report.processes:.0f} per process"
     )
 
 
 def _print_baseline(console: Console, report: DatasetReport, dataset: Path, files: int = 2000) -> None:
     """Time ``pydicom.dcmread(stop_before_pixels=True)`` in one process over the first files of the data set."""
     import pydicom
+
+    from spine_models.data.dataset import layout
 
     paths: list[Path] = []
     images = dataset / layout.IMAGES
@@ -102,10 +119,5 @@ def _print_baseline(console: Console, report: DatasetReport, dataset: Path, file
     rate = min(files, len(paths)) / max(seconds, 1e-9)
     ours = report.files / max(report.seconds, 1e-9) / report.processes
     console.print(
-        f"plain pydicom loop: {rate:.0f} files/s in one process; ours is {ours / rate:.2f} x of that a process"
+        f"plain pydicom loop: {rate:.0f} files/s in one process; ours is {ours / rate:.2f} x of that per process"
     )
-
-
-if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    run_command(main)

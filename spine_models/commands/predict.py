@@ -1,57 +1,78 @@
-"""Predict new studies without Snakemake and without network.
-
-``spine-models predict --bundle B --studies D --out O``
-"""
+"""Predict new studies without Snakemake and without network."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
-from spine_models.errors import UserError, run_command
-from spine_models.inference.predict_studies import PredictSettings, predict_studies
-from spine_models.inference.predictions import PREDICTED
-from spine_models.inference.study_folders import folders_to_predict
-from spine_models.provenance.fingerprint import Fingerprints
-from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
+import typer
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+from spine_models.errors import UserError
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
-def main() -> None:
-    """Parse the arguments, predict every study, write tables and page, and say where they are."""
-    args = _parser().parse_args()
-    if args.test_csv and not args.test_csv.is_file():
-        raise UserError(f"--test-csv {args.test_csv} does not exist: give the challenge's test.csv, or none")
-    settings = PredictSettings(1, args.allow_symlinks, args.threads, args.device)
-    folders = folders_to_predict(args.studies)
-    manifest = args.out / "studies.json"
-    code = Fingerprints(_PACKAGE.parent)(f"{_PACKAGE.name}/commands/predict.py")
-    predict_studies(folders, args.bundle, manifest, settings, gpus=args.gpus, code=code, progress=_say)
-    outputs = PredictionOutputs(args.out / "predictions.csv", args.out / "submission.csv", args.out / "index.html")
-    studies = publish_predictions([manifest], args.bundle, args.test_csv, outputs)
-    predicted = sum(study.status == PREDICTED for study in studies)
-    sys.stdout.write(f"{predicted} of {len(studies)} studies predicted; the others got the prior\n{outputs.page}\n")
+def predict(
+    bundle: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the bundle.")],
+    studies: Annotated[Path, typer.Option(metavar="DIR", help="Folder with one folder per study, or one study.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables, page, masks and pictures.")],
+    test_csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="test.csv of the challenge: answer its rows in its order.")
+    ] = None,
+    device: Annotated[Literal["auto", "cuda", "cpu"], typer.Option(help="Where to compute.")] = "auto",
+    gpus: Annotated[int, typer.Option(min=0, max=1, help="0: compute on the CPU.")] = 1,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of torch on the CPU.", show_default="all cores")
+    ] = os.cpu_count() or 1,
+    allow_symlinks: Annotated[
+        bool, typer.Option("--allow-symlinks", help="Follow links that lead out of --studies.")
+    ] = False,
+) -> None:
+    """Predict new studies without Snakemake and without network.
+
+    Writes predictions.csv, submission.csv, index.html and the masks. After an interruption, run it again: finished
+    studies are kept.
+
+    Examples:
+      spine-models predict --bundle results/bundle --studies /data/new --out predictions
+      spine-models predict --bundle B --studies rsna/test_images --test-csv rsna/test.csv --out O
+    """
+    from spine_models.inference.predict_studies import PredictSettings, predict_studies
+    from spine_models.inference.predictions import PREDICTED
+    from spine_models.inference.study_folders import folders_to_predict
+    from spine_models.provenance.fingerprint import fingerprint
+    from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
+
+    if test_csv and not test_csv.is_file():
+        raise UserError(f"--test-csv {test_csv} does not exist: give the challenge's test.csv, or leave the option out")
+    manifest = out / "studies.json"
+    predict_studies(
+        folders_to_predict(studies),
+        bundle,
+        manifest,
+        PredictSettings(1, allow_symlinks, threads, device),
+        gpus=gpus,
+        code=fingerprint(code_parts()),
+        progress=_say,
+    )
+    outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
+    found = publish_predictions([manifest], bundle, test_csv, outputs)
+    predicted = sum(study.status == PREDICTED for study in found)
+    typer.echo(f"{predicted} of {len(found)} studies predicted\n{outputs.page}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="spine-models predict", description="Predict new studies.")
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
-    parser.add_argument("--studies", type=Path, required=True, help="folder with one folder a study, or one study")
-    parser.add_argument("--out", type=Path, required=True, help="folder for tables, page, masks and pictures")
-    parser.add_argument("--test-csv", type=Path, help="test.csv of the challenge: answer its rows in its order")
-    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
-    parser.add_argument("--gpus", type=int, choices=(0, 1), default=1, help="0: compute on the CPU")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of torch on the CPU")
-    parser.add_argument("--allow-symlinks", action="store_true", help="follow links that lead out of --studies")
-    return parser
+def code_parts() -> dict[str, str]:
+    """Return the digests of the modules that compute a prediction, whatever networks the bundle holds.
+
+    This module is not one of them: the wording of a command is part of no key.
+    """
+    from spine_models.models.networks import modules_of_stages
+    from spine_models.provenance.fingerprint import Fingerprints
+
+    networks = modules_of_stages("segmentation", "classification")
+    return Fingerprints(_ROOT).parts("spine_models/inference/predict_studies.py", networks)
 
 
 def _say(number: int, total: int, sentence: str) -> None:
-    sys.stderr.write(f"{number}/{total} {sentence}\n")
-
-
-if __name__ == "__main__":
-    run_command(main)
+    typer.echo(f"{number}/{total} {sentence}", err=True)

@@ -1,25 +1,30 @@
-"""Remove the states of trainings that nothing uses any more: ``spine-models prune-state results``."""
+"""Remove the states of trainings that nothing uses any more."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
+from typing import Annotated
 
-from spine_models.errors import run_command
-from spine_models.training.state import prune_all
+import typer
+
+from spine_models.errors import UserError
 
 
-def main() -> None:
-    """Parse the command line and keep only the last used state of every training."""
-    parser = argparse.ArgumentParser(prog="spine-models prune-state", description=__doc__)
-    parser.add_argument("output_dir", type=Path, help="the configuration's output_dir")
-    args = parser.parse_args()
-    removed = prune_all(args.output_dir / "state")
+def prune_state(
+    output_dir: Annotated[Path, typer.Argument(metavar="OUTPUT", help="output_dir of the configuration.")],
+) -> None:
+    """Remove states of trainings that nothing uses.
+
+    The last used state of every training stays.
+
+    Examples:
+      spine-models prune-state results
+    """
+    from spine_models.training.state import prune_all
+
+    if not output_dir.is_dir():
+        raise UserError(f"{output_dir} is not a folder: give the output_dir of a run")
+    removed = prune_all(output_dir / "state")
     for folder in removed:
-        sys.stdout.write(f"removed {folder}\n")
-    sys.stdout.write(f"{len(removed)} old states removed\n")
-
-
-if __name__ == "__main__":
-    run_command(main)
+        typer.echo(f"removed {folder}")
+    typer.echo(f"{len(removed)} old states removed")

@@ -1,224 +1,29 @@
-"""What a configuration needs: ``spine-models resources --configfile presets/laptop-16g.yaml``.
-
-Memory of a training step is measured on the CPU by counting the tensors that wait for the backward pass, at a small
-size, and scaled by the number of voxels: all of them grow with it. Steps and disk follow from the configuration and
-the number of studies: those of the challenge's data set unless said otherwise, or the phantoms of the configuration.
-"""
+"""What a configuration needs: memory, steps and disk of every training."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated
 
-import torch
-import yaml
-from torch import nn
-from torch.nn import functional
-
-from spine_models.configuration.checked import checked
-from spine_models.configuration.contradictions import folds_of
-from spine_models.errors import UserError, run_command
-from spine_models.levels import TARGETS
-from spine_models.models.classifier import ClassifierSettings, CsnClassifier
-from spine_models.models.convolutions import AxialConv3d, PointwiseConv3d
-from spine_models.models.csn import CsnBackbone
-from spine_models.models.losses import LossSettings, segmentation_loss
-from spine_models.models.unet import CsnUNet
-from spine_models.training.batching import BatchPlan, plan_batches
-from spine_models.training.memory import Step, measure_step
-from spine_models.training.recipe import Recipe, classification_recipe, segmentation_recipe
-from spine_models.training.state import KEPT_STATES
-
-N = TypeVar("N", bound=nn.Module)
-GIB = 2**30
-CONTEXT_BYTES = int(1.5 * GIB)
-"""CUDA's context, cuDNN's workspaces and the allocator's fragments: an allowance, not measured."""
-STUDIES = 2019
-SEGMENTED = 87
-"""Of the challenge's data set (method, data)."""
-_SMALL = (16, 64, 64)
-_ROOT = Path(__file__).resolve().parents[2]
-_HALF = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": torch.bfloat16}
+import typer
 
 
-@dataclass(frozen=True)
-class Need:
-    """What one training needs.
+def resources(
+    configfile: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Overlay on config.yaml; may be given several times.")
+    ] = None,
+    studies: Annotated[int | None, typer.Option(min=1, help="Studies in your data set.")] = None,
+    segmented: Annotated[int | None, typer.Option(min=1, help="How many of them have a segmentation.")] = None,
+) -> None:
+    """Print memory, steps and disk of the trainings.
 
-    Attributes:
-        name: stage and variant.
-        trainings: how many of them the configuration has.
-        batch: how a step is made up.
-        memory_gib: of one GPU, or of the machine where the training has none, at the peak of a step.
-        steps: optimizer steps of one training.
-        state_gib: disk that the state of one training takes at most while it runs.
-        published_gib: disk that its result takes, the copy that a rerun publishes from and the average included.
-        older_gib: disk that its earlier states take at most, until ``make prune-state`` removes them.
+    The memory of a training step is measured on the CPU at a small size and scaled. Without --studies the numbers are
+    those of the challenge's data set, or of the phantoms that the configuration asks for.
+
+    Examples:
+      spine-models resources
+      spine-models resources --configfile presets/laptop-16g.yaml --studies 300 --segmented 40
     """
+    from spine_models.commands.training_needs import needs, read_configuration, table
 
-    name: str
-    trainings: int
-    batch: BatchPlan
-    memory_gib: float
-    steps: int
-    state_gib: float
-    published_gib: float
-    older_gib: float
-
-
-def needs(config: Mapping[str, Any], studies: int | None = None, segmented: int | None = None) -> list[Need]:
-    """Return what each training of a checked configuration needs.
-
-    Args:
-        config: the whole configuration.
-        studies: in the data set; None: the phantoms of the configuration, or the challenge's.
-        segmented: those with a segmentation; None likewise.
-    """
-    phantom = config["phantom"]
-    studies = studies or (phantom["studies"] if phantom["enabled"] else STUDIES)
-    segmented = segmented or (phantom["segmented"] if phantom["enabled"] else SEGMENTED)
-    section, found = config["segmentation"], []
-    side = config["half_size"]
-    recipe = segmentation_recipe(section)
-    unet = _as_on_a_gpu(CsnUNet(recipe.network, freeze_bn=recipe.freeze_bn))
-    step = measure_step(unet, _units(unet), partial(_segmentation_step, unet, recipe.loss), _HALF[recipe.precision])
-    scale = recipe.window * side * side / _voxels()
-    draws = segmented * (section["folds"] - 1) // section["folds"] * recipe.draws_per_study
-    found.append(_need("segmentation", section, recipe, (step, scale, draws), kept=1))
-    section = config["classification"]
-    for variant, own in section["variants"].items():
-        classifier = classification_recipe(section, variant)
-        built = CsnClassifier(ClassifierSettings(variant, **asdict(classifier.network)), freeze_bn=classifier.freeze_bn)
-        network = _as_on_a_gpu(built)
-        forward = partial(_classification_step, network)
-        step = measure_step(network, _units(network), forward, _HALF[classifier.precision])
-        scale = config["crops"]["depth"] * config["crops"]["size"] ** 2 / _voxels()
-        draws = studies * (section["fold_parts"] - 1) // section["fold_parts"] * classifier.draws_per_study
-        merged = {**section, **own, "folds": folds_of(config, variant)}
-        found.append(
-            _need(f"classification {variant}", merged, classifier, (step, scale, draws), kept=config["keep_best"])
-        )
-    return found
-
-
-def table(found: list[Need]) -> str:
-    """Return the needs as a Markdown table."""
-    lines = [
-        "| training | how many | micro-batch x GPUs x accumulation | memory | steps | state | result |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for need in found:
-        batch = f"{need.batch.micro_batch} x {need.batch.processes} x {need.batch.accumulation}"
-        lines.append(
-            f"| {need.name} | {need.trainings} | {batch} | {_size(need.memory_gib)} | {need.steps} "
-            f"| {_size(need.state_gib)} | {_size(need.published_gib)} |"
-        )
-    total = sum(need.trainings * (need.state_gib + need.published_gib) for need in found)
-    older = sum(need.trainings * need.older_gib for need in found)
-    lines += [
-        "",
-        f"Disk of all trainings, states and results: at most {_size(total)}; earlier states, until `make prune-state` "
-        f"removes them: at most {_size(older)} more.",
-    ]
-    return "\n".join(lines)
-
-
-def _size(gib: float) -> str:
-    return f"{gib:.1f} GiB" if gib >= 1.0 else f"{1024 * gib:.0f} MiB"
-
-
-def read_configuration(overlays: list[Path]) -> dict[str, Any]:
-    """Read ``config.yaml``, merge overlays into it in depth as Snakemake does, and check the result.
-
-    Raises:
-        UserError: if a file is missing or the configuration is wrong.
-    """
-    config: dict[str, Any] = {}
-    for path in [_ROOT / "config.yaml", *overlays]:
-        try:
-            _merge(config, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-        except (OSError, yaml.YAMLError) as error:
-            raise UserError(f"{path} cannot be read as YAML ({type(error).__name__}): give a preset's path") from None
-    return checked(config, _ROOT / "rules" / "config.schema.yaml")
-
-
-def main() -> None:
-    """Parse the command line and print the table."""
-    parser = argparse.ArgumentParser(prog="spine-models resources", description=__doc__)
-    parser.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config.yaml")
-    parser.add_argument("--studies", type=int, help="in your data set")
-    parser.add_argument("--segmented", type=int, help="of them with a segmentation")
-    args = parser.parse_args()
-    sys.stdout.write(table(needs(read_configuration(args.configfile), args.studies, args.segmented)) + "\n")
-
-
-def _need(name: str, section: Mapping[str, Any], recipe: Recipe, measured: tuple[Step, float, int], kept: int) -> Need:
-    step, scale, draws = measured
-    plan = plan_batches(name.split(maxsplit=1)[0], recipe.global_batch, recipe.micro_batch, max(1, section["gpus"]))
-    activations = step.activations(recipe.activation_checkpointing) * scale * recipe.micro_batch
-    weights = 4 * step.parameters
-    # While a checkpoint (weights and two moments) is replaced there are two; while the list of the best changes it
-    # and the one in the last checkpoint may have no epoch in common.
-    state = 2 * 3 * weights + 2 * kept * weights
-    # The epochs in the finished state and in the output, and the average of a classifier.
-    published = (2 * kept + (kept > 1)) * weights
-    context = CONTEXT_BYTES if section["gpus"] else 0
-    return Need(
-        name,
-        section["folds"],
-        plan,
-        (activations + step.fixed() + context) / GIB,
-        draws // recipe.global_batch * recipe.epochs,
-        state / GIB,
-        published / GIB,
-        (KEPT_STATES - 1) * (state + kept * weights) / GIB,
-    )
-
-
-def _units(network: CsnUNet | CsnClassifier) -> list[nn.Module]:
-    """Return the parts that activation checkpointing runs again."""
-    backbone: CsnBackbone = network.backbone
-    layers = (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
-    units = [backbone.conv1, *(block for layer in layers for block in layer)]
-    return [*units, *network.decoder, network.last] if isinstance(network, CsnUNet) else units
-
-
-def _as_on_a_gpu(network: N) -> N:
-    """Let ``network`` compute as on a GPU: plain convolutions, channels last."""
-    for part in network.modules():
-        if isinstance(part, PointwiseConv3d | AxialConv3d):
-            part.__class__ = nn.Conv3d  # type: ignore[assignment]
-    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
-
-
-def _image(channels: int) -> torch.Tensor:
-    return torch.zeros(1, channels, *_SMALL).contiguous(memory_format=torch.channels_last_3d)
-
-
-def _segmentation_step(network: CsnUNet, loss: LossSettings) -> torch.Tensor:
-    return segmentation_loss(network(_image(1)), torch.ones(1, *_SMALL, dtype=torch.uint8), loss).total
-
-
-def _classification_step(network: CsnClassifier) -> torch.Tensor:
-    return functional.binary_cross_entropy_with_logits(network(_image(3)), torch.zeros(1, len(TARGETS)))
-
-
-def _voxels() -> int:
-    return _SMALL[0] * _SMALL[1] * _SMALL[2]
-
-
-def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
-
-
-if __name__ == "__main__":
-    run_command(main)
+    typer.echo(table(needs(read_configuration(configfile or []), studies, segmented)))

@@ -1,16 +1,17 @@
-"""``spine-models summary OUTPUT_DIR``: the figures of a finished run, and where its report lies."""
+"""The figures of a finished run, and where its report is."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from spine_models.errors import UserError, run_command
+import typer
+
+from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
 
 
-def summary(output_dir: Path) -> str:
+def summary_of(output_dir: Path) -> str:
     """Return the headline figures of ``evaluation/metrics.json`` and the paths of the pages, as lines of text.
 
     Raises:
@@ -34,12 +35,14 @@ def summary(output_dir: Path) -> str:
     return "\n".join(f"{name:24}{value}" for name, value in rows.items())
 
 
-def main() -> None:
-    """Print the summary of one output folder."""
-    parser = argparse.ArgumentParser(description="Print the figures of a finished run.")
-    parser.add_argument("output_dir", type=Path, help="output_dir of the run")
-    print(summary(parser.parse_args().output_dir))
+def summary(
+    output_dir: Annotated[Path, typer.Argument(metavar="OUTPUT", help="output_dir of the run.")],
+) -> None:
+    """Print the figures of a finished run.
 
+    They are followed by the paths of its pages.
 
-if __name__ == "__main__":
-    run_command(main)
+    Examples:
+      spine-models summary demo
+    """
+    typer.echo(summary_of(output_dir))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 
 import torch
 
 from spine_models.compute.leases import DEVICES_OVERRIDE, VISIBLE, driver_devices, lease_devices
 from spine_models.errors import UserError
+from spine_models.log import say
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ def _kind(device: str, gpus: int) -> str:
                 "device is cuda but this job was given 0 GPUs: set gpus of its stage and give Snakemake "
                 "`--resources gpu=N`, or set device: auto or cpu"
             )
-        sys.stderr.write("computing on the CPU: this job was given 0 GPUs\n")
+        say("computing on the CPU: this job was given 0 GPUs")
         return "cpu"
     if not _has_driver():
         if device == "auto":
-            sys.stderr.write("computing on the CPU: no NVIDIA driver is installed\n")
+            say("computing on the CPU: no NVIDIA driver is installed")
             return "cpu"
         raise UserError("device is cuda but no NVIDIA driver is installed: install one, or set device: auto or cpu")
     if torch.version.cuda is None:

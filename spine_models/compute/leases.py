@@ -11,7 +11,6 @@ import ctypes
 import fcntl
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spine_models.errors import UserError
+from spine_models.log import say
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICES_OVERRIDE = "SPINE_MODELS_DEVICES"
@@ -148,7 +148,7 @@ def _wait_for(devices: Sequence[str], count: int, folder: Path, prefix: str, wai
         if not wait:
             raise UserError(f"fewer than {count} of the GPUs {', '.join(devices)} are free: wait for the other jobs")
         if not told:
-            sys.stderr.write(f"waiting: fewer than {count} of the GPUs {', '.join(devices)} are free\n")
+            say(f"waiting: fewer than {count} of the GPUs {', '.join(devices)} are free")
             told = True
         time.sleep(_POLL_SECONDS)
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-import torch
-from torch import nn
-
-from spine_models.compute.devices import use_device
-from spine_models.data.crops.plausibility import IdentitySettings
-from spine_models.errors import UserError
+from spine_models.compute.devices import Compute, use_device
+from spine_models.compute.inference_network import InferenceNetwork
+from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
+from spine_models.compute.out_of_memory import memory_advice
+from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.inference.mask_networks import FoldTable, MaskNetwork, networks_for
-from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
-from spine_models.models.unet import CsnUNet
+from spine_models.inference.masks import checked_mask
 from spine_models.models.weights import load_model
-from spine_models.provenance.canonical import work_key
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import Record, Work, write_array, write_record
@@ -30,14 +28,14 @@ class InferMasksSettings:
 
     Attributes:
         math_threads: threads inside torch.
-        identity: section ``identity``.
+        plausibility: section ``plausibility``.
         inference: section ``segmentation.inference``.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
     """
 
     math_threads: int
-    identity: IdentitySettings
-    inference: InferenceSettings
+    plausibility: PlausibilitySettings
+    inference: SlidingWindowSettings
     device: str = "auto"
 
 
@@ -66,7 +64,8 @@ def infer_masks(
         UserError: if a network is damaged, or learnt from a study that its fold holds out.
     """
     volumes, folder = Shelf([half]), out.with_suffix("")
-    loaded = _Networks(settings, gpus)
+    # Loaded when the first study needs it: a job that finds every mask done takes no GPU.
+    load = cache(partial(_load_network, cache(partial(use_device, settings.device, gpus, settings.math_threads))))
     config = {name: value for name, value in asdict(settings).items() if name != "device"}
     digests: dict[str, str] = {}
     work = Work("infer_masks")
@@ -74,8 +73,8 @@ def infer_masks(
         for study in volumes.studies:
             chosen = networks_for(study, volumes.record(study).facts.get("group", ""), networks, folds)
             inputs = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}
-            key, path = work_key("infer_masks", inputs, config, code), folder / f"{study}.json"
-            make = partial(_write_mask, volumes, study, chosen, loaded, path=path, key=key)
+            key, path = Key("infer_masks", inputs, config, code), folder / f"{study}.json"
+            make = partial(_write_mask, volumes, study, chosen, load, settings, path=path, key=key)
             digests[study] = work.result(path, key, make).digest
         remove_strangers(folder, digests)
         write_manifest(out, digests, {})
@@ -83,29 +82,23 @@ def infer_masks(
 
 
 def _write_mask(
-    volumes: Shelf, study: str, chosen: Sequence[MaskNetwork], loaded: _Networks, *, path: Path, key: str
+    volumes: Shelf,
+    study: str,
+    chosen: Sequence[MaskNetwork],
+    load: Callable[[MaskNetwork], InferenceNetwork],
+    settings: InferMasksSettings,
+    *,
+    path: Path,
+    key: Key,
 ) -> Record:
-    models = [loaded.model(network) for network in chosen]
-    settings, facts = loaded.settings, volumes.record(study).facts
-    mask, identity = checked_mask(volumes.array(study), facts, models, settings.inference, settings.identity)
+    predictor = MaskPredictor([load(network) for network in chosen], settings.inference)
+    with memory_advice("lower segmentation.inference.window, which makes all masks anew, or set device: cpu"):
+        facts = volumes.record(study).facts
+        mask, shown = checked_mask(volumes.array(study), facts, predictor, settings.plausibility)
     files = {f"{study}.npy": write_array(path.with_name(f"{study}.npy"), mask)}
-    return write_record(path, key, files, identity.facts() | {"models": [network.name for network in chosen]})
+    return write_record(path, key, files, shown.to_json() | {"models": [network.name for network in chosen]})
 
 
-class _Networks:
-    """Loads each network when the first study needs it: a job that finds every mask done loads none."""
-
-    def __init__(self, settings: InferMasksSettings, gpus: int) -> None:
-        self.settings, self._gpus = settings, gpus
-        self._device: torch.device | None = None
-        self._models: dict[str, nn.Module] = {}
-
-    def model(self, network: MaskNetwork) -> nn.Module:
-        if self._device is None:
-            self._device = use_device(self.settings.device, self._gpus, self.settings.math_threads).device
-        if network.name not in self._models:
-            model, _ = load_model(network.path)
-            if not isinstance(model, CsnUNet):
-                raise UserError(f"{network.path} holds no segmentation network: give the files of the segmentation")
-            self._models[network.name] = prepared(model, self._device)
-        return self._models[network.name]
+def _load_network(use: Callable[[], Compute], network: MaskNetwork) -> InferenceNetwork:
+    model, _ = load_model(network.path, "segmentation")
+    return InferenceNetwork(model, use().device)

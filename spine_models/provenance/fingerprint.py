@@ -1,24 +1,49 @@
 """One digest over all the code that a script can run, so that a rule reruns when its code changes and only then.
 
 Snakemake looks neither into the modules that a script imports nor into a script called from ``shell:``. The digest
-is taken over syntax trees: comments, docstrings, formatting and imports for type checkers do not count.
+is taken over syntax trees. What only a person reads does not count: comments, docstrings, formatting, the sentence of
+an error, a line for the log. Nor do imports for type checkers, and the modules that are declared ``OUTSIDE``.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from spine_models.provenance.canonical import digest_json
 
 PACKAGE = "spine_models"
 
-PRESENTATIONAL = frozenset({"spine_models.errors"})
-"""Modules that only say something to a person: a change in them changes no result, so it must not retrain a model."""
+OUTSIDE: dict[str, str] = {
+    "spine_models.errors": "says what the user has to mend, and ends the process",
+    "spine_models.log": "writes lines that people read",
+    "spine_models.command_line": "says where a script starts and how it ends; what parses --config is inside",
+    "spine_models.provenance.locks": "lets one writer in or stops; hands nothing on",
+    "spine_models.models.networks": "says which module builds a network; keys hold that module by name",
+    "spine_models.models.published": "says where weights are; their names hold digests of their content",
+    "spine_models.compute.leases": "chooses which of several equal GPUs a job gets, or waits",
+    "spine_models.compute.out_of_memory": "says which key to lower where a GPU is too small, and ends the process",
+}
+"""Modules that can change no result, so that no model is trained anew for them, each with the reason. They import one
+another alone."""
+
+_COUNTED = {"UserError": 0, "StudyRefused": 1}
+"""Exceptions for people, and how many of their arguments count: a refusal's code does, its reason does not."""
+
+_TELLS = "say"
+"""The function whose calls only write to the log; what it is given must have no effect of its own."""
 
 READ_FILES: dict[str, tuple[str, ...]] = {"spine_models.report.rendering": ("report/*.j2", "report/*.css")}
 """Files that are no Python, by the module that reads them, as patterns relative to the package's folder."""
+
+
+def fingerprint(parts: Mapping[str, str]) -> str:
+    """Return the one digest, 16 hexadecimal digits, over the digests of a script and its modules."""
+    return digest_json(dict(parts))[:16]
 
 
 @dataclass(frozen=True)
@@ -30,7 +55,7 @@ class _Source:
 
 
 class Fingerprints:
-    """Digests of scripts; each file is read once for all of them.
+    """Digests of what scripts are made from; each file is read once for all of them.
 
     Args:
         root: folder that holds the package and, at any depth, the scripts.
@@ -40,29 +65,38 @@ class Fingerprints:
         self._root = root
         self._sources: dict[Path, _Source] = {}
 
-    def __call__(self, script: str) -> str:
-        """Return the digest of ``script`` (path relative to the root) and of its closure, as 16 hexadecimal digits.
+    def parts(self, script: str, modules: Iterable[str] = ()) -> dict[str, str]:
+        """Return the digests of ``script``, by that word, and of each module that it reaches, by its dotted name.
+
+        Args:
+            script: path relative to the root.
+            modules: dotted names of further modules that the script will import by name.
 
         Raises:
             FileNotFoundError: if there is no such script.
             SyntaxError: if it or a module that it imports is not Python.
         """
-        path = self._root / script
-        sha = hashlib.sha256(self._source(path).digest.encode("ascii"))
-        for name in sorted(self.closure(script)):
-            sha.update(f"{name} {self._module_digest(name)}\n".encode())
-        return sha.hexdigest()[:16]
+        own = {"script": self._source(self._root / script).digest}
+        return own | {name: self._module_digest(name) for name in sorted(self.closure(script, modules))}
 
-    def closure(self, script: str) -> set[str]:
+    def closure(self, script: str, modules: Iterable[str] = ()) -> set[str]:
         """Return the dotted names of all modules of the package that ``script`` reaches by imports of any depth."""
+        return self._reached([*self._source(self._root / script).imports, *modules])
+
+    def reached_by(self, module: str) -> set[str]:
+        """Return the dotted names of all modules of the package that ``module`` imports, at any depth."""
+        path = self._module_path(module)
+        return set() if path is None else self._reached(self._source(path).imports)
+
+    def _reached(self, names: Iterable[str]) -> set[str]:
         found: set[str] = set()
-        waiting = [self._root / script]
+        waiting = list(names)
         while waiting:
-            for name in self._source(waiting.pop()).imports:
-                path = self._module_path(name)
-                if path is not None and name not in found and name not in PRESENTATIONAL:
-                    found.add(name)
-                    waiting.append(path)
+            name = waiting.pop()
+            path = self._module_path(name)
+            if path is not None and name not in found and name not in OUTSIDE:
+                found.add(name)
+                waiting.extend(self._source(path).imports)
         return found
 
     def _module_digest(self, name: str) -> str:
@@ -109,7 +143,7 @@ class _TreeReader:
         if isinstance(node, list):
             self.spelling.append("[")
             for item in node:
-                if not _is_bare_text(item):
+                if not (_is_bare_text(item) or _is_told(item) or self._is_outside(item)):
                     self.read(item)
             self.spelling.append("]")
         elif isinstance(node, ast.AST):
@@ -123,16 +157,38 @@ class _TreeReader:
             self.imports.update(_imported_names(node, self._parent))
         self.spelling.append(f"{type(node).__name__}(")
         for name in node._fields:
-            value = getattr(node, name, None)
+            value = _counted(node, name)
             if value is not None and value != [] and name != skipped:
                 self.spelling.append(f"{name}=")
                 self.read(value)
         self.spelling.append(")")
 
+    def _is_outside(self, node: object) -> bool:
+        """Say whether ``node`` imports from a module that is declared outside, and nothing else."""
+        if not isinstance(node, ast.ImportFrom) or node.level:
+            return False
+        return node.module in OUTSIDE
+
 
 def _is_bare_text(node: object) -> bool:
     """Say whether ``node`` is a docstring, also one that follows an attribute."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_told(node: object) -> bool:
+    """Say whether ``node`` is a statement that only writes to the log."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _called(node.value) == _TELLS
+
+
+def _counted(node: ast.AST, name: str) -> Any:
+    """Return the field ``name`` of ``node``, of an error's arguments only those that count."""
+    if isinstance(node, ast.Call) and name in ("args", "keywords") and _called(node) in _COUNTED:
+        return node.args[: _COUNTED[_called(node)]] if name == "args" else []
+    return getattr(node, name, None)
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 def _is_type_checking(test: ast.expr) -> bool:

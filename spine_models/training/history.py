@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from spine_models.log import say
 from spine_models.provenance.files import write_json, write_text
 from spine_models.training.stage_module import StageModule
 
@@ -71,7 +71,7 @@ class History(Callback):
             write_text(self.folder / "history.csv", table(self.rows))
             write_json(self.folder / "history.run.json", self.runs)
             self._to_board(row, run)
-            sys.stderr.write(_line(pl_module.stage, trainer.max_epochs or 0, row, run))
+            say(_line(pl_module.stage, trainer.max_epochs or 0, row, run))
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Close TensorBoard's file."""

@@ -8,23 +8,26 @@ declared output, so that Snakemake leaves it alone.
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spine_models.errors import UserError
-from spine_models.provenance.canonical import work_key
+from spine_models.log import say
 from spine_models.provenance.files import clear_left_overs, read_json, replacing, write_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, file_facts, find_record, write_record
+from spine_models.provenance.vouched import vouch
 
 KEPT_STATES = 3
 """States that a training's folder holds at most: this one and the two used before it."""
 _KEY = "key.json"
 _RESULT = "result"
 _RECORD = "finished.json"
+_OF_THIS_RUN = ".run.json"
+"""Ending of what no two runs share, and no later job reads."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,16 @@ class State:
 
     Attributes:
         root: folder of all states of this training.
-        key: see ``provenance.canonical.work_key``.
+        key: see ``provenance.keys.Key``.
     """
 
     root: Path
-    key: str
+    key: Key
 
     @property
     def folder(self) -> Path:
         """Where this state lies."""
-        return self.root / self.key[:16]
+        return self.root / self.key.digest[:16]
 
     @property
     def result(self) -> Path:
@@ -64,7 +67,9 @@ class State:
         return record
 
     def publish(self, out: Path) -> None:
-        """Copy the finished result to ``out``, each file atomically; files of an earlier result are replaced.
+        """Copy the finished result to ``out``, each file atomically, with its record.
+
+        Files of an earlier result are replaced.
 
         Raises:
             UserError: if the result is not finished.
@@ -74,13 +79,15 @@ class State:
             raise UserError(f"{self.result} is not finished: run the same command again")
         for folder in {(out / name).parent for name in record.files} - {out}:
             shutil.rmtree(folder, ignore_errors=True)
-        for name in record.files:
+        for name, facts in record.files.items():
             clear_left_overs((out / name).parent, Path(name).stem)
             with replacing(out / name) as temporary:
                 shutil.copyfile(self.result / name, temporary)
+            if not name.endswith(_OF_THIS_RUN):
+                vouch(out / name, self.key, facts)
 
 
-def open_state(root: Path, stage: str, inputs: Mapping[str, str], config: Mapping[str, Any], code: str) -> State:
+def open_state(root: Path, key: Key) -> State:
     """Find or make the state of a training; call it under ``folder_lock(root)``.
 
     Where another state was used before and none exists under this key, it says which values differ. The oldest
@@ -88,22 +95,18 @@ def open_state(root: Path, stage: str, inputs: Mapping[str, str], config: Mappin
 
     Args:
         root: folder of the training's states.
-        stage: name of the rule.
-        inputs: name of each input to the digest of its content.
-        config: all of the configuration that the weights depend on.
-        code: fingerprint of the code.
+        key: of the training; its configuration is all that the weights depend on.
     """
-    state = State(root, work_key(stage, inputs, config, code))
-    parts = {"stage": stage, "inputs": dict(inputs), "config": dict(config), "code": code}
+    state = State(root, key)
     others = [folder for folder in _by_age(root) if folder != state.folder]
     if not (state.folder / _KEY).exists() and others:
-        changed = ", ".join(_differences(read_json(others[0] / _KEY), parts))
-        sys.stderr.write(f"{root}: starting anew, since the training differs from the one before ({changed})\n")
+        changed = ", ".join(_differences(read_json(others[0] / _KEY), key.parts()))
+        say(f"{root}: starting anew, since the training differs from the one before ({changed})")
     state.folder.mkdir(parents=True, exist_ok=True)
     clear_left_overs(state.folder)
-    write_json(state.folder / _KEY, parts)
+    write_json(state.folder / _KEY, key.parts())
     for folder in others[KEPT_STATES - 1 :]:
-        sys.stderr.write(f"removing the old state {folder}\n")
+        say(f"removing the old state {folder}")
         shutil.rmtree(folder)
     return state
 

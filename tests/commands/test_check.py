@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from spine_models.commands import check
+from spine_models.commands.app import main
 from spine_models.data.stages import check_dataset as checking
 from spine_models.data.stages.check_dataset import check_dataset, summary_lines
 from spine_models.errors import UserError
@@ -98,25 +97,21 @@ def test_wrong_tables_are_named_and_folders_that_are_no_data_set_refused(run: Ru
 
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 0), (["--strict"], 1), (["--notes", "--baseline"], 0)])
-def test_the_command(run: Run, monkeypatch, capsys, arguments, status) -> None:
+def test_the_command(run: Run, capsys, arguments, status) -> None:
     shutil.rmtree(run.dataset / "train_images" / UIDS[0])
-    monkeypatch.setattr(sys, "argv", ["check", str(run.dataset), *arguments])
-    if status:
-        with pytest.raises(SystemExit) as caught:
-            check.main()
-        assert caught.value.code == status
-    else:
-        check.main()
+    with pytest.raises(SystemExit) as caught:
+        main(["check", str(run.dataset), *arguments])
+    assert caught.value.code == status
     out = capsys.readouterr().out
     assert "no_folder" in out
     assert "files/s" in out
     assert ("plain pydicom loop" in out) == ("--baseline" in arguments)
 
 
-def test_nothing_of_the_patient_is_printed(run: Run, monkeypatch, capsys) -> None:
+def test_nothing_of_the_patient_is_printed(run: Run, capsys) -> None:
     (run.dataset / "train_images" / "John Doe").mkdir()
-    monkeypatch.setattr(sys, "argv", ["check", str(run.dataset), "--notes"])
-    check.main()
+    with pytest.raises(SystemExit, match="0"):
+        main(["check", str(run.dataset), "--notes"])
     out = capsys.readouterr().out
     for private in ("John", "Doe", "SECRET", "1970"):
         assert private not in out

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from spine_models.commands.summary import summary
+from spine_models.commands.summary import summary_of
 from spine_models.errors import UserError
 
 METRICS = {
@@ -16,7 +16,7 @@ METRICS = {
 def test_the_summary_tells_the_figures_and_the_reports_path(tmp_path):
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(METRICS))
-    text = summary(tmp_path)
+    text = summary_of(tmp_path)
     for expected in ("0.812", "0.2500 (95 % 0.2000 to 0.3000)", "0.5000", "phantoms, not patients"):
         assert expected in text
     assert text.endswith(str(tmp_path / "report" / "index.html"))
@@ -24,4 +24,4 @@ def test_the_summary_tells_the_figures_and_the_reports_path(tmp_path):
 
 def test_a_run_that_is_not_evaluated_is_a_sentence(tmp_path):
     with pytest.raises(UserError, match=r"metrics\.json is missing"):
-        summary(tmp_path)
+        summary_of(tmp_path)

@@ -23,7 +23,7 @@ SETTINGS = ExportSettings(
     z_step=2,
     half_size=64,
     crops={"margin": 8, "depth": 8, "size": 32, "min_voxels": 16, "visible_fraction": 0.3},
-    identity={"min_component_fraction": 0.1, "fallback": "neighbours"},
+    plausibility={"min_component_fraction": 0.1, "fallback": "neighbours"},
     inference={"window": 32, "overlap": 8, "z_multiple": 32, "batch": 1},
     phantom=True,
 )

@@ -15,13 +15,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.evaluation.competition import competition_loss, prior_probabilities
 from spine_models.levels import LEVELS
 from spine_models.models.batch_norm import batch_norms
 from spine_models.models.weights import load_model
 from spine_models.provenance.files import read_json
 from spine_models.training.batching import plan_batches
-from spine_models.training.fit import chosen_precision
 from spine_models.training.history import Stopwatch, table
 from spine_models.training.job import run_job
 from spine_models.training.segmentation_module import ActivationMaxima
@@ -43,7 +43,7 @@ def test_the_segmentation_publishes_its_best_epoch(segmented):
     assert metrics["dice_mean"] == pytest.approx(history["dice_mean"].max())
     assert metrics["epoch"] == history["dice_mean"].idxmax()
     assert metrics["n_studies"] == 3 and set(metrics["dice_per_class"]) == set(LEVELS)
-    network, provenance = load_model(segmented / "model.safetensors")
+    network, provenance = load_model(segmented / "model.safetensors", "segmentation")
     assert type(network).__name__ == "CsnUNet"
     assert provenance["epoch"] == metrics["epoch"] and provenance["code"] == "code"
     assert {"inputs", "config", "packages", "key"} <= provenance.keys()
@@ -112,7 +112,7 @@ def test_equal_runs_give_equal_bytes_and_another_seed_others(data, tmp_path):
 
 def test_workers_change_nothing(data, tmp_path):
     for name, workers in (("a", 0), ("b", 2)):
-        run_job(make_job(tmp_path / name), classification_task(data, workers=workers), ONE)
+        run_job(make_job(tmp_path / name, workers=workers), classification_task(data), ONE)
     assert files_of(tmp_path / "a" / "out") == files_of(tmp_path / "b" / "out")
 
 
@@ -120,7 +120,7 @@ def test_workers_change_nothing(data, tmp_path):
 def test_frozen_batch_norm_is_what_it_was_and_trained_is_not(data, tmp_path, frozen, checkpointing):
     task = classification_task(data, freeze_bn=frozen, activation_checkpointing=checkpointing)
     run_job(make_job(tmp_path), task, ONE)
-    trained, _ = load_model(tmp_path / "out" / "epochs" / "epoch-001.safetensors")
+    trained, _ = load_model(tmp_path / "out" / "epochs" / "epoch-001.safetensors", "classification")
     torch.manual_seed(1)
     fresh = task.module(plan_batches("classification", 4, 2, 1), 6).network
     pairs = list(zip(batch_norms(fresh), batch_norms(trained), strict=True))
@@ -146,11 +146,10 @@ def test_momentum_is_adjusted_to_the_accumulation(data):
 def test_a_study_without_crops_is_predicted_by_the_prior_of_the_training(data):
     # Fold 1 holds out the study without a vertebra.
     task = classification_task(data)
-    task = type(task)(task.inputs, task.variant, 1, task.recipe, task.crops)
+    task = type(task)(task.inputs, 1, task.recipe, task.crops)
     module = task.module(plan_batches("classification", 4, 2, 1), 6)
-    module.eval()
-    with torch.no_grad():
-        found = {item.study: module.assess(item) for item in map(task.held_out().__getitem__, range(3))}
+    network = InferenceNetwork(module.network.eval(), ONE.device)
+    found = {item.study: module.assess(item, network) for item in map(task.held_out().__getitem__, range(3))}
     labels = task.data()
     expected = prior_probabilities([labels.labels[study] for study in labels.split.training])
     assert found["1.2.5"]["probabilities"] == pytest.approx(expected.tolist())
@@ -191,20 +190,6 @@ def test_the_stopwatch_divides_waiting_from_working(monkeypatch):
         watch.data_came(4)
         watch.work_done()
     assert watch.take(2) == {"images_per_second": 2.286, "data_wait_share": 0.1429, "training_seconds": 7.0}
-
-
-@pytest.mark.parametrize(
-    ("precision", "kind", "bf16", "chosen"),
-    [
-        ("auto", "cpu", True, "fp32"),
-        ("auto", "cuda", True, "bf16"),
-        ("auto", "cuda", False, "fp16"),
-        ("fp32", "cuda", True, "fp32"),
-    ],
-)
-def test_auto_chooses_the_precision(monkeypatch, precision, kind, bf16, chosen):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
-    assert chosen_precision(precision, kind) == chosen
 
 
 @pytest.mark.parametrize(("changes", "warned"), [({}, True), ({"freeze_bn": True}, False), ({"micro_batch": 4}, False)])

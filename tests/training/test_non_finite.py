@@ -37,7 +37,7 @@ def test_one_more_stops_with_step_studies_and_checkpoint(data, tmp_path):
         train(data, tmp_path, (1, 2, 4))
     sentence = str(error.value)
     assert "step 5 is not finite" in sentence
-    assert "skipped steps: 3, classification.max_skipped_steps: 2" in sentence
+    assert "skipped steps: 3, classification.training.max_skipped_steps: 2" in sentence
     assert "studies in the batch: 1.2." in sentence
     assert "checkpoint.ckpt" in sentence
     # The last good state is still there, and holds finite weights.
@@ -87,6 +87,7 @@ def test_a_validation_that_is_not_finite_stops_with_the_study(data, make_task):
     module.good_checkpoint = "state/checkpoint.ckpt"
     next(iter(module.network.state_dict().values())).fill_(float("nan"))
     sentence = r"held-out study 1\.2\.\d is not finite; last good .* state/checkpoint.ckpt"
+    module.on_validation_epoch_start()
     with torch.no_grad(), pytest.raises(UserError, match=sentence):
         module.validation_step(task.held_out()[0], 0)
 

@@ -13,11 +13,11 @@ from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
 from spine_models.training import checkpoints, job
 from spine_models.training.best_epochs import BestEpochs
-from spine_models.training.checkpoints import CHECKPOINT, StateKeeper
 from spine_models.training.classification_module import ClassificationModule
 from spine_models.training.job import run_job
 from spine_models.training.stage_module import StageModule
 from spine_models.training.state import State
+from spine_models.training.state_file import CHECKPOINT, StateKeeper
 from tests.training.conftest import (
     ONE,
     classification_task,

@@ -31,13 +31,3 @@ def planned(process):
         return {}
     table = text.rsplit("Job stats:", 1)[1].split("\n\n", 1)[0].splitlines()
     return {rule: int(count) for rule, count in (line.split() for line in table[3:]) if rule != "total"}
-
-
-def data_set(folder, studies):
-    """Make a data set of ``studies`` folders with one empty file each."""
-    for number in range(1, studies + 1):
-        study = folder / "train_images" / f"1.2.826.0.1.3680043.{number}"
-        study.mkdir(parents=True)
-        (study / "1.dcm").touch()
-    (folder / "train.csv").touch()
-    return folder

@@ -4,15 +4,19 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.workflow.runs import ROOT, data_set, snakemake
+from benchmarks.data_sets import write_empty_studies
+from tests.workflow.runs import ROOT, snakemake
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 README = ROOT / "README.md"
+FOLDERS = ("spine_models", "workflow_scripts", "rules", "tests", "benchmarks")
+SOURCES = [path for name in FOLDERS for path in (ROOT / name).rglob("*.*")]
 
 
 def commands(page: Path):
@@ -28,7 +32,7 @@ def of_all_pages(*beginning):
 
 
 SNAKEMAKE = [tuple(words) for words in commands(README) if words[0] == "snakemake"]
-MODULES = sorted({words[2] for words in of_all_pages("python", "-m") if words[2].startswith("spine_models")})
+COMMANDS = of_all_pages("spine-models")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -43,17 +47,39 @@ def test_links_lead_to_files_and_headings(page):
     assert missing == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_and_rules_that_a_page_names_exist(page):
+    names = set(re.findall(r"`([\w/]+\.(?:py|smk))`", page.read_text()))
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for path in SOURCES]
+    assert [name for name in sorted(names) if not any(file.endswith(f"/{name}") for file in files)] == []
+
+
 def headings(page: Path):
     """Return the anchors of a page's headings, as they are made on the web."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+def test_every_key_that_a_page_names_exists():
+    """A dotted name of a section in a page's running text is a key of config.yaml."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    sections = "|".join(name for name, value in config.items() if isinstance(value, dict))
+    unknown = []
+    for page in PAGES:
+        if page.name != "CHANGELOG.md":
+            for name in re.findall(rf"`((?:{sections})(?:\.\w+)+)`", page.read_text()):
+                try:
+                    reduce(lambda part, key: part[key], name.split("."), config)
+                except (KeyError, TypeError):
+                    unknown.append(f"{page.name}: {name}")
+    assert unknown == []
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with what the README's commands name: a data set, studies, a bundle, presets."""
     folder = tmp_path_factory.mktemp("place")
-    data_set(folder / "rsna", 2)
+    write_empty_studies(folder / "rsna", 2)
     (folder / "studies/one").mkdir(parents=True)
     (folder / "bundle").mkdir()
     (folder / "bundle/bundle.json").write_text("{}")
@@ -83,18 +109,19 @@ def test_the_readme_has_every_way_to_run():
     needed += [
         "snakemake convert",
         "snakemake predict",
-        "spine_models.commands.predict --bundle",
-        "spine_models.commands.check",
+        "spine-models predict --bundle",
+        "spine-models check",
     ]
     assert [words for words in needed if words not in text] == []
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_command_of_the_library_explains_itself(module):
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_console_command_has_the_options_that_are_shown(words):
+    options = {word.partition("=")[0] for word in words[2:] if word.startswith("--")}
     process = subprocess.run(
-        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "spine_models", words[1], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert "usage" in process.stdout
+    assert [option for option in options if option not in process.stdout.split()] == []
 
 
 def test_every_make_target_that_is_named_exists():

@@ -112,7 +112,7 @@ def spine_crop(
 
     Args:
         full: (z, y, x) volume; a memory map will do, only the crop is read.
-        mask: (z, y, x) mask after the identity checks, on the half grid with the same slices.
+        mask: (z, y, x) mask after the checks, on the half grid with the same slices.
         volume_facts: of the volume's record: ``half_factor``, ``mean``, ``std``, ``spacing_mm``.
         mask_facts: of the mask's record: ``boxes``, ``voxels``, ``levels``.
         settings: the configuration.

@@ -65,8 +65,8 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class IdentitySettings:
-    """Section ``identity`` of the configuration.
+class PlausibilitySettings:
+    """Section ``plausibility`` of the configuration.
 
     Attributes:
         min_component_fraction: components smaller than this part of a level's largest are removed.
@@ -78,7 +78,7 @@ class IdentitySettings:
 
 
 @dataclass(frozen=True)
-class Identity:
+class MaskFacts:
     """What a mask shows.
 
     Attributes:
@@ -93,7 +93,7 @@ class Identity:
     voxels: dict[str, int]
     flags: list[Flag]
 
-    def facts(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the JSON values that a mask's record keeps."""
         return {
             "levels": dict(self.levels),
@@ -103,9 +103,9 @@ class Identity:
         }
 
 
-def identify(
-    mask: NDArray[np.uint8], spacing_mm: Sequence[float], settings: IdentitySettings
-) -> tuple[NDArray[np.uint8], Identity]:
+def check_mask(
+    mask: NDArray[np.uint8], spacing_mm: Sequence[float], settings: PlausibilitySettings
+) -> tuple[NDArray[np.uint8], MaskFacts]:
     """Remove small components of a predicted mask and check what is left.
 
     Args:
@@ -133,7 +133,7 @@ def identify(
             flags.append(Flag(FlagCode.INTERPOLATED, level, sentence))
     if not found:
         flags.append(Flag(FlagCode.NO_LEVEL, "", "the mask shows no vertebra: the training prior is the prediction"))
-    return mask, Identity(levels, boxes, level_voxels(mask), flags)
+    return mask, MaskFacts(levels, boxes, level_voxels(mask), flags)
 
 
 def _without_small_components(mask: NDArray[np.uint8], fraction: float) -> tuple[NDArray[np.uint8], dict[str, int]]:

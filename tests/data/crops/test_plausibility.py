@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 
 from spine_models.data.crops.boxes import level_boxes, level_voxels, union_of
-from spine_models.data.crops.plausibility import FlagCode, IdentitySettings, identify
+from spine_models.data.crops.plausibility import FlagCode, PlausibilitySettings, check_mask
 from spine_models.levels import LEVELS
 from tests.data.sample_files import spine_mask
 
-SETTINGS = IdentitySettings(min_component_fraction=0.1, fallback="neighbours")
+SETTINGS = PlausibilitySettings(min_component_fraction=0.1, fallback="neighbours")
 SPACING = (3.0, 4.0, 4.0)  # blocks of 8 voxels: 24 mm high, 32 mm deep and wide
 
 
 def _codes(mask, settings=SETTINGS, spacing=SPACING):
-    _, identity = identify(mask, spacing, settings)
-    return {(str(flag.code), flag.level) for flag in identity.flags}
+    _, shown = check_mask(mask, spacing, settings)
+    return {(str(flag.code), flag.level) for flag in shown.flags}
 
 
 def test_boxes_and_voxels_of_a_mask():
@@ -24,29 +24,29 @@ def test_boxes_and_voxels_of_a_mask():
 
 def test_a_plausible_spine_has_no_flag():
     mask = spine_mask()
-    cleaned, identity = identify(mask, SPACING, SETTINGS)
+    cleaned, shown = check_mask(mask, SPACING, SETTINGS)
     np.testing.assert_array_equal(cleaned, mask)
-    assert identity.flags == []
-    assert identity.levels == dict.fromkeys(LEVELS, "visible")
-    assert identity.voxels == dict.fromkeys(LEVELS, 512)
+    assert shown.flags == []
+    assert shown.levels == dict.fromkeys(LEVELS, "visible")
+    assert shown.voxels == dict.fromkeys(LEVELS, 512)
 
 
 def test_an_empty_mask_has_no_level():
-    _, identity = identify(spine_mask(levels=()), SPACING, SETTINGS)
-    assert [flag.code for flag in identity.flags] == [FlagCode.NO_LEVEL]
-    assert identity.levels == dict.fromkeys(LEVELS, "missing")
-    assert identity.boxes == {}
+    _, shown = check_mask(spine_mask(levels=()), SPACING, SETTINGS)
+    assert [flag.code for flag in shown.flags] == [FlagCode.NO_LEVEL]
+    assert shown.levels == dict.fromkeys(LEVELS, "missing")
+    assert shown.boxes == {}
 
 
 def test_small_components_are_removed_and_the_given_mask_stays_as_it_was():
     mask = spine_mask()
     mask[0:2, 28, 25:31] = 4  # 12 voxels of 512
     before = mask.copy()
-    cleaned, identity = identify(mask, SPACING, SETTINGS)
+    cleaned, shown = check_mask(mask, SPACING, SETTINGS)
     np.testing.assert_array_equal(mask, before)
     np.testing.assert_array_equal(cleaned, spine_mask())
-    assert identity.boxes["C4"] == (26, 34, 10, 18, 12, 20)
-    assert identity.flags == []
+    assert shown.boxes["C4"] == (26, 34, 10, 18, 12, 20)
+    assert shown.flags == []
 
 
 @pytest.mark.parametrize(("voxels", "kept"), [(51, False), (52, True)])
@@ -59,7 +59,7 @@ def test_a_component_of_a_tenth_stays_and_is_flagged(voxels, kept):
 def test_voxels_that_touch_by_a_corner_are_one_component():
     mask = spine_mask(levels=("C3",))
     mask[26, 18, 20] = 3
-    cleaned, _ = identify(mask, SPACING, SETTINGS)
+    cleaned, _ = check_mask(mask, SPACING, SETTINGS)
     assert cleaned[26, 18, 20] == 3
 
 
@@ -80,11 +80,11 @@ def test_a_missing_level_is_a_gap_and_is_interpolated():
     mask = spine_mask(levels=("C2", "C5", "C6"))
     mask[mask == 6] = 0
     mask[42:50, 14:26, 12:20] = 6
-    _, identity = identify(mask, SPACING, SETTINGS)
-    assert {(flag.code, flag.level) for flag in identity.flags} == {
+    _, shown = check_mask(mask, SPACING, SETTINGS)
+    assert {(flag.code, flag.level) for flag in shown.flags} == {
         (code, level) for code in (FlagCode.GAP, FlagCode.INTERPOLATED) for level in ("C3", "C4")
     }
-    assert identity.levels == {
+    assert shown.levels == {
         "C1": "missing",
         "C2": "visible",
         "C3": "interpolated",
@@ -93,17 +93,17 @@ def test_a_missing_level_is_a_gap_and_is_interpolated():
         "C6": "visible",
         "C7": "missing",
     }
-    assert identity.boxes["C3"] == (18, 26, 10, 18, 12, 20)  # where it would lie: levels are 8 slices apart
-    assert identity.boxes["C4"] == (26, 34, 10, 18, 12, 20)
-    assert "C3" not in identity.voxels
+    assert shown.boxes["C3"] == (18, 26, 10, 18, 12, 20)  # where it would lie: levels are 8 slices apart
+    assert shown.boxes["C4"] == (26, 34, 10, 18, 12, 20)
+    assert "C3" not in shown.voxels
 
 
 def test_without_the_fallback_a_missing_level_stays_missing():
     mask = spine_mask(levels=("C3", "C5"))
-    _, identity = identify(mask, SPACING, IdentitySettings(0.1, "none"))
-    assert [(flag.code, flag.level) for flag in identity.flags] == [(FlagCode.GAP, "C4")]
-    assert identity.levels["C4"] == "missing"
-    assert "C4" not in identity.boxes
+    _, shown = check_mask(mask, SPACING, PlausibilitySettings(0.1, "none"))
+    assert [(flag.code, flag.level) for flag in shown.flags] == [(FlagCode.GAP, "C4")]
+    assert shown.levels["C4"] == "missing"
+    assert "C4" not in shown.boxes
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_a_level_that_the_volume_cuts_off_may_be_small():
 def test_facts_are_json_with_plain_codes():
     import json
 
-    _, identity = identify(spine_mask(levels=("C3", "C5")), SPACING, SETTINGS)
-    facts = json.loads(json.dumps(identity.facts()))
+    _, shown = check_mask(spine_mask(levels=("C3", "C5")), SPACING, SETTINGS)
+    facts = json.loads(json.dumps(shown.to_json()))
     assert facts["boxes"]["C4"] == [26, 34, 10, 18, 12, 20]
     assert [flag["code"] for flag in facts["flags"]] == ["gap", "interpolated"]
     assert all(flag["level"] in flag["sentence"] for flag in facts["flags"])

@@ -1,4 +1,4 @@
-"""A tiny data set in the formats that the trainings read: four studies, two folds."""
+"""Tiny networks, recipes and a data set in the formats that the trainings read: six studies, two folds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from spine_models.levels import LEVELS, TARGETS
+from spine_models.models.classifier import ClassifierSettings, CsnClassifier
+from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.provenance.files import write_text
+from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
 
@@ -31,12 +36,12 @@ COMMON: dict[str, Any] = {
     "activation_checkpointing": False,
     "freeze_bn": False,
     "max_skipped_steps": 2,
-    "workers": 0,
 }
 SEGMENTATION: dict[str, Any] = {
     **COMMON,
     "window": 16,
     "network": {
+        "kind": "csn_unet",
         "depth": 50,
         "base_channels": 4,
         "decoder_channels": [8, 8, 8, 8, 8],
@@ -52,10 +57,52 @@ CLASSIFICATION: dict[str, Any] = {
     "micro_batch": 2,
     "draws_per_study": 6,
     "fractured_probability": 0.7,
-    "network": {"depth": 50, "base_channels": 4, "dropout": 0.5},
+    "network": {"kind": "csn", "mode": "ip", "depth": 50, "base_channels": 4, "dropout": 0.5},
     "augmentation": {**AUGMENTATION, "rotate90_probability": 0.5},
 }
 CROPS = {"margin": 2, "depth": 8, "size": 32, "min_voxels": 16, "visible_fraction": 0.3}
+
+
+def segmentation_network(seed: int = 0) -> CsnUNet:
+    """Return a network in evaluation that shows levels: an untrained one calls everything background."""
+    torch.manual_seed(seed)
+    network = CsnUNet(UNetSettings(base_channels=8, decoder_channels=(16, 8, 8, 8, 8)))
+    nn.init.zeros_(network.head.bias)
+    nn.init.normal_(network.head.weight)
+    return network.eval()
+
+
+def classifier(variant: str, seed: int = 0) -> CsnClassifier:
+    """Return a classifier in evaluation whose crops differ: an untrained head says nearly the same of each."""
+    torch.manual_seed(seed)
+    network = CsnClassifier(ClassifierSettings(variant, depth=50, base_channels=8))
+    nn.init.normal_(network.head.weight, std=0.2)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 2.0)
+                module.weight.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+class Levels(nn.Module):
+    """Calls a voxel of standardised value v level round(v); remembers the smallest value that it saw."""
+
+    def __init__(self, sharpness: float = 1.0, offset: float = 0.0) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.tensor(sharpness))
+        self.offset = offset
+        self.smallest = 0.0
+        self.eval()
+
+    def folded(self) -> Levels:
+        return self
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.smallest = min(self.smallest, float(image.min()))
+        classes = torch.arange(8.0).reshape(1, 8, 1, 1, 1)
+        return -self.sharpness * (image + self.offset - classes) ** 2
 
 
 def write_segmentation_data(root: Path) -> None:
@@ -111,7 +158,7 @@ def write_folds(path: Path) -> None:
 
 def _record(folder: Path, study: str, arrays: dict[str, Any], facts: dict[str, Any]) -> str:
     files = {f"{study}{suffix}.npy": write_array(folder / f"{study}{suffix}.npy", a) for suffix, a in arrays.items()}
-    return write_record(folder / f"{study}.json", "key", files, facts).digest
+    return write_record(folder / f"{study}.json", Key("make_crops", {}, {}, "code"), files, facts).digest
 
 
 def _study(number: int) -> tuple[Any, Any]:

@@ -10,16 +10,16 @@ from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
 from spine_models.models.weights import load_model, load_state
 from spine_models.provenance.locks import folder_lock
-from spine_models.training import checkpoint_averaging
-from spine_models.training.best_epochs import Epoch
-from spine_models.training.checkpoint_averaging import (
+from spine_models.training import average_checkpoints as averaging
+from spine_models.training.average_checkpoints import (
     AveragingInputs,
     AveragingSettings,
     average_checkpoints,
     greedy_choice,
 )
+from spine_models.training.best_epochs import Epoch
 from spine_models.training.job import run_job
-from tests.training import tiny
+from tests import tiny
 from tests.training.conftest import ONE, classification_task, die_when, files_of, make_job, run_in_child
 
 CROPS = CropSettings(**tiny.CROPS)
@@ -50,7 +50,7 @@ def test_the_published_weights_are_the_mean_of_the_best(trained, tmp_path):
             assert torch.equal(value, states[0][name]), name
     assert any("running_var" in name for name in found)
     assert [entry["epoch"] for entry in description["provenance"]["averaged"]] == [e["epoch"] for e in report["epochs"]]
-    load_model(tmp_path / "model.safetensors")
+    load_model(tmp_path / "model.safetensors", "classification")
 
 
 def test_the_table_compares_the_best_single_epoch_with_the_average(trained, tmp_path):
@@ -85,9 +85,9 @@ def test_twice_gives_the_same_bytes(trained, tmp_path):
 @pytest.mark.parametrize(
     "point",
     [
-        pytest.param(die_when(checkpoint_averaging, "competition_loss", 2), id="while the average is judged"),
-        pytest.param(die_when(checkpoint_averaging, "save_state", 1), id="before the weights"),
-        pytest.param(die_when(checkpoint_averaging, "write_json", 1), id="between the weights and the table"),
+        pytest.param(die_when(averaging, "competition_loss", 2), id="while the average is judged"),
+        pytest.param(die_when(averaging, "save_state", 1), id="before the weights"),
+        pytest.param(die_when(averaging, "write_json", 1), id="between the weights and the table"),
     ],
 )
 def test_killed_during_averaging(trained, tmp_path, point):

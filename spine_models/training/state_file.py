@@ -8,7 +8,6 @@ written for the place where the training goes on, whatever the number of process
 from __future__ import annotations
 
 import random
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import distributed
 
+from spine_models.log import say
 from spine_models.provenance.files import replacing
 from spine_models.training.best_epochs import BestEpochs
 from spine_models.training.loaders import EpochBatches
@@ -111,7 +111,7 @@ class StateKeeper(Callback):
         if trainer.is_global_zero:
             bits = "" if same else f" (by {own['processes']} processes before: not bit for bit)"
             where = f"the validation of epoch {epoch + 1}" if validating else f"epoch {epoch + 1}, step {step + 1}"
-            sys.stderr.write(f"going on at {where} with {trainer.world_size} processes{bits}\n")
+            say(f"going on at {where} with {trainer.world_size} processes{bits}")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Continue the running means."""

@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import nn
 
-from spine_models.models.checkpointing import run_checkpointed
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
+from spine_models.models.recompute import run_checkpointed
 from spine_models.models.unet import CsnUNet, UNetSettings
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from spine_models.commands.predict import code_parts
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def _run(*arguments, cwd):
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "spine_models.commands.predict", *map(str, arguments)]
+    command = [sys.executable, "-m", "spine_models", "predict", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -25,6 +27,7 @@ def test_every_row_of_the_table_is_answered_and_the_page_is_there(phantom, bundl
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "1/2 " in done.stderr
+    assert f"of 2 studies predicted\n{out / 'index.html'}\n" in done.stdout
     with (phantom / "test.csv").open() as asked, (out / "submission.csv").open() as answered:
         wanted = [row["row_id"] for row in csv.DictReader(asked)]
         assert [row["row_id"] for row in csv.DictReader(answered)] == wanted
@@ -40,3 +43,9 @@ def test_a_mistake_is_one_sentence(phantom, bundle_folder, tmp_path, missing):
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_the_networks_are_part_of_the_key_and_the_command_is_not():
+    modules = set(code_parts())
+    assert {"spine_models.models.unet", "spine_models.models.classifier", "spine_models.models.csn"} <= modules
+    assert [name for name in modules if name.startswith("spine_models.commands")] == []

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from spine_models.compute.crop_predictor import CropPredictor
 from spine_models.compute.devices import Compute
+from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import competition_loss
 from spine_models.models.averaging import average_states
-from spine_models.models.classifier import CsnClassifier
+from spine_models.models.network import Network
 from spine_models.models.weights import load_model, load_state, save_state
-from spine_models.provenance.canonical import digest_json, work_key
+from spine_models.provenance.canonical import digest_json
 from spine_models.provenance.files import clear_left_overs, write_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Work, write_record
 from spine_models.provenance.shelf import Shelf
-from spine_models.training.best_epochs import Epoch, read_table
+from spine_models.provenance.vouched import digests, vouch
+from spine_models.training.best_epochs import TABLE, Epoch, read_table
 from spine_models.training.classification import FoldData, HeldOutStudies, read_fold
-from spine_models.training.classification_module import predict_study
-from spine_models.training.fit import chosen_precision
+from spine_models.training.classification_module import probabilities_or_prior
 
-_BATCH = 4
 Judge = Callable[[Sequence[Epoch]], float]
 
 
@@ -53,12 +56,12 @@ class AveragingSettings:
 
     Attributes:
         average: best epochs that the plain average takes.
-        greedy_averaging: publish the greedy choice in its place: an epoch joins only when it helps.
+        greedy: publish the greedy choice in its place: an epoch joins only when it helps.
         crops: the configuration's ``crops``.
     """
 
     average: int
-    greedy_averaging: bool
+    greedy: bool
     crops: CropSettings
 
 
@@ -97,7 +100,8 @@ def _average(
             "variant, or raise keep_best and epochs"
         )
     data = read_fold(inputs.folds, inputs.train_csv, Shelf(inputs.crops), fold)
-    judge = _Judge(inputs, data, settings.crops, compute, code=code, folder=out / "averaging")
+    load = cache(lambda: load_model(epochs / table[0].file, "classification")[0])
+    judge = _Judge(inputs, data, settings.crops, compute, load, code=code, folder=out / "averaging")
     report, states, names = _compare(epochs, table, settings, judge)
     judge.work.say()
     description = load_state(epochs / table[0].file)[1]
@@ -108,8 +112,12 @@ def _average(
     }
     for stem in ("model", "averaging"):
         clear_left_overs(out, stem)
-    save_state(out / "model.safetensors", states[chosen], description | {"provenance": provenance})
-    write_json(out / "averaging.json", report)
+    model, comparison = out / "model.safetensors", out / "averaging.json"
+    save_state(model, states[chosen], description | {"provenance": provenance})
+    write_json(comparison, report)
+    read = digests(epochs=epochs / TABLE, folds=inputs.folds, train=inputs.train_csv, crops=inputs.crops)
+    for path in (model, comparison):
+        vouch(path, Key("average_checkpoints", read, asdict(settings), code))
     return report
 
 
@@ -141,7 +149,7 @@ def _compare(
         "greedy": None,
         "published": "averaged",
     }
-    if settings.greedy_averaging:
+    if settings.greedy:
         chosen, loss = greedy_choice(table, judge)
         states["greedy"], names["greedy"] = _mean_of(folder, chosen), chosen
         report |= {"greedy": {"loss": loss, "epochs": [_entry(epoch) for epoch in chosen]}, "published": "greedy"}
@@ -165,24 +173,25 @@ class _Judge:
         data: FoldData,
         settings: CropSettings,
         compute: Compute,
+        load: Callable[[], Network],
         *,
         code: str,
         folder: Path,
     ) -> None:
         self._epochs, self._shelf, self._data = inputs.epochs, Shelf(inputs.crops), data
         self._settings, self._compute, self._code, self._folder = settings, compute, code, folder
-        self._network: CsnClassifier | None = None
+        self._load = load
         self.work = Work("average_checkpoints", "judgements")
 
     def __call__(self, epochs: Sequence[Epoch]) -> float:
         key = self._key(epochs)
-        path = self._folder / f"{key[:16]}.json"
+        path = self._folder / f"{key.digest[:16]}.json"
         record = self.work.result(
             path, key, lambda: write_record(path, key, {}, {"loss": self._loss(_mean_of(self._epochs, epochs))})
         )
         return float(record.facts["loss"])
 
-    def _key(self, epochs: Sequence[Epoch]) -> str:
+    def _key(self, epochs: Sequence[Epoch]) -> Key:
         studies = self._data.split.validation
         inputs = {
             "weights": digest_json([epoch.sha256 for epoch in epochs]),
@@ -191,25 +200,13 @@ class _Judge:
             "prior": digest_json(list(self._data.prior)),
         }
         config = {"crops": asdict(self._settings), "math_threads": self._compute.math_threads}
-        return work_key("average_checkpoints", inputs, config, self._code)
+        return Key("average_checkpoints", inputs, config, self._code)
 
     def _loss(self, state: Mapping[str, torch.Tensor]) -> float:
         compute, data = self._compute, self._data
-        network = self._network = self._network or self._loaded()
+        network = self._load()
         network.load_state_dict(state, strict=True)
+        predictor = CropPredictor(InferenceNetwork(network, compute.device))
         studies = HeldOutStudies(self._shelf, self._settings, data.split.validation, data.labels)
-        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(chosen_precision("auto", compute.kind))
-        with torch.inference_mode(), torch.autocast(compute.kind, half, enabled=half is not None):
-            predicted = [
-                predict_study(network, studies[i].crops, _BATCH, compute.device, data.prior)
-                for i in range(len(studies))
-            ]
+        predicted = [probabilities_or_prior(predictor, studies[i], data.prior) for i in range(len(studies))]
         return competition_loss(predicted, [list(data.labels[study]) for study in data.split.validation])
-
-    def _loaded(self) -> CsnClassifier:
-        example = self._epochs / read_table(self._epochs)[0].file
-        network, _ = load_model(example)
-        if not isinstance(network, CsnClassifier):
-            raise UserError(f"{example} holds no classifier: train it anew")
-        network.to(self._compute.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        return network
