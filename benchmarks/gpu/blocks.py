@@ -39,12 +39,12 @@ class Block:
 
 
 BLOCKS = (
-    Block("versions", 25.0),
+    Block("versions", 30.0),
     Block("steps", 100.0),
-    Block("training", 75.0),
+    Block("training", 90.0),
     Block("numerics", 60.0),
     Block("inference", 45.0),
-    Block("kernels", 45.0),
+    Block("kernels", 60.0),
     Block("ranks", 45.0),
     Block("loader", 30.0),
 )

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 
 from benchmarks.gpu.bench import Bench
-from spine_models.inference.classify import ClassifySettings, CropClassifier
-from spine_models.inference.masks import InferenceSettings, predict_mask, prepared
-from spine_models.models.classifier import ClassifierSettings, CsnClassifier
+from spine_models.compute.crop_predictor import CropPredictor
+from spine_models.compute.devices import use_device
+from spine_models.compute.inference_network import InferenceNetwork
+from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
+from spine_models.models.networks import build
 from spine_models.models.unet import CsnUNet, UNetSettings
 
 
 def measure(bench: Bench) -> None:
+    use_device(bench.kind, int(bench.real), len(os.sched_getaffinity(0)))
     torch.manual_seed(0)
     for count in (1, 4):
         _mask(bench, count)
-    for variant in ("ir", "ip"):
-        _crops(bench, variant)
+    for mode in ("ir", "ip"):
+        _crops(bench, mode)
 
 
 def _mask(bench: Bench, count: int) -> None:
     slices, side, base = (541, 256, 64) if bench.real else (40, 32, 8)
-    windows = InferenceSettings(384, 128, 32, 1) if bench.real else InferenceSettings(32, 8, 8, 1)
+    windows = SlidingWindowSettings(384, 128, 32, 1) if bench.real else SlidingWindowSettings(32, 8, 8, 1)
     volume = np.random.default_rng(0).integers(-1000, 2000, (slices, side, side)).astype(np.int16)
-    networks = [prepared(CsnUNet(UNetSettings(base_channels=base)).eval(), bench.device) for _ in range(count)]
+    unet = UNetSettings(base_channels=base)
+    networks = [InferenceNetwork(CsnUNet(unet).eval(), bench.device) for _ in range(count)]
+    predictor = MaskPredictor(networks, windows)
 
     def predict() -> object:
-        return predict_mask(volume, 0.0, 500.0, networks, windows)
+        return predictor.mask(volume, 0.0, 500.0)
 
     with bench.case(f"mask of {slices} slices, {count} networks") as facts:
         facts["first_s"] = bench.seconds_of(predict)
@@ -35,11 +42,12 @@ def _mask(bench: Bench, count: int) -> None:
         facts.update(bench.peak(), ok=True)
 
 
-def _crops(bench: Bench, variant: str) -> None:
+def _crops(bench: Bench, mode: str) -> None:
     shape = (14, 3, 40, 256, 256) if bench.real else (2, 3, 8, 32, 32)
     crops = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    settings = ClassifierSettings(variant, 152, 64) if bench.real else ClassifierSettings(variant, 50, 8)
-    classifier = CropClassifier(CsnClassifier(settings).eval(), bench.device, ClassifySettings())
-    with bench.case(f"{len(crops)} crops, {variant}") as facts:
-        facts["seconds"] = bench.seconds(lambda: classifier.probabilities(crops), repeats=3, budget=5.0)
-        facts.update(bench.peak(), ok=bool(np.isfinite(classifier.probabilities(crops[:4])).all()))
+    size = {"depth": 152, "base_channels": 64} if bench.real else {"depth": 50, "base_channels": 8}
+    network = build({"kind": "csn", "mode": mode, "dropout": 0.5, **size}).eval()
+    predictor = CropPredictor(InferenceNetwork(network, bench.device))
+    with bench.case(f"{len(crops)} crops, {mode}") as facts:
+        facts["seconds"] = bench.seconds(lambda: predictor.probabilities(crops), repeats=3, budget=5.0)
+        facts.update(bench.peak(), ok=bool(np.isfinite(predictor.probabilities(crops[:4])).all()))

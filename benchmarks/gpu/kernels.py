@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.gpu.bench import GIB, Bench, error
+from spine_models.compute.devices import use_device
 from spine_models.models.losses import LossSettings, segmentation_loss
 
 CROPS = 16
@@ -36,6 +38,7 @@ TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def measure(bench: Bench) -> None:
+    use_device(bench.kind, int(bench.real), len(os.sched_getaffinity(0)))
     for kind in TYPES:
         for layout in LAYOUTS:
             _depthwise(bench, kind, layout)

@@ -12,30 +12,34 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu.bench import Bench
-from spine_models.commands.resources import read_configuration
+from spine_models.commands.training_needs import read_configuration
+from spine_models.compute.devices import use_device
+from spine_models.configuration.trainings import classifier_recipe
 from spine_models.data.crops.crop import CropSettings
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.files import write_text
 from spine_models.provenance.manifest import write_manifest
-from spine_models.provenance.records import write_array, write_record
+from spine_models.provenance.records import Key, write_array, write_record
+from spine_models.provenance.settings import settings_from
 from spine_models.training.batching import BatchPlan
 from spine_models.training.classification import ClassificationInputs, ClassificationTask
+from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.loaders import EpochBatches, training_loader
-from spine_models.training.recipe import classification_recipe
 
 STUDIES = 8
 _BATCHES = 4
 
 
 def measure(bench: Bench) -> None:
+    use_device(bench.kind, int(bench.real), len(os.sched_getaffinity(0)))
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     root = Path(tempfile.mkdtemp(prefix="spine_models-gpu-"))
     try:
         _write(root, (200, 320, 320) if bench.real else (48, 64, 64))
         config = read_configuration([])
-        recipe = classification_recipe(config["classification"], "ir")
+        recipe = settings_from(ClassificationRecipe, classifier_recipe(config, "ir"))
         inputs = ClassificationInputs(root / "folds.csv", root / "train.csv", [root / "crops" / "0.json"], None)
-        task = ClassificationTask(inputs, "ir", 0, recipe, CropSettings(**config["crops"]))
+        task = ClassificationTask(inputs, 0, recipe, CropSettings(**config["crops"]))
         samples = task.samples(0)
         for workers in (1, 4, 8, 16) if bench.real else (1,):
             _rate(bench, samples, workers, 8 if bench.real else 1)
@@ -95,7 +99,7 @@ def _write(root: Path, shape: tuple[int, int, int]) -> None:
             f"{study}{end}.npy": write_array(folder / f"{study}{end}.npy", array)
             for end, array in (("", volume), ("_mask", mask))
         }
-        studies[study] = write_record(folder / f"{study}.json", "key", files, facts).digest
+        studies[study] = write_record(folder / f"{study}.json", Key("make_crops", {}, {}, "code"), files, facts).digest
         rows.append(",".join([study, *[str(number % 2)] * len(TARGETS)]))
         folds.append(f"{study},group-{study},{int(number < 2) ^ 1}")
     write_manifest(root / "crops" / "0.json", studies, {})

@@ -7,6 +7,7 @@ flip; where the same type makes a larger error on the CPU than the bound, twice 
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.gpu.bench import Bench, error
-from spine_models.models.classifier import ClassifierSettings, CsnClassifier
+from spine_models.compute.devices import use_device
 from spine_models.models.losses import LossSettings, segmentation_loss
+from spine_models.models.networks import build
 from spine_models.models.unet import CsnUNet, UNetSettings
 
 BOUNDS = {"fp32": 1e-4, "tf32": 2e-3, "bf16": 2e-2, "fp16": 2e-2}
@@ -47,6 +49,7 @@ class Case:
 
 
 def measure(bench: Bench) -> None:
+    use_device(bench.kind, int(bench.real), len(os.sched_getaffinity(0)))
     _loss_alone(bench)
     for case in _cases(bench.real):
         torch.manual_seed(0)
@@ -80,8 +83,9 @@ def _cases(real: bool) -> Iterator[Case]:
     base, depth, side = (64, 50, 64) if real else (8, 50, 32)
     unet = UNetSettings(base_channels=base)
 
-    def classifier(variant: str) -> CsnClassifier:
-        return CsnClassifier(ClassifierSettings(variant, depth, base, 0.0), freeze_bn=True)
+    def classifier(mode: str) -> nn.Module:
+        settings = {"kind": "csn", "mode": mode, "depth": depth, "base_channels": base, "dropout": 0.0}
+        return build(settings, freeze_bn=True)
 
     yield Case("UNet, frozen", lambda: CsnUNet(unet, freeze_bn=True), (1, 1, 16, side, side), _segmentation)
     yield Case("ir, frozen", lambda: classifier("ir"), (2, 3, 8, side, side), _classification)

@@ -24,7 +24,7 @@ from spine_models.models.weights import load_state
 from spine_models.provenance.files import read_json
 from spine_models.training.job import run_job
 from spine_models.training.stage_module import StageModule
-from tests.training import tiny
+from tests import tiny
 from tests.training.conftest import PoisonedTask, classification_task, die_when, make_job, segmentation_task
 
 KILLED = -signal.SIGKILL
@@ -39,7 +39,7 @@ def measure(bench: Bench) -> None:
         tiny.write_segmentation_data(root)
         tiny.write_classification_data(root)
         for precision in ("bf16", "fp16"):
-            classification = classification_task(root, precision=precision, workers=2)
+            classification = classification_task(root, precision=precision)
             _killed_and_resumed(bench, f"classification {precision}", classification, root / precision)
         _segmentation(bench, root)
         _poisoned(bench, root)
@@ -70,7 +70,7 @@ def _killed_and_resumed(bench: Bench, name: str, task: Any, folder: Path) -> Non
 def _segmentation(bench: Bench, root: Path) -> None:
     with _case(bench, "segmentation bf16") as facts:
         folder = root / "segmentation"
-        assert _run(bench, segmentation_task(root, precision="bf16", workers=2), folder) == 0, "the training failed"
+        assert _run(bench, segmentation_task(root, precision="bf16"), folder) == 0, "the training failed"
         facts["dice_mean"] = read_json(folder / "out" / "metrics.json")["dice_mean"]
         facts["ok"] = True
 
@@ -140,7 +140,7 @@ def _train(kind: str, task: Any, folder: Path, prepare: Callable[[], None] | Non
         prepare()
     try:
         # A state at every step.
-        run_job(make_job(folder, checkpoint_minutes=0.0), task, compute)
+        run_job(make_job(folder, checkpoint_minutes=0.0, workers=2), task, compute)
     except UserError as sentence:
         (folder / "sentence.txt").write_text(str(sentence), encoding="utf-8")
         sys.exit(3)

@@ -36,6 +36,11 @@ def measure(bench: Bench) -> None:
         arch_list=" ".join(torch.cuda.get_arch_list()),
         bf16=torch.cuda.is_bf16_supported(including_emulation=False),
     )
+    with bench.case("allocator") as facts:
+        held = torch.empty(2**26, device=bench.device)
+        facts["expandable"] = any(segment.get("is_expandable") for segment in torch.cuda.memory_snapshot())
+        facts["ok"] = facts["expandable"]
+        del held
     with bench.case("ceilings") as facts:
         source = torch.randn(2**28, device=bench.device)
         target = torch.empty_like(source)

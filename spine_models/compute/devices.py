@@ -11,6 +11,9 @@ from spine_models.compute.leases import DEVICES_OVERRIDE, VISIBLE, driver_device
 from spine_models.errors import UserError
 from spine_models.log import say
 
+_ALLOCATOR = "PYTORCH_ALLOC_CONF"
+"""Variable with the settings of PyTorch's allocator, read when CUDA is first used."""
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -55,6 +58,8 @@ def use_device(device: str, gpus: int, math_threads: int) -> Compute:
     if kind == "cuda":
         # The descriptors stay open on purpose: the lease lasts as long as the process.
         os.environ[VISIBLE] = ",".join(lease_devices(gpus).devices)
+        # Held-out studies and training windows differ in size: whole blocks would be lost between them.
+        os.environ.setdefault(_ALLOCATOR, "expandable_segments:True")
     compute = Compute(kind, gpus if kind == "cuda" else 1, math_threads)
     compute.apply()
     return compute

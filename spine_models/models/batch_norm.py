@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
+from torch.autograd.function import once_differentiable
 from torch.distributed.nn.functional import all_reduce
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 M = TypeVar("M", bound=nn.Module)
@@ -18,10 +20,58 @@ def batch_norms(module: nn.Module) -> Iterator[_BatchNorm]:
     return (part for part in module.modules() if isinstance(part, _BatchNorm))
 
 
-def freeze_parameters(module: nn.Module) -> None:
-    """Take the affine parameters of every batch norm in ``module`` out of the training."""
+def freeze(module: nn.Module) -> None:
+    """Let every batch norm in ``module`` keep its statistics and affine parameters for good (``FrozenBatchNorm``)."""
     for norm in batch_norms(module):
         norm.requires_grad_(False)
+        norm.__class__ = FrozenBatchNorm
+
+
+class FrozenBatchNorm(nn.BatchNorm3d):
+    """Batch norm that is never trained: ``x * scale + shift``, of which the backward pass needs the scale alone.
+
+    PyTorch's own keeps its input for the gradients of parameters that nobody asks for: half of what a training step
+    of the interaction-preserved network would hold.
+    """
+
+    def train(self, mode: bool = True) -> FrozenBatchNorm:
+        """Stay in evaluation and return the module."""
+        del mode
+        super().train(False)
+        return self
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Normalise (N, C, ...) by the running statistics."""
+        result: torch.Tensor = _Frozen.apply(  # type: ignore[no-untyped-call]
+            input, self.running_mean, self.running_var, self.weight, self.bias, self.eps
+        )
+        return result
+
+
+class _Frozen(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        input: torch.Tensor,
+        mean: torch.Tensor,
+        variance: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        eps: float,
+    ) -> torch.Tensor:
+        """Return the normalised input."""
+        ctx.save_for_backward(variance, weight)
+        ctx.eps = eps
+        return functional.batch_norm(input, mean, variance, weight, bias, False, 0.0, eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradient by the input: the same product in float32, without the shift."""
+        variance, weight = ctx.saved_tensors
+        zero = torch.zeros_like(variance)
+        scaled = functional.batch_norm(gradient, zero, variance, weight, zero, False, 0.0, ctx.eps)
+        return scaled, None, None, None, None, None
 
 
 def adjust_momentum(module: nn.Module, accumulation: int) -> None:

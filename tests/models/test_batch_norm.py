@@ -12,6 +12,7 @@ from spine_models.models.batch_norm import (
     SynchronisedBatchNorm,
     adjust_momentum,
     batch_norms,
+    freeze,
     synchronise,
 )
 from spine_models.models.csn import CsnBackbone, CsnSettings
@@ -87,3 +88,44 @@ def test_one_process_alone_computes_plain_batch_norm():
     plain = network(image)[-1]
     network.zero_grad()
     assert torch.equal(synchronise(network)(image)[-1], plain)
+
+
+def a_norm(kind=torch.float32):
+    torch.manual_seed(0)
+    norm = nn.BatchNorm3d(6, eps=1e-3)
+    for values in (norm.running_mean, norm.weight.data, norm.bias.data):
+        values.normal_()
+    norm.running_var.uniform_(0.1, 4.0)
+    return norm.eval(), torch.randn(2, 6, 3, 4, 5).to(kind)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_frozen_computes_what_evaluation_does(kind):
+    norm, image = a_norm(kind)
+    found = []
+    for _ in range(2):
+        values = image.clone().requires_grad_(True)
+        output = norm(values)
+        output.backward(torch.ones_like(output) / 3)
+        found.append((output, values.grad))
+        freeze(norm)
+    assert torch.equal(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1])
+
+
+def test_frozen_keeps_nothing_of_the_size_of_its_input():
+    norm, image = a_norm()
+    freeze(norm)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()), lambda _: None):
+        norm(image.requires_grad_(True))
+    assert kept
+    assert max(kept) == 6
+
+
+def test_frozen_stays_as_it_is_in_training():
+    network = CsnBackbone(CsnSettings("ip", 50, 4), freeze_bn=True).train()
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    network(torch.randn(1, 3, 8, 32, 32))
+    assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
+    assert not any(norm.training or norm.weight.requires_grad for norm in batch_norms(network))
