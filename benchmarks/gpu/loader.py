@@ -27,7 +27,7 @@ from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.loaders import EpochBatches, training_loader
 
 STUDIES = 8
-_BATCHES = 4
+BATCH = 4
 
 
 def measure(bench: Bench) -> None:
@@ -37,33 +37,35 @@ def measure(bench: Bench) -> None:
     try:
         _write(root, (200, 320, 320) if bench.real else (48, 64, 64))
         config = read_configuration([])
-        recipe = settings_from(ClassificationRecipe, classifier_recipe(config, "ir"))
+        settings = classifier_recipe(config, "ir") | {"draws_per_study": 1000}
+        recipe = settings_from(ClassificationRecipe, settings)
         inputs = ClassificationInputs(root / "folds.csv", root / "train.csv", [root / "crops" / "0.json"], None)
         task = ClassificationTask(inputs, 0, recipe, CropSettings(**config["crops"]))
         samples = task.samples(0)
         for workers in (1, 4, 8, 16) if bench.real else (1,):
-            _rate(bench, samples, workers, 8 if bench.real else 1)
+            _rate(bench, samples, workers)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _rate(bench: Bench, samples: Any, workers: int, size: int) -> None:
+def _rate(bench: Bench, samples: Any, workers: int) -> None:
+    """Leave out each worker's first batch, since all of those arrive at once, and time the two that follow."""
     with bench.case(f"crops, {workers} workers") as facts:
-        plan = BatchPlan(size, 1, 1)
-        loader = training_loader(samples, EpochBatches(len(samples), plan, 0, 0), workers, pin=bench.real)
-        batches = iter(loader)
-        image, target, _ = next(batches)
-        facts["batch_mb"] = (image.nbytes + target.nbytes) / 1e6
+        batches = EpochBatches(len(samples), BatchPlan(BATCH, 1, 1), 0, 0)
+        loaded = iter(training_loader(samples, batches, workers, pin=bench.real))
+        for _ in range(workers):
+            next(loaded)
         started = time.monotonic()
         count = 0
-        while count < _BATCHES + workers // 4 and time.monotonic() - started < 6.0:
-            image, target, _ = next(batches)
+        while count < 2 * workers and time.monotonic() - started < 5.0:
+            image, target, _ = next(loaded)
             image.to(bench.device, non_blocking=True)
             count += 1
         bench.clean()
-        facts["crops_per_s"] = count * size / (time.monotonic() - started)
+        facts["crops_per_s"] = count * BATCH / (time.monotonic() - started)
+        facts["batch_mb"] = (image.nbytes + target.nbytes) / 1e6
         facts["shm_free_gb"] = shutil.disk_usage("/dev/shm").free / 1e9
-        del batches, loader
+        del loaded
 
 
 def _write(root: Path, shape: tuple[int, int, int]) -> None:

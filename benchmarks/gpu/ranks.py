@@ -35,7 +35,7 @@ def _ranks(bench: Bench, backend: str, processes: int, store: Path) -> None:
         reference = _gradient(_network().to(bench.device), image.to(bench.device), target.to(bench.device))
         context = multiprocessing.get_context("spawn")
         ranks = [
-            context.Process(target=_rank, args=(bench.kind, backend, rank, processes, store))
+            context.Process(target=_rank, args=(bench.kind, backend, rank, processes, store), daemon=True)
             for rank in range(processes)
         ]
         for rank in ranks:

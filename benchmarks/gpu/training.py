@@ -34,6 +34,8 @@ _FORK = multiprocessing.get_context("fork")
 
 def measure(bench: Bench) -> None:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    # Threads of OpenMP do not outlive a fork.
+    torch.set_num_threads(1)
     root = Path(tempfile.mkdtemp(prefix="spine_models-gpu-"))
     try:
         tiny.write_segmentation_data(root)
@@ -51,20 +53,22 @@ def measure(bench: Bench) -> None:
 def _killed_and_resumed(bench: Bench, name: str, task: Any, folder: Path) -> None:
     """Compare a training that was killed in its fourth step and resumed with one that nothing interrupted."""
     with _case(bench, f"{name} killed and resumed") as facts:
-        assert _run(bench, task, folder / "calm") == 0, "the undisturbed training failed"
+        for place in ("calm", "again"):
+            assert _run(bench, task, folder / place) == 0, "the undisturbed training failed"
         prepare = die_when(StageModule, "training_step", 8)
         facts["killed_status"] = _run(bench, task, folder / "killed", prepare)
         assert _run(bench, task, folder / "killed") == 0, "the resumed training failed"
-        calm, resumed = (_weights(folder / place / "out") for place in ("calm", "killed"))
+        calm, again, resumed = (_weights(folder / place / "out") for place in ("calm", "again", "killed"))
         how = read_json(folder / "killed" / "out" / "training.run.json")
         facts |= {
             "device": how["device"],
             "resumes": len(how["resumes"]),
             "difference": error(resumed, calm),
-            "equal": torch.equal(calm, resumed),
+            # Sums on CUDA come in another order each time, and batch norm over two samples makes much of it.
+            "difference_of_two_undisturbed": error(again, calm),
         }
         done = facts["killed_status"] == KILLED and len(how["resumes"]) == 1 and how["device"] == bench.kind
-        facts["ok"] = done and facts["difference"] < 1e-2
+        facts["ok"] = done and facts["difference"] <= 3.0 * facts["difference_of_two_undisturbed"] + 1e-4
 
 
 def _segmentation(bench: Bench, root: Path) -> None:
