@@ -1,66 +1,12 @@
-"""Tiny networks, recipes and a data set in the formats that the trainings read: six studies, two folds."""
+"""Tiny networks whose predictions differ from voxel to voxel and from crop to crop."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import torch
 from torch import nn
 
-from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
 from spine_models.models.unet import CsnUNet, UNetSettings
-from spine_models.provenance.files import write_text
-from spine_models.provenance.keys import Key
-from spine_models.provenance.manifest import write_manifest
-from spine_models.provenance.records import write_array, write_record
-
-STUDIES = tuple(f"1.2.{number}" for number in range(6))
-SIDE = 32
-SLICES = 24
-MISSING = dict.fromkeys(LEVELS, "missing")
-
-AUGMENTATION = {"shift": 0.1, "scale": 0.1, "rotate": 10.0, "affine_probability": 0.5, "flip_probability": 0.5}
-COMMON: dict[str, Any] = {
-    "global_batch": 2,
-    "micro_batch": 1,
-    "epochs": 2,
-    "draws_per_study": 2,
-    "learning_rate": 1e-3,
-    "final_learning_rate": 1e-5,
-    "weight_decay": 1e-2,
-    "gradient_clip": 5.0,
-    "precision": "auto",
-    "activation_checkpointing": False,
-    "freeze_bn": False,
-    "max_skipped_steps": 2,
-}
-SEGMENTATION: dict[str, Any] = {
-    **COMMON,
-    "window": 16,
-    "network": {
-        "kind": "csn_unet",
-        "depth": 50,
-        "base_channels": 4,
-        "decoder_channels": [8, 8, 8, 8, 8],
-        "batch_norm_eps": 1e-3,
-    },
-    "loss": {"focal_gamma": 2.0, "jaccard_weight": 0.1, "min_voxels": 16},
-    "augmentation": {**AUGMENTATION, "distortion": 0.1, "distortion_probability": 0.2},
-    "validation": {"window": 16, "overlap": 8},
-}
-CLASSIFICATION: dict[str, Any] = {
-    **COMMON,
-    "global_batch": 4,
-    "micro_batch": 2,
-    "draws_per_study": 6,
-    "fractured_probability": 0.7,
-    "network": {"kind": "csn", "mode": "ip", "depth": 50, "base_channels": 4, "dropout": 0.5},
-    "augmentation": {**AUGMENTATION, "rotate90_probability": 0.5},
-}
-CROPS = {"margin": 2, "depth": 8, "size": 32, "min_voxels": 16, "visible_fraction": 0.3}
 
 
 def segmentation_network(seed: int = 0) -> CsnUNet:
@@ -103,77 +49,3 @@ class Levels(nn.Module):
         self.smallest = min(self.smallest, float(image.min()))
         classes = torch.arange(8.0).reshape(1, 8, 1, 1, 1)
         return -self.sharpness * (image + self.offset - classes) ** 2
-
-
-def write_segmentation_data(root: Path) -> None:
-    """Write half volumes, labels and folds below ``root``."""
-    shards: dict[str, dict[str, str]] = {"volumes_half": {}, "labels_half": {}}
-    for number, study in enumerate(STUDIES):
-        volume, label = _study(number)
-        arrays = {"volumes_half": volume, "labels_half": label}
-        facts = {"mean": float(volume.mean()), "std": float(volume.std())}
-        for stage, array in arrays.items():
-            shards[stage][study] = _record(root / stage / "0", study, {"": array}, facts)
-    for stage, studies in shards.items():
-        write_manifest(root / stage / "0.json", studies, {})
-    write_folds(root / "folds" / "segmentation.csv")
-
-
-def write_classification_data(root: Path) -> None:
-    """Write crops, ``train.csv`` and folds below ``root``; the last study shows no vertebra."""
-    studies = {}
-    rows = [",".join(("StudyInstanceUID", *TARGETS))]
-    for number, study in enumerate(STUDIES):
-        volume, label = _study(number)
-        fractured = int(number % 2)
-        rows.append(",".join([study, str(fractured), str(fractured), *["0"] * 6]))
-        if number == len(STUDIES) - 1:
-            studies[study] = _record(root / "crops" / "0", study, {}, {"boxes": {}, "voxels": {}, "levels": MISSING})
-            continue
-        shape = [slice(0, SLICES), slice(0, SIDE), slice(0, SIDE)]
-        boxes = {level: _box(label == value) for value, level in enumerate(LEVELS, 1)}
-        facts = {
-            "origin": [0, 0, 0],
-            "mask_origin": [0, 0, 0],
-            "half_factor": 1.0,
-            "mean": float(volume.mean()),
-            "std": float(volume.std()),
-            "boxes": boxes,
-            "voxels": {level: int((label == value).sum()) for value, level in enumerate(LEVELS, 1)},
-            "levels": dict.fromkeys(LEVELS, "visible"),
-            "spacing_mm": [1.0, 1.0, 1.0],
-            "depth_total": SLICES,
-        }
-        arrays = {"": volume[tuple(shape)], "_mask": label}
-        studies[study] = _record(root / "crops" / "0", study, arrays, facts)
-    write_manifest(root / "crops" / "0.json", studies, {})
-    write_text(root / "train.csv", "\n".join(rows) + "\n")
-    write_folds(root / "folds" / "classification.csv")
-
-
-def write_folds(path: Path) -> None:
-    rows = [f"{study},group-{study},{number // 3}" for number, study in enumerate(STUDIES)]
-    write_text(path, "\n".join(["StudyInstanceUID,group,fold", *rows]) + "\n")
-
-
-def _record(folder: Path, study: str, arrays: dict[str, Any], facts: dict[str, Any]) -> str:
-    files = {f"{study}{suffix}.npy": write_array(folder / f"{study}{suffix}.npy", a) for suffix, a in arrays.items()}
-    return write_record(folder / f"{study}.json", Key("make_crops", {}, {}, "code"), files, facts).digest
-
-
-def _study(number: int) -> tuple[Any, Any]:
-    """Return a volume of seven slabs of rising density, and their labels."""
-    random = np.random.default_rng(number)
-    label = np.zeros((SLICES, SIDE, SIDE), np.uint8)
-    for value in range(1, 8):
-        label[3 * value : 3 * value + 3, 8:24, 8:24] = value
-    volume = np.where(label > 0, 200 + 50 * label.astype(np.int16), -200) + random.normal(0, 20, label.shape)
-    return volume.astype(np.int16), label
-
-
-def _box(inside: Any) -> list[int]:
-    bounds = []
-    for axis in range(3):
-        along = np.flatnonzero(inside.any(axis=tuple(other for other in range(3) if other != axis)))
-        bounds += [int(along[0]), int(along[-1]) + 1]
-    return bounds

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage
+from spine_models.data.dataset.index import write_index
 from spine_models.data.dataset.layout import require_dataset
-from spine_models.data.stages.index_studies import IndexSettings, index_shard, write_index
+from spine_models.data.stages.index_studies import IndexSettings, index_shard
 from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.keys import Key
 from spine_models.provenance.settings import settings_from

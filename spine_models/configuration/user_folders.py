@@ -20,8 +20,8 @@ from spine_models.data.dataset.layout import (
     folders_digests,
     require_dataset,
     study_folders,
-    study_id,
 )
+from spine_models.data.dataset.uids import study_id
 from spine_models.errors import UserError
 
 GENERATED = "generated"

@@ -19,7 +19,8 @@ from spine_models.data.crops.files import open_crop
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import prior_probabilities
-from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv, read_truth
+from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv
+from spine_models.evaluation.truth import read_truth
 from spine_models.levels import TARGETS
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file

@@ -13,13 +13,12 @@ from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
 from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
-from spine_models.inference.predictions import MAPPING, SUFFIXES, write_mapping
+from spine_models.inference.prediction_files import MAPPING, write_mapping
 from spine_models.inference.study_files import write_study
 from spine_models.inference.study_folders import StudyFolder
 from spine_models.provenance.keys import Key
-from spine_models.provenance.locks import folder_lock
-from spine_models.provenance.manifest import write_manifest
-from spine_models.provenance.records import Record, Work, find_record
+from spine_models.provenance.records import Record
+from spine_models.provenance.shard import Shard, open_shard
 
 Progress = Callable[[int, int, str], None]
 """Called after each study with its number, how many there are, and a sentence."""
@@ -71,58 +70,51 @@ def predict_studies(
     Raises:
         UserError: if the bundle is incomplete or damaged, or another job writes this shard.
     """
-    shard = _Shard(load_bundle(bundle_folder), out.with_suffix(""), settings, gpus, code)
-    done: dict[str, Record] = {}
-    refused: dict[str, dict[str, str]] = {}
+    predictor = _ShardPredictor(load_bundle(bundle_folder), settings, gpus, code)
     mapping: list[tuple[str, str]] = []
-    with folder_lock(shard.folder):
+    with open_shard("predict_studies", out) as shard:
         for number, folder in enumerate(folders, start=1):
-            try:
-                study, record, sentence = shard.predict(folder, done)
-                done[study] = record
-            except StudyRefused as refusal:
-                study, refused[folder.name] = folder.name, refusal.as_entry()
-                sentence = f"{folder.name}: refused, {refusal.reason}"
+            study, sentence = folder.name, ""
+            with shard.study(folder.name):
+                study, sentence = predictor.predict(folder, shard)
+            if not sentence:
+                sentence = f"{folder.name}: refused, {shard.refused[folder.name]['reason']}"
             mapping.append((study, folder.path.name))
             progress(number, len(folders), sentence)
-        _remove_strangers(shard.folder, done)
-        write_mapping(shard.folder / MAPPING, mapping)
-        write_manifest(out, {study: record.digest for study, record in done.items()}, refused)
-    shard.work.say(len(refused))
+        write_mapping(shard.folders[0] / MAPPING, mapping)
 
 
-class _Shard:
+class _ShardPredictor:
     """What a shard's studies are predicted with."""
 
-    def __init__(self, bundle: Bundle, folder: Path, settings: PredictSettings, gpus: int, code: str) -> None:
-        self.folder = folder
+    def __init__(self, bundle: Bundle, settings: PredictSettings, gpus: int, code: str) -> None:
         self._bundle, self._settings, self._code = bundle, settings, code
         # Loaded when the first study needs it: a job that finds every study done takes no GPU.
         self._load = cache(partial(_load_predictor, bundle, settings, gpus))
-        self.work = Work("predict_studies")
 
-    def predict(self, folder: StudyFolder, done: dict[str, Record]) -> tuple[str, Record, str]:
-        """Return the study's name, its record and a sentence for the person who waits."""
+    def predict(self, folder: StudyFolder, shard: Shard) -> tuple[str, str]:
+        """Add a study to ``shard``; return its name and a sentence for the person who waits."""
         base = VolumeSettings(allow_symlinks=self._settings.allow_symlinks)
         source = open_study(folder.path, folder.path.parent, base)
         study = source.study_uid
-        if study in done:
+        if study in shard.done:
             raise StudyRefused(
                 RefusalCode.DUPLICATE_STUDY, f"another folder holds the study {study} too: only the first is predicted"
             )
         volume_settings = volume_settings_for(self._bundle, source, self._settings.allow_symlinks)
         key = self._key(source, volume_settings, folder)
-        record = find_record(self.folder / f"{study}.json", key)
-        sentence = "already predicted" if record is not None else "predicted"
+        sentence = "already predicted"
 
-        def make() -> Record:
+        def make(path: Path) -> Record:
+            nonlocal sentence
             with memory_advice("set device: cpu, or use a GPU with more memory"):
                 prediction = self._load().predict(source, volume_settings)
             prediction.facts["folder_uid"] = folder.uid
-            return write_study(self.folder, study, key, prediction)
+            sentence = "predicted"
+            return write_study(path.parent, study, key, prediction)
 
-        record = self.work.count(record, make)
-        return study, record, f"{study}: {sentence} from {record.facts['source']}"
+        record = shard.result(study, key, make)
+        return study, f"{study}: {sentence} from {record.facts['source']}"
 
     def _key(self, source: StudySource, volume: VolumeSettings, folder: StudyFolder) -> Key:
         inputs = {"study": source.content_digest, "bundle": self._bundle.digest}
@@ -132,12 +124,3 @@ class _Shard:
 
 def _load_predictor(bundle: Bundle, settings: PredictSettings, gpus: int) -> StudyPredictor:
     return StudyPredictor(bundle, use_device(settings.device, gpus, settings.math_threads).device)
-
-
-def _remove_strangers(folder: Path, studies: dict[str, Record]) -> None:
-    """Delete what an earlier run made of studies that are no longer there."""
-    wanted = {f"{study}.json" for study in studies} | {name for record in studies.values() for name in record.files}
-    for path in folder.iterdir():
-        ours = path.suffix == ".json" or path.name.endswith(tuple(SUFFIXES.values()))
-        if ours and path.name not in wanted:
-            path.unlink()

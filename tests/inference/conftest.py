@@ -8,7 +8,7 @@ import pytest
 from spine_models.data.phantom.dataset import generate_dataset
 from spine_models.data.phantom.settings import PhantomSettings
 from spine_models.evaluation.tables import STUDY
-from spine_models.inference.bundle import ExportSettings, export_bundle
+from spine_models.inference.export_bundle import ExportSettings, export_bundle
 from spine_models.levels import TARGETS
 from spine_models.models.weights import save_model
 from tests import tiny

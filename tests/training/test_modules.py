@@ -15,6 +15,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from benchmarks.tiny_training import classification_task, make_job, segmentation_task
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.evaluation.competition import competition_loss, prior_probabilities
 from spine_models.levels import LEVELS
@@ -26,7 +27,7 @@ from spine_models.training.history import Stopwatch, table
 from spine_models.training.job import run_job
 from spine_models.training.segmentation_module import ActivationMaxima
 from spine_models.training.stage_module import merge_sums
-from tests.training.conftest import ONE, classification_task, files_of, make_job, segmentation_task
+from tests.training.conftest import ONE, files_of
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,8 @@ IN_A_TERMINAL = """
 import sys
 from pathlib import Path
 from spine_models.training.job import run_job
-from tests.training.conftest import ONE, classification_task, make_job
+from benchmarks.tiny_training import classification_task, make_job
+from tests.training.conftest import ONE
 run_job(make_job(Path(sys.argv[2])), classification_task(Path(sys.argv[1]), epochs=1), ONE)
 """
 

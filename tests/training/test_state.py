@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.tiny_training import classification_task, make_job
 from spine_models.compute.devices import Compute
 from spine_models.errors import UserError
 from spine_models.provenance.keys import Key
@@ -13,7 +14,7 @@ from spine_models.provenance.vouched import vouched
 from spine_models.training.batching import plan_batches
 from spine_models.training.job import key_config
 from spine_models.training.state import KEPT_STATES, open_state, prune, prune_all
-from tests.training.conftest import ONE, TWO, classification_task, make_job
+from tests.training.conftest import ONE, TWO
 
 CONFIG = {"epochs": 2, "loss": {"gamma": 2.0}}
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.shards import shard_of
+from spine_models.data.dataset.uids import is_uid, study_id
 from spine_models.errors import UserError
 
 IMAGES = "train_images"
@@ -23,8 +23,6 @@ TRAIN_TABLE = "train.csv"
 BOXES_TABLE = "train_bounding_boxes.csv"
 TEST_TABLE = "test.csv"
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-_UID_LENGTH = 64  # DICOM PS3.5 section 9.1
 _MAX_DEPTH = 4  # folders of series inside a study's folder
 _MUST_HOLD = (
     f"{IMAGES}/<StudyInstanceUID>/*.dcm, {SEGMENTATIONS}/<StudyInstanceUID>.nii, {TRAIN_TABLE} and {BOXES_TABLE}"
@@ -44,11 +42,6 @@ class StudyFile:
     name: str
     size: int
     mtime_ns: int
-
-
-def is_uid(text: str) -> bool:
-    """Say whether ``text`` is a DICOM UID: digits and single dots, at most 64 characters."""
-    return len(text) <= _UID_LENGTH and _UID.fullmatch(text) is not None
 
 
 def require_dataset(dataset_dir: str | Path) -> Path:
@@ -71,16 +64,6 @@ def require_dataset(dataset_dir: str | Path) -> Path:
 
 def _required(root: Path) -> list[tuple[str, bool]]:
     return [(f"{IMAGES}/", (root / IMAGES).is_dir()), (TRAIN_TABLE, (root / TRAIN_TABLE).is_file())]
-
-
-def study_id(folder_name: str) -> str:
-    """Return the id of the study in a data set's folder: the folder's name if it is a UID, otherwise a digest of it.
-
-    A name that is no UID may be a person's: it never becomes the name of an output.
-    """
-    if is_uid(folder_name):
-        return folder_name
-    return "folder-" + hashlib.sha256(folder_name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def study_folders(images_dir: Path) -> list[os.DirEntry[str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from spine_models.provenance.refused import Refused
+
 
 class RefusalCode(StrEnum):
     """Every reason for quarantine; ``docs/quarantine.md`` has an example and what to do for each."""
@@ -32,7 +34,7 @@ class RefusalCode(StrEnum):
     DUPLICATE_STUDY = "duplicate_study"
 
 
-class StudyRefused(Exception):  # noqa: N818  (a study in quarantine is an outcome, not an error)
+class StudyRefused(Refused):
     """A study that cannot be used.
 
     Attributes:
@@ -41,11 +43,9 @@ class StudyRefused(Exception):  # noqa: N818  (a study in quarantine is an outco
             free text of a DICOM file.
     """
 
+    code: RefusalCode
+
     def __init__(self, code: RefusalCode, reason: str) -> None:
         super().__init__(f"{code.value}: {reason}")
         self.code = code
         self.reason = reason
-
-    def as_entry(self) -> dict[str, str]:
-        """Return what a manifest stores under ``refused``."""
-        return {"code": self.code.value, "reason": self.reason}

@@ -14,7 +14,6 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from spine_models.data.dataset import layout
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 
 Floats = NDArray[np.float64]
@@ -28,7 +27,6 @@ _SAME_FORMS_MM = 0.5
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _INTEGER_TOLERANCE = 0.01
 _LARGEST = 32767  # of an int16, in which label maps of many structures are stored
-_SUFFIXES = (".nii", ".nii.gz")
 _GZIP = b"\x1f\x8b"
 
 
@@ -70,20 +68,6 @@ class OpenLabel:
     shape: tuple[int, int, int]
     affine_lps: Floats
     notes: tuple[str, ...]
-
-
-def label_file(dataset_dir: Path, study: str) -> Path | None:
-    """Return the label map of a study, ``.nii`` or ``.nii.gz``, None if there is none."""
-    paths = (dataset_dir / layout.SEGMENTATIONS / f"{study}{suffix}" for suffix in _SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
-
-
-def labelled_studies(dataset_dir: Path) -> set[str]:
-    """Return the ids of the studies that a file in ``segmentations/`` is named after; see ``layout.study_id``."""
-    folder = dataset_dir / layout.SEGMENTATIONS
-    paths = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-    names = [path.name.removesuffix(".gz") for path in paths]
-    return {layout.study_id(name.removesuffix(".nii")) for name in names if name.endswith(".nii")}
 
 
 def require_inside(path: Path, dataset_dir: Path) -> None:

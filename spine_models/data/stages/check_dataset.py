@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from spine_models.data.dataset import layout, tables
+from spine_models.data.dataset.label_files import label_file, labelled_studies
 from spine_models.data.dataset.quarantine import StudyRefused
+from spine_models.data.dataset.uids import study_id
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.pixels import check_claims, is_lossy
 from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
-from spine_models.data.labels.nifti import LabelSettings, label_file, labelled_studies, require_inside
+from spine_models.data.labels.nifti import LabelSettings, require_inside
 from spine_models.data.labels.onto_grid import check_label
 from spine_models.data.stages.collect_quarantine import unshared
 from spine_models.data.stages.convert_volumes import overwritten_studies
@@ -34,7 +36,7 @@ class StudyReport:
     """One study's folder, as its headers show it.
 
     Attributes:
-        study: id; see ``layout.study_id``.
+        study: id; see ``uids.study_id``.
         files: number of files.
         stat: see ``layout.stat_digest``.
         refused: (stage, code, reason) for whatever is refused; empty for a study that can be used.
@@ -159,7 +161,7 @@ def check_dataset(
 
 def check_study(dataset_dir: Path, name: str, settings: LabelSettings) -> StudyReport:
     """Look at the headers of one study's files."""
-    study, images = layout.study_id(name), dataset_dir / layout.IMAGES
+    study, images = study_id(name), dataset_dir / layout.IMAGES
     files: list[layout.StudyFile] = []
     try:
         files = layout.list_study(images, name, settings.allow_symlinks)

@@ -11,17 +11,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from spine_models.data.dataset.layout import study_id
+from spine_models.data.dataset.label_files import label_file, labelled_studies
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+from spine_models.data.dataset.uids import study_id
 from spine_models.data.labels import nifti as label_files
-from spine_models.data.labels.nifti import (
-    LabelSettings,
-    label_file,
-    labelled_studies,
-    most_voxels,
-    read_label,
-    require_inside,
-)
+from spine_models.data.labels.nifti import LabelSettings, most_voxels, read_label, require_inside
 from spine_models.data.labels.onto_grid import check_label, half_label
 
 BY_AFFINE, BY_INDEX = LabelSettings(), LabelSettings("index")
