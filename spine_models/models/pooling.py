@@ -16,6 +16,8 @@ class PlaneMaxPool(nn.MaxPool2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Map (N, C, Z, Y, X) to (N, C, Z, y, x)."""
         if input.is_contiguous():
-            return super().forward(input.flatten(1, 2)).unflatten(1, input.shape[1:3])
+            planes: torch.Tensor = super().forward(input.flatten(1, 2))
+            return planes.unflatten(1, input.shape[1:3])
         slices = input.transpose(1, 2)
-        return super().forward(slices.flatten(0, 1)).unflatten(0, slices.shape[:2]).transpose(1, 2)
+        pooled: torch.Tensor = super().forward(slices.flatten(0, 1))
+        return pooled.unflatten(0, slices.shape[:2]).transpose(1, 2)
