@@ -19,7 +19,7 @@ from spine_models.models.losses import LossSettings, segmentation_loss
 from spine_models.models.unet import CsnUNet, UNetSettings
 
 _PLANE = 64
-_SECONDS = 40.0
+_SECONDS = {"cuda": 40.0, "cpu": 300.0}
 
 
 def measure(bench: Bench) -> None:
@@ -41,7 +41,7 @@ def _ranks(bench: Bench, backend: str, processes: int, store: Path) -> None:
         for rank in ranks:
             rank.start()
         for rank in ranks:
-            rank.join(_SECONDS)
+            rank.join(_SECONDS[bench.kind])
         failed = [rank.exitcode for rank in ranks if rank.exitcode != 0]
         if failed:
             facts.update(ok=False, why=f"ranks ended with {failed}")
@@ -57,7 +57,7 @@ def _rank(kind: str, backend: str, rank: int, processes: int, store: Path) -> No
         torch.cuda.set_device(0)
         torch.backends.cudnn.allow_tf32 = False
     distributed.init_process_group(
-        backend, f"file://{store}", world_size=processes, rank=rank, timeout=timedelta(seconds=_SECONDS)
+        backend, f"file://{store}", world_size=processes, rank=rank, timeout=timedelta(seconds=_SECONDS[kind])
     )
     device = torch.device(kind, 0) if kind == "cuda" else torch.device("cpu")
     network: nn.Module = _network().to(device)
