@@ -11,8 +11,8 @@ from spine_models.compute.leases import DEVICES_OVERRIDE, VISIBLE, driver_device
 from spine_models.errors import UserError
 from spine_models.log import say
 
-_ALLOCATOR = "PYTORCH_ALLOC_CONF"
-"""Variable with the settings of PyTorch's allocator, read when CUDA is first used."""
+_ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""Variables in which a user may have chosen the settings of PyTorch's allocator."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,13 @@ class Compute:
         return torch.device("cuda", 0) if self.kind == "cuda" else torch.device("cpu")
 
     def apply(self) -> None:
-        """Set the threads, and on the CPU deterministic algorithms; every process of a job calls it once."""
+        """Set threads, and what the device asks of torch; every process of a job calls it once."""
         torch.set_num_threads(self.math_threads)
         torch.use_deterministic_algorithms(self.kind == "cpu")
+        if self.kind == "cuda" and not any(os.environ.get(name) for name in _ALLOCATOR):
+            # Studies differ in size, and whole blocks would be lost between them. Variables come too late: torch is
+            # there.
+            torch._C._accelerator_setAllocatorSettings("expandable_segments:True")
 
 
 def use_device(device: str, gpus: int, math_threads: int) -> Compute:
@@ -58,8 +62,6 @@ def use_device(device: str, gpus: int, math_threads: int) -> Compute:
     if kind == "cuda":
         # The descriptors stay open on purpose: the lease lasts as long as the process.
         os.environ[VISIBLE] = ",".join(lease_devices(gpus).devices)
-        # Held-out studies and training windows differ in size: whole blocks would be lost between them.
-        os.environ.setdefault(_ALLOCATOR, "expandable_segments:True")
     compute = Compute(kind, gpus if kind == "cuda" else 1, math_threads)
     compute.apply()
     return compute

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -55,18 +56,9 @@ class MaskPredictor:
         """
         device = self._networks[0].device
         finite = torch.ones((), dtype=torch.bool, device=device)
-
-        def mean_probabilities(windows: torch.Tensor) -> torch.Tensor:
-            total = torch.zeros((), device=device)
-            for network in self._networks:
-                logits = network.logits(windows)
-                finite.logical_and_(torch.isfinite(logits).all())
-                total = total + torch.softmax(logits, dim=1)
-            return total / len(self._networks)
-
         probabilities = sliding_window(
             torch.from_numpy(standardised(half.astype(np.float32), mean, std)).to(device),
-            mean_probabilities,
+            partial(self._mean_probabilities, finite),
             window=self._windows.window,
             overlap=self._windows.overlap,
             z_multiple=self._windows.z_multiple,
@@ -76,3 +68,16 @@ class MaskPredictor:
         # Once for a volume: each look waits for the device.
         require_finite(finite, self._networks)
         return np.asarray(probabilities.argmax(dim=0).to(torch.uint8).cpu().numpy())
+
+    def _mean_probabilities(self, finite: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
+        """Return the mean over the networks, one after the other; ``finite`` becomes false where an output is not."""
+        total = _probabilities(self._networks[0], finite, windows)
+        for network in self._networks[1:]:
+            total += _probabilities(network, finite, windows)
+        return total.div_(len(self._networks))
+
+
+def _probabilities(network: InferenceNetwork, finite: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
+    logits = network.logits(windows)
+    finite.logical_and_(torch.isfinite(logits).all())
+    return torch.softmax(logits, dim=1)

@@ -15,9 +15,9 @@ class PlaneMaxPool(nn.MaxPool2d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Map (N, C, Z, Y, X) to (N, C, Z, y, x)."""
+        n, c, z = input.shape[:3]
         if input.is_contiguous():
             planes: torch.Tensor = super().forward(input.flatten(1, 2))
-            return planes.unflatten(1, input.shape[1:3])
-        slices = input.transpose(1, 2)
-        pooled: torch.Tensor = super().forward(slices.flatten(0, 1))
-        return pooled.unflatten(0, slices.shape[:2]).transpose(1, 2)
+            return planes.view(n, c, z, *planes.shape[2:])
+        slices: torch.Tensor = super().forward(input.transpose(1, 2).flatten(0, 1))
+        return slices.view(n, z, c, *slices.shape[2:]).transpose(1, 2)

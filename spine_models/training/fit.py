@@ -120,8 +120,8 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
         say(f"{stage}: {module.pretrained.sentence()}")
     if compute.kind == "cpu":
         arrange(module.network, compute.device)
-        if compute.processes > 1:
-            synchronise(module.network)
+    if compute.processes > 1:
+        synchronise(module.network)
     # Every process drops other features.
     torch.manual_seed(settings.seed * 1009 + place.rank + 1)
     best = BestEpochs(folder / "epochs", settings.keep_best, settings.provenance)
@@ -154,8 +154,6 @@ def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: 
     return pl.Trainer(
         accelerator="gpu" if compute.kind == "cuda" else "cpu",
         devices=compute.processes,
-        # PyTorch's own for GPUs; on the CPU ``fit`` has synchronised the network already.
-        sync_batchnorm=compute.kind == "cuda" and compute.processes > 1,
         strategy=_strategy(compute, precision_plugin(recipe.precision, compute.kind)),
         # Without the first Lightning would take a scheduler's variables for its own: tasks, ranks, requeues on signals.
         plugins=[LightningEnvironment(), StateFile()],

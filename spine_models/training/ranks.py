@@ -18,6 +18,7 @@ from typing import Any
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from spine_models.compute.devices import Compute
+from spine_models.compute.leases import VISIBLE
 from spine_models.errors import UserError
 from spine_models.training.loaders import die_with_parent
 
@@ -92,6 +93,9 @@ def _enter(
         # The store is the parent's: rank 0 must not open another on the same port.
         "TORCHELASTIC_USE_AGENT_STORE": "True",
     }
+    if place.compute.kind == "cpu":
+        # mmengine looks for the device of the local rank wherever it sees one.
+        os.environ[VISIBLE] = ""
     try:
         place.compute.apply()
         function(place, *arguments)
