@@ -1,7 +1,7 @@
 """Tensors without memory: shapes, types and lifetimes are real, values are not.
 
-They say they are on the CPU, since a torch without CUDA computes no shapes of convolutions for a GPU; what is held is the
-same.
+They say they are on the CPU, since a torch without CUDA computes no shapes of convolutions for a GPU. What is held is
+the same.
 """
 
 from __future__ import annotations

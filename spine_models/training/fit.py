@@ -18,9 +18,10 @@ from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 
 from spine_models.compute.devices import Compute
+from spine_models.compute.facts import cudnn_version, slow_cudnn
 from spine_models.compute.layout import arrange
 from spine_models.compute.out_of_memory import memory_advice
-from spine_models.compute.precision import choose_precision
+from spine_models.compute.precision import allow_tf32, autocast_type, choose_precision
 from spine_models.log import say
 from spine_models.models.batch_norm import synchronise
 from spine_models.models.pretrained import PretrainedReport
@@ -129,6 +130,11 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     held_out = task.held_out()
     keeper = StateKeeper(folder, settings.checkpoint_minutes, batches, len(held_out), best)
     callbacks = [best, history, *_bar(place), keeper]
+    chosen = choose_precision(recipe.precision, compute.kind)
+    allow_tf32(chosen)
+    warning = slow_cudnn(cudnn_version(), chosen) if compute.kind == "cuda" else None
+    if warning is not None and place.rank == 0:
+        say(warning)
     trainer = build_trainer(compute, recipe, plan, callbacks)
     with memory_advice(
         f"lower {stage}.training.micro_batch ({recipe.micro_batch} now; global_batch and the results stay) or set "
@@ -172,7 +178,7 @@ def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: 
 def precision_plugin(precision: str, kind: str) -> Precision:
     """Return Lightning's plugin for a precision of the configuration; fp16 comes with a gradient scaler."""
     chosen = choose_precision(precision, kind)
-    if chosen == "fp32":
+    if autocast_type(chosen) is None:
         return Precision()
     return MixedPrecision("bf16-mixed" if chosen == "bf16" else "16-mixed", device=kind)
 
