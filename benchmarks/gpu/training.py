@@ -19,14 +19,13 @@ import torch
 
 from benchmarks import tiny_data
 from benchmarks.gpu.bench import Bench, error
-from benchmarks.tiny_training import classification_task, make_job, segmentation_task
+from benchmarks.tiny_training import PoisonedTask, classification_task, die_when, make_job, segmentation_task
 from spine_models.compute.devices import use_device
 from spine_models.errors import UserError
 from spine_models.models.weights import load_state
 from spine_models.provenance.files import read_json
 from spine_models.training.job import run_job
 from spine_models.training.stage_module import StageModule
-from tests.training.conftest import PoisonedTask, die_when
 
 KILLED = -signal.SIGKILL
 # CUDA cannot be used in a fork of a process that has used it: this one never does.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spine_models.compute.inference_network import InferenceNetwork, require_finite
+from spine_models.compute.inference_network import InferenceNetwork, finite_or_again, require_finite
+from spine_models.compute.precision import Precision
 from spine_models.evaluation.aggregate import study_probabilities
 from spine_models.evaluation.competition import Floats
 from spine_models.levels import TARGETS
@@ -22,11 +24,16 @@ Crop = NDArray[np.float32] | torch.Tensor
 
 
 class CropPredictor:
-    """One classifier for the crops of many studies."""
+    """One classifier for the crops of many studies.
+
+    Attributes:
+        repeated: batches so far that half precision overflowed in, so that they were computed again in float32.
+    """
 
     def __init__(self, network: InferenceNetwork, batch: int = CROPS_AT_ONCE) -> None:
         """Take the classifier; ``batch`` is how many crops it gets at once."""
         self._network, self._batch = network, batch
+        self.repeated = 0
 
     def study(self, crops: Iterable[Crop]) -> Floats | None:
         """Return the probabilities of a study, (8,): the maximum over its crops, clipped; None without a crop.
@@ -53,12 +60,16 @@ class CropPredictor:
         Raises:
             NonFiniteOutputError: if the output for a crop is not finite.
         """
-        parts = [self._forward(batch) for batch in _batches(crops, self._batch)]
+        parts = []
+        for batch in _batches(crops, self._batch):
+            part, again = finite_or_again(self._network.precision, partial(self._forward, batch))
+            self.repeated += again
+            parts.append(part)
         return np.concatenate(parts) if parts else np.zeros((0, len(TARGETS)))
 
-    def _forward(self, crops: list[Crop]) -> Floats:
-        logits = self._network.logits(torch.stack([torch.as_tensor(crop) for crop in crops])).double()
-        require_finite(torch.isfinite(logits).all(), [self._network])
+    def _forward(self, crops: list[Crop], precision: Precision) -> Floats:
+        logits = self._network.logits(torch.stack([torch.as_tensor(crop) for crop in crops]), precision).double()
+        require_finite(torch.isfinite(logits).all(), precision)
         return np.asarray(torch.sigmoid(logits).cpu().numpy())
 
 

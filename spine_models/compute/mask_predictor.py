@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spine_models.compute.inference_network import InferenceNetwork, require_finite
+from spine_models.compute.inference_network import InferenceNetwork, finite_or_again, require_finite
+from spine_models.compute.precision import Precision
 from spine_models.hounsfield import AIR_HU, standardised
 from spine_models.models.sliding_window import sliding_window
 
@@ -33,13 +34,17 @@ class SlidingWindowSettings:
 
 
 class MaskPredictor:
-    """Segmentation networks whose probabilities are averaged."""
+    """Segmentation networks whose probabilities are averaged.
+
+    Attributes:
+        repeated: studies so far that half precision overflowed in, so that they were computed again in float32.
+    """
 
     def __init__(self, networks: Sequence[InferenceNetwork], windows: SlidingWindowSettings) -> None:
         """Take at least one network, all on one device."""
         self._networks, self._windows = list(networks), windows
+        self.repeated = 0
 
-    @torch.inference_mode()
     def mask(self, half: NDArray[np.int16], mean: float, std: float) -> NDArray[np.uint8]:
         """Predict the level of every voxel: the class with the largest mean probability over the networks.
 
@@ -52,13 +57,19 @@ class MaskPredictor:
             (z, y, x), 0 for background and ``i + 1`` for ``LEVELS[i]``; not yet checked for plausibility.
 
         Raises:
-            NonFiniteOutputError: if the output of a network is not finite.
+            NonFiniteOutputError: if the output of a network is not finite, in float32 either.
         """
+        mask, again = finite_or_again(self._networks[0].precision, partial(self._mask, half, mean, std))
+        self.repeated += again
+        return mask
+
+    @torch.inference_mode()
+    def _mask(self, half: NDArray[np.int16], mean: float, std: float, precision: Precision) -> NDArray[np.uint8]:
         device = self._networks[0].device
         finite = torch.ones((), dtype=torch.bool, device=device)
         probabilities = sliding_window(
             torch.from_numpy(standardised(half.astype(np.float32), mean, std)).to(device),
-            partial(self._mean_probabilities, finite),
+            partial(self._mean_probabilities, finite, precision),
             window=self._windows.window,
             overlap=self._windows.overlap,
             z_multiple=self._windows.z_multiple,
@@ -66,18 +77,20 @@ class MaskPredictor:
             batch=self._windows.batch,
         )
         # Once for a volume: each look waits for the device.
-        require_finite(finite, self._networks)
+        require_finite(finite, precision)
         return np.asarray(probabilities.argmax(dim=0).to(torch.uint8).cpu().numpy())
 
-    def _mean_probabilities(self, finite: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
+    def _mean_probabilities(self, finite: torch.Tensor, precision: Precision, windows: torch.Tensor) -> torch.Tensor:
         """Return the mean over the networks, one after the other; ``finite`` becomes false where an output is not."""
-        total = _probabilities(self._networks[0], finite, windows)
+        total = _probabilities(self._networks[0], finite, precision, windows)
         for network in self._networks[1:]:
-            total += _probabilities(network, finite, windows)
+            total += _probabilities(network, finite, precision, windows)
         return total.div_(len(self._networks))
 
 
-def _probabilities(network: InferenceNetwork, finite: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
-    logits = network.logits(windows)
+def _probabilities(
+    network: InferenceNetwork, finite: torch.Tensor, precision: Precision, windows: torch.Tensor
+) -> torch.Tensor:
+    logits = network.logits(windows, precision)
     finite.logical_and_(torch.isfinite(logits).all())
     return torch.softmax(logits, dim=1)

@@ -90,7 +90,8 @@ def _write_mask(
         mask, shown = checked_mask(volumes.array(study), facts, predictor, settings.plausibility)
     files = {f"{study}.npy": write_array(path.with_name(f"{study}.npy"), mask)}
     shown = replace(shown, models=tuple(network.name for network in chosen))
-    return write_record(path, key, files, shown.to_json())
+    again = {"computed_again_in": "fp32"} if predictor.repeated else {}
+    return write_record(path, key, files, shown.to_json() | again)
 
 
 def _load_network(use: Callable[[], Compute], network: MaskNetwork) -> InferenceNetwork:

@@ -152,11 +152,13 @@ def _facts(
         raise UserError(f"{model} learnt from study {study}, which its fold holds out: train it anew")
     windows = list(validation_windows(crop, settings))
     with memory_advice("set device: cpu, or use a GPU with more memory"):
+        before = classifier.predictor.repeated
         probabilities = classifier.predictor.study(image for _, image in windows)
+        again = {"computed_again_in": "fp32"} if classifier.predictor.repeated > before else {}
     assert probabilities is not None, "a crop has at least one window"
     seen = dict.fromkeys(level for level, _ in windows)
     visible = [level for level in seen if crop.levels[level] == "visible"]
-    return {"probabilities": [float(value) for value in probabilities], "levels": visible}
+    return {"probabilities": [float(value) for value in probabilities], "levels": visible, **again}
 
 
 def _row(study: str, variant: str, fold: int, facts: Mapping[str, Any], prior: list[float]) -> dict[str, Any]:

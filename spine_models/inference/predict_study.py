@@ -24,6 +24,7 @@ from spine_models.inference.masks import checked_mask
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.settings import settings_from
 
+_AGAIN = "half precision overflowed in a network: this study was computed once more in float32"
 WIDEST_SPACING_MM = 3.0
 """Slices are not thinned out beyond this (own choice): a vertebral body of the neck is about 12 mm high."""
 
@@ -77,6 +78,7 @@ class StudyPredictor:
             StudyRefused: if its slices cannot be decoded.
         """
         study = decode_study(source, volume_settings)
+        before = self._repeated()
         mask, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
         crop = spine_crop(study.full, mask, study.facts, shown, self._crops)
         windows = [image for _, image in validation_windows(crop, self._crops)] if crop else []
@@ -84,6 +86,7 @@ class StudyPredictor:
         models = {name: values for name, values in found_by.items() if values is not None}
         prior = np.array([self._bundle.prior[target] for target in TARGETS])
         mean = mean_over_models(list(models.values())) if models else prior
+        again = [_AGAIN] if self._repeated() > before else []
         step_notes = _step_notes(source, volume_settings, self._bundle)
         facts = {
             "probabilities": {target: float(value) for target, value in zip(TARGETS, mean, strict=True)},
@@ -91,10 +94,13 @@ class StudyPredictor:
             "source": FROM_CROPS if models else FROM_PRIOR,
             "levels": shown.levels,
             "voxels": shown.voxels,
-            "notes": [*step_notes, *study.facts["notes"], *_mask_notes(shown, bool(models))],
+            "notes": [*step_notes, *study.facts["notes"], *_mask_notes(shown, bool(models)), *again],
             "volume": study.facts,
         }
         return StudyPrediction(study.half, mask, facts)
+
+    def _repeated(self) -> int:
+        return self._masks.repeated + sum(predictor.repeated for predictor in self._classifiers.values())
 
 
 def volume_settings_for(bundle: Bundle, source: StudySource, allow_symlinks: bool) -> VolumeSettings:

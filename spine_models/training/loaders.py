@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from spine_models.data.samples.augmentation import one_thread
 from spine_models.errors import UserError
 from spine_models.training.batching import BatchPlan
 
@@ -146,10 +147,16 @@ def die_with_parent(_worker: int = 0) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def _start_worker(worker: int) -> None:
+    """Let a worker end with its parent and compute on one thread: OpenCV would take all cores in each."""
+    die_with_parent(worker)
+    one_thread()
+
+
 def _common(workers: int) -> dict[str, Any]:
     # A generator of its own: torch would draw each iterator's base seed from the global random numbers, of which a
     # resumed run makes one iterator more than an undisturbed one.
     options: dict[str, Any] = {"generator": torch.Generator().manual_seed(0)}
     if workers:
-        options |= {"persistent_workers": True, "worker_init_fn": die_with_parent}
+        options |= {"persistent_workers": True, "worker_init_fn": _start_worker}
     return options

@@ -81,3 +81,21 @@ def test_every_held_out_study_is_in_exactly_one_process(studies, processes):
 def test_masks_without_any_vertebra_are_named_as_the_cause():
     with pytest.raises(UserError, match="masks show no vertebra"):
         EpochBatches(0, plan_batches("classification", 8, 2, 1), 0, 7)
+
+
+class Threads:
+    """Tells how many threads OpenCV has where a sample is made."""
+
+    def __len__(self):
+        return 4
+
+    def sample(self, epoch, index):
+        import cv2
+
+        return np.array([cv2.getNumThreads()]), np.array([0]), "study"
+
+
+def test_opencv_has_one_thread_in_each_worker():
+    batches = EpochBatches(4, plan_batches("segmentation", 2, 2, 1), 0, 7)
+    found = [int(image.max()) for image, _, _ in training_loader(Threads(), batches, 1, pin=False)]
+    assert found == [1, 1]
