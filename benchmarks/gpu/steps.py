@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from benchmarks.gpu.bench import GIB, Bench
@@ -77,7 +78,7 @@ def _one(bench: Bench, config: Mapping[str, Any], name: str, layout: str, search
 
 
 def _measured(bench: Bench, config: Mapping[str, Any], name: str, layout: str, repeats: int) -> dict[str, Any]:
-    step, recipe = _step(bench, config, name, layout)
+    step, recipe = training_step(bench, config, name, layout)
     first = bench.seconds_of(step)
     bench.clean()
     seconds = statistics.median(bench.seconds_of(step) for _ in range(repeats))
@@ -86,8 +87,13 @@ def _measured(bench: Bench, config: Mapping[str, Any], name: str, layout: str, r
     return {**facts, **bench.peak()}
 
 
-def _step(bench: Bench, config: Mapping[str, Any], name: str, layout: str) -> tuple[Step, Recipe]:
-    """Return a step over one micro-batch, optimizer included, as the training of ``name`` makes it."""
+def training_step(
+    bench: Bench, config: Mapping[str, Any], name: str, layout: str, change: Callable[[nn.Module], None] | None = None
+) -> tuple[Step, Recipe]:
+    """Return a step over one micro-batch, optimizer included, as the training of ``name`` makes it.
+
+    ``change`` may alter the network before.
+    """
     torch.manual_seed(0)
     crops = config["crops"]
     if name == "segmentation":
@@ -99,6 +105,8 @@ def _step(bench: Bench, config: Mapping[str, Any], name: str, layout: str) -> tu
     network = build(
         recipe.network, freeze_bn=recipe.freeze_bn, activation_checkpointing=recipe.activation_checkpointing
     )
+    if change is not None:
+        change(network)
     if not bench.real:
         shape = (1, shape[1], 8, 64, 64)
     image = torch.randn(shape, device=bench.device).contiguous(memory_format=LAYOUTS[layout])
