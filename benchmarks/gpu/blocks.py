@@ -47,6 +47,7 @@ BLOCKS = (
     Block("numerics", 60.0),
     Block("inference", 45.0),
     Block("kernels", 60.0),
+    Block("depthwise", 90.0),
     Block("ranks", 45.0),
     Block("loader", 30.0),
 )

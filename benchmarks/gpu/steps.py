@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
@@ -80,7 +81,7 @@ def _one(bench: Bench, config: Mapping[str, Any], name: str, layout: str, search
 def _profiled(bench: Bench, config: Mapping[str, Any], name: str) -> None:
     """Write the kernels that take most of a step."""
     with bench.case(f"{name} profile") as facts:
-        step, _ = _step(bench, config, name, "ncdhw")
+        step, _ = training_step(bench, config, name, "ncdhw")
         step()
         activities = [ProfilerActivity.CUDA] if bench.real else [ProfilerActivity.CPU]
         with profile(activities=activities) as found:
@@ -94,7 +95,7 @@ def _profiled(bench: Bench, config: Mapping[str, Any], name: str) -> None:
 
 
 def _measured(bench: Bench, config: Mapping[str, Any], name: str, layout: str, repeats: int) -> dict[str, Any]:
-    step, recipe = _step(bench, config, name, layout)
+    step, recipe = training_step(bench, config, name, layout)
     first = bench.seconds_of(step)
     bench.clean()
     seconds = statistics.median(bench.seconds_of(step) for _ in range(repeats))
@@ -103,8 +104,13 @@ def _measured(bench: Bench, config: Mapping[str, Any], name: str, layout: str, r
     return {**facts, **bench.peak()}
 
 
-def _step(bench: Bench, config: Mapping[str, Any], name: str, layout: str) -> tuple[Step, Recipe]:
-    """Return a step over one micro-batch, optimizer included, as the training of ``name`` makes it."""
+def training_step(
+    bench: Bench, config: Mapping[str, Any], name: str, layout: str, change: Callable[[nn.Module], None] | None = None
+) -> tuple[Step, Recipe]:
+    """Return a step over one micro-batch, optimizer included, as the training of ``name`` makes it.
+
+    ``change`` may alter the network before.
+    """
     torch.manual_seed(0)
     crops = config["crops"]
     if name == "segmentation":
@@ -116,6 +122,8 @@ def _step(bench: Bench, config: Mapping[str, Any], name: str, layout: str) -> tu
     network = build(
         recipe.network, freeze_bn=recipe.freeze_bn, activation_checkpointing=recipe.activation_checkpointing
     )
+    if change is not None:
+        change(network)
     if not bench.real:
         shape = (1, shape[1], 8, 64, 64)
     image = torch.randn(shape, device=bench.device).contiguous(memory_format=LAYOUTS[layout])
