@@ -93,6 +93,7 @@ def write_classification_data(root: Path) -> None:
             "half_factor": 1.0,
             "mean": float(volume.mean()),
             "std": float(volume.std()),
+            "raw_zero_hu": -1024.0,
             "boxes": boxes,
             "voxels": {level: int((label == value).sum()) for value, level in enumerate(LEVELS, 1)},
             "levels": dict.fromkeys(LEVELS, "visible"),

@@ -125,6 +125,11 @@ def pretrained(weights):
     return [out(f"pretrained/{file}")] if file else []
 
 
+def initial_networks(stage):
+    """Return the networks of init_bundle that a training may start from, each with its digest; none without a bundle."""
+    return or_sentence(folders.bundle_networks, "init_bundle", stage) if config["init_bundle"] else []
+
+
 def variant_weights(wildcards):
     """Return the published weights that a variant's training starts from."""
     return pretrained(VARIANTS[wildcards.variant]["weights"])
@@ -173,10 +178,22 @@ def settings(*keys, **more):
     return canonical_json({**{key: config[key] for key in keys}, **more})
 
 
+def initial_digests(stage):
+    """Return the digests of the networks that a training may start from, as a setting; nothing without a bundle."""
+    digests = [digest for _, digest in initial_networks(stage)]
+    return {"initial": digests} if digests else {}
+
+
+def segmentation_settings(wildcards):
+    """Return the settings of a segmentation training."""
+    recipe = segmentation_recipe(config)
+    return settings("seed", "math_threads", recipe=recipe, **initial_digests("segmentation"))
+
+
 def classifier_settings(wildcards):
     """Return the settings of one variant's training."""
-    recipe = classifier_recipe(config, wildcards.variant)
-    return settings("seed", "math_threads", "keep_best", "crops", recipe=recipe)
+    recipe, initial = classifier_recipe(config, wildcards.variant), initial_digests("classification")
+    return settings("seed", "math_threads", "keep_best", "crops", recipe=recipe, **initial)
 
 
 def averaging_settings(wildcards):

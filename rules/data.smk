@@ -41,7 +41,7 @@ rule convert_volumes:
         runtime=grows(120),
         keep_volumes=KEEP_VOLUMES,
     params:
-        config=settings("z_step", "half_size", "allow_symlinks"),
+        config=settings("z_step", "half_size", "hu_limits", "allow_symlinks"),
         code=code_of("convert_volumes"),
         dataset=dataset_dir,
     shell:

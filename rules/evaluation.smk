@@ -49,9 +49,11 @@ rule export_bundle:
         config=settings(
             "z_step",
             "half_size",
+            "hu_limits",
             "crops",
             "plausibility",
             inference=config["segmentation"]["inference"],
+            crop_inference=config["classification"]["inference"],
             phantom=folders.generated,
         ),
         code=code_of("export_bundle"),

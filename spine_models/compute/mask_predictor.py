@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spine_models.compute.flips import NO_FLIP, Flip, mean_over_flips
 from spine_models.compute.inference_network import InferenceNetwork, finite_or_again, require_finite
 from spine_models.compute.precision import Precision
 from spine_models.hounsfield import AIR_HU, standardised
@@ -18,19 +20,23 @@ from spine_models.models.sliding_window import sliding_window
 
 @dataclass(frozen=True)
 class SlidingWindowSettings:
-    """How a volume is cut into windows along z that hold the whole plane; ``segmentation.inference``.
+    """How a volume is predicted in windows along z that hold the whole plane; ``segmentation.inference``.
 
     Attributes:
         window: slices of a window.
         overlap: slices that neighbouring windows share.
-        z_multiple: the volume is padded with air to a multiple of this.
+        z_multiple: the volume is padded to a multiple of this.
         batch: windows at once.
+        z_fill: of the padding, "air" or "mean", which is 0 once standardised.
+        flips: of each window; their probabilities are averaged.
     """
 
     window: int
     overlap: int
     z_multiple: int
     batch: int
+    z_fill: Literal["air", "mean"] = "air"
+    flips: tuple[Flip, ...] = NO_FLIP
 
 
 class MaskPredictor:
@@ -46,7 +52,7 @@ class MaskPredictor:
         self.repeated = 0
 
     def mask(self, half: NDArray[np.int16], mean: float, std: float) -> NDArray[np.uint8]:
-        """Predict the level of every voxel: the class with the largest mean probability over the networks.
+        """Predict the level of every voxel: the class with the largest mean probability over networks and flips.
 
         Args:
             half: (z, y, x) HU on the half grid.
@@ -67,13 +73,14 @@ class MaskPredictor:
     def _mask(self, half: NDArray[np.int16], mean: float, std: float, precision: Precision) -> NDArray[np.uint8]:
         device = self._networks[0].device
         finite = torch.ones((), dtype=torch.bool, device=device)
+        mean_probabilities = partial(self._mean_probabilities, finite, precision)
         probabilities = sliding_window(
             torch.from_numpy(standardised(half.astype(np.float32), mean, std)).to(device),
-            partial(self._mean_probabilities, finite, precision),
+            lambda windows: mean_over_flips(windows, self._windows.flips, mean_probabilities, spatial=True),
             window=self._windows.window,
             overlap=self._windows.overlap,
             z_multiple=self._windows.z_multiple,
-            fill=(AIR_HU - mean) / std,
+            fill=(AIR_HU - mean) / std if self._windows.z_fill == "air" else 0.0,
             batch=self._windows.batch,
         )
         # Once for a volume: each look waits for the device.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spine_models.compute.crop_predictor import CropPredictor
+from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredictor
 from spine_models.compute.devices import use_device
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.out_of_memory import memory_advice
@@ -41,11 +41,13 @@ class OofSettings:
 
     Attributes:
         crops: section ``crops`` of the configuration.
+        inference: section ``classification.inference``.
         math_threads: threads inside torch.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
     """
 
     crops: CropSettings
+    inference: CropInferenceSettings
     math_threads: int
     device: str = "auto"
 
@@ -137,7 +139,7 @@ def _load_classifier(model: Path, variant: str, settings: OofSettings, gpus: int
     network, provenance = load_model(model, "classification")
     if provenance.get("variant") != variant:
         raise UserError(f"{model} holds no classifier of the variant {variant}: train it anew")
-    predictor = CropPredictor(InferenceNetwork(network, compute.device))
+    predictor = CropPredictor(InferenceNetwork(network, compute.device), settings.inference.flips)
     return _Classifier(predictor, frozenset(provenance.get(TRAINING_STUDIES, ())))
 
 

@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from spine_models.compute.devices import use_device
+from spine_models.compute.flips import Flip
 from spine_models.compute.out_of_memory import memory_advice
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
@@ -33,12 +34,14 @@ class PredictSettings:
         allow_symlinks: follow links that lead out of the folder of studies.
         math_threads: threads inside torch.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
+        flips: of windows and crops, in place of the bundle's own; None leaves those.
     """
 
     shards: int
     allow_symlinks: bool
     math_threads: int
     device: str = "auto"
+    flips: tuple[Flip, ...] | None = None
 
 
 def predict_studies(
@@ -118,9 +121,14 @@ class _ShardPredictor:
 
     def _key(self, source: StudySource, volume: VolumeSettings, folder: StudyFolder) -> Key:
         inputs = {"study": source.content_digest, "bundle": self._bundle.digest}
-        config = {"z_step": volume.z_step, "math_threads": self._settings.math_threads, "folder": folder.uid}
+        config = {
+            "z_step": volume.z_step,
+            "math_threads": self._settings.math_threads,
+            "flips": self._settings.flips,
+            "folder": folder.uid,
+        }
         return Key("predict_studies", inputs, config, self._code)
 
 
 def _load_predictor(bundle: Bundle, settings: PredictSettings, gpus: int) -> StudyPredictor:
-    return StudyPredictor(bundle, use_device(settings.device, gpus, settings.math_threads).device)
+    return StudyPredictor(bundle, use_device(settings.device, gpus, settings.math_threads).device, settings.flips)

@@ -20,7 +20,7 @@ from spine_models.provenance.records import Record, file_facts, write_record
 def write_study(folder: Path, study: str, key: Key, prediction: StudyPrediction) -> Record:
     """Write mask and pictures of a study, then its record.
 
-    The axial picture shows the level with the highest probability.
+    The axial picture shows the level with the highest probability, without probabilities the slice with most of a mask.
 
     Args:
         folder: of the shard.
@@ -37,7 +37,8 @@ def write_study(folder: Path, study: str, key: Key, prediction: StudyPrediction)
     )
     save_png(paths["sagittal"], sagittal_picture(source))
     probabilities = prediction.facts["probabilities"]
-    save_png(paths["axial"], axial_picture(source, max(LEVELS, key=lambda level: probabilities[level])))
+    shown = max(LEVELS, key=lambda level: probabilities[level]) if probabilities else None
+    save_png(paths["axial"], axial_picture(source, shown))
     files = {path.name: file_facts(path) for path in paths.values()}
     return write_record(folder / f"{study}.json", key, files, prediction.facts)
 

@@ -52,7 +52,13 @@ def mask_facts(mask: np.ndarray, **statuses: str) -> MaskFacts:
 
 def volume_facts(half_factor: float = 0.5) -> dict:
     """Return those facts of a volume's record that the samples read."""
-    return {"half_factor": half_factor, "mean": -400.0, "std": 500.0, "spacing_mm": [1.25, 0.6, 0.6]}
+    return {
+        "half_factor": half_factor,
+        "mean": -400.0,
+        "std": 500.0,
+        "raw_zero_hu": -1024.0,
+        "spacing_mm": [1.25, 0.6, 0.6],
+    }
 
 
 def crop_shelf(folder: Path, masks: dict[str, np.ndarray], seed: int = 0) -> Shelf:

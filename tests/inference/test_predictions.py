@@ -90,6 +90,26 @@ def test_predictions_table(manifests, tmp_path):
     assert rows["4.4"]["C1"] == "0.050000"
 
 
+def test_without_classifiers_there_are_statuses_and_no_probabilities(tmp_path):
+    key, facts = Key("predict_studies", {}, {}, "code"), _facts(None, source="mask") | {"probabilities": None}
+    digest = write_record(tmp_path / "0" / "1.2.json", key, {}, facts).digest
+    write_manifest(tmp_path / "0.json", {"1.2": digest}, {"4.4": {"code": "no_ct", "reason": "no CT slice"}})
+    test = tmp_path / "test.csv"
+    test.write_text("row_id,StudyInstanceUID,prediction_type\n7.7_C1,7.7,C1\n")
+    studies = collect([tmp_path / "0.json"], None, test)
+    assert [(row.study, row.status) for row in studies] == [
+        ("7.7", "missing"),
+        ("1.2", "segmented"),
+        ("4.4", "refused"),
+    ]
+    write_predictions(tmp_path / "predictions.csv", studies)
+    rows = {row["StudyInstanceUID"]: row for row in _read(tmp_path / "predictions.csv")}
+    assert {rows[study][target] for study in rows for target in TARGETS} == {""}
+    assert rows["1.2"]["levels_visible"] == "C1 C2 C3 C4 C5 C6"
+    write_submission(tmp_path / "submission.csv", studies, test)
+    assert (tmp_path / "submission.csv").read_text() == "row_id,fractured\n"
+
+
 def test_a_strange_table_is_a_sentence(manifests, tmp_path):
     test = tmp_path / "test.csv"
     test.write_text("row_id,StudyInstanceUID,prediction_type\n1.1_T1,1.1,T1\n")

@@ -1,5 +1,6 @@
 """Batch norm: momentum under accumulation, statistics over processes."""
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from spine_models.models import batch_norm as ours
+from spine_models.models import batch_norm
 from spine_models.models.batch_norm import (
     SynchronisedBatchNorm,
     adjust_momentum,
@@ -40,12 +41,12 @@ def test_momentum_is_adjusted_everywhere():
 
 @pytest.mark.parametrize("accumulation", [0, -1])
 def test_impossible_accumulation(accumulation):
-    with pytest.raises(ValueError, match="micro-batch"):
+    with pytest.raises(ValueError, match=f"^a step accumulates at least one micro-batch, not {accumulation}$"):
         adjust_momentum(nn.BatchNorm3d(2), accumulation)
 
 
 def test_a_cumulative_average_has_no_momentum():
-    with pytest.raises(ValueError, match="momentum"):
+    with pytest.raises(ValueError, match=r"^a batch norm with a cumulative average has no momentum$"):
         adjust_momentum(nn.BatchNorm3d(2, momentum=None), 2)
 
 
@@ -173,7 +174,40 @@ def test_the_synchronised_one_on_gpus_never_waits_for_the_device(two_processes, 
     monkeypatch.setattr(torch, "batch_norm_backward_elemt", lambda gradient, *_: gradient.clone())
     image, ones, zeros = torch.randn(2, 3, 4, 4, 4, requires_grad=True), torch.ones(3), torch.zeros(3)
     with Held() as held:
-        ours._OnGpu.apply(image, ones, zeros, zeros, ones, 1e-3, 0.1).sum().backward()
+        batch_norm._OnGpu.apply(image, ones, zeros, zeros, ones, 1e-3, 0.1).sum().backward()
     waits = ("nonzero", "index.Tensor", "_local_scalar_dense", "masked_select")
     assert [name for name in held.operations if any(wait in name for wait in waits)] == []
     assert image.grad is not None
+
+
+def test_two_processes_with_the_same_samples_are_one_with_both(monkeypatch):
+    """The formulas alone: what the processes exchange is doubled here; real processes are tested above."""
+    monkeypatch.setattr(batch_norm.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(batch_norm.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(batch_norm, "_over_processes", lambda values: 2 * values)
+    torch.manual_seed(0)
+    plain = nn.BatchNorm3d(3, eps=0.1, momentum=0.3)
+    nn.init.uniform_(plain.weight)
+    nn.init.uniform_(plain.bias)
+    image = torch.randn(2, 3, 2, 4, 5) * 3 + 1
+    spread = SynchronisedBatchNorm.replacing(copy.deepcopy(plain))
+    one, both = image.clone().requires_grad_(), torch.cat([image, image]).requires_grad_()
+    result, expected = spread(one), plain(both)
+    torch.testing.assert_close(result, expected[:2])
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        torch.testing.assert_close(getattr(spread, name), getattr(plain, name))
+    assert spread(image.half()).dtype == torch.float16
+    weights = torch.randn_like(result)
+    (result * weights).sum().backward()
+    (expected * torch.cat([weights, weights])).sum().backward()
+    torch.testing.assert_close(one.grad, both.grad[:2])
+    spread.eval()
+    plain.running_mean.copy_(spread.running_mean)
+    plain.running_var.copy_(spread.running_var)
+    torch.testing.assert_close(spread(image), plain.eval()(image))
+
+
+def test_frozen_parameters_are_those_of_batch_norm_alone():
+    network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2))
+    freeze(network)
+    assert [parameter.requires_grad for parameter in network.parameters()] == [True, True, False, False]

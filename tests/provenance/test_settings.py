@@ -15,12 +15,19 @@ class Outer:
     inner: Inner
     sizes: tuple[int, ...]
     name: str = "x"
+    limits: tuple[int, int] | None = None
 
 
 def test_nested_values_get_their_types():
     settings = settings_from(Outer, {"inner": {"rate": 1}, "sizes": [1, 2]})
     assert settings == Outer(Inner(1.0), (1, 2))
     assert isinstance(settings.inner.rate, float)
+
+
+@pytest.mark.parametrize("limits", [None, [0, 1]])
+def test_a_list_becomes_a_tuple_where_there_may_be_none(limits):
+    settings = settings_from(Outer, {"inner": {"rate": 1.0}, "sizes": [], "limits": limits})
+    assert settings.limits == (None if limits is None else (0, 1))
 
 
 @pytest.mark.parametrize("config", [{"inner": {"rate": 1.0}}, {"inner": {"rat": 1.0}, "sizes": []}])

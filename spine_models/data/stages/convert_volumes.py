@@ -58,7 +58,7 @@ def _convert_study(dataset_dir: Path, study: str, settings: VolumeSettings, code
         source = open_study(images / study, dataset_dir, settings)
         content = source.content_digest
         write_json(side, {"stat": stat, "code": code, "content": content, **_described(source)})
-    config = {"z_step": settings.z_step, "half_size": settings.half_size}
+    config = {name: getattr(settings, name) for name in ("z_step", "half_size", "hu_limits")}
     key = Key("convert_volumes", {"files": content}, config, code)
     paths = shard.folders[0] / f"{study}.json", shard.folders[1] / f"{study}.json"
     found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)

@@ -126,7 +126,7 @@ def test_an_unknown_study_is_named(stages):
 
 
 def test_the_script_runs_as_the_rule_calls_it_and_names_the_empty_study(stages):
-    config = {"crops": CROPS, "z_step": 2, "half_size": 32, "allow_symlinks": False}
+    config = {"crops": CROPS, "z_step": 2, "half_size": 32, "hu_limits": None, "allow_symlinks": False}
     command = [sys.executable, "-m", "workflow_scripts.make_crops", "--config", canonical_json(config)]
     command += ["--set", "keep_volumes=true", "--code", "code", "--dataset", "set", "--out", str(stages.out)]
     for name, path in stages.paths.items():

@@ -12,7 +12,7 @@ import pytest
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom import pixels
-from spine_models.data.dicom.study import StudyVolume, VolumeSettings, half_slice, open_study, patient_group, read_study
+from spine_models.data.dicom.study import StudyVolume, VolumeSettings, open_study, patient_group, read_study
 from spine_models.provenance.canonical import canonical_json
 from tests.data.dicom_builder import (
     NINE_LOSSLESS,
@@ -368,15 +368,6 @@ def test_halving_averages_two_by_two_and_its_affine_lies_between_the_pixels(tmp_
     assert first == pytest.approx(np.mean(corners, axis=0))
 
 
-def test_half_size_of_the_challenges_odd_sizes() -> None:
-    """519 columns: the factor is the same along both axes, so that a box maps through one number."""
-    linear = np.add.outer(np.arange(512) * 10, np.arange(519)).astype(np.int16)
-    half = half_slice(linear, 256 / 519)
-    assert half.shape == (253, 256)
-    at = np.minimum((np.arange(253) + 0.5) * 519 / 256 - 0.5, 511)
-    assert half[:, 128] == pytest.approx(at * 10 + (128.5 * 519 / 256 - 0.5), abs=0.51)
-
-
 def test_nine_lossless_syntaxes_give_the_same_volume_byte_for_byte(tmp_path) -> None:
     anatomy = np.random.default_rng(1).integers(-1024, 3071, (3, 64, 66)).astype("<i2")
     volumes = []
@@ -487,6 +478,51 @@ def test_thick_slices_are_noted_with_what_can_be_done(tmp_path) -> None:
     write_stack(tmp_path, step=(0, 0, -2.5))
     assert "5.00 mm apart after z_step: a vertebra has few of them; use z_step: 1" in notes(read(tmp_path, SECOND))
     assert notes(read(tmp_path)).endswith("2.50 mm apart after z_step: a vertebra has few of them")
+
+
+def scanned(index: int) -> np.ndarray:
+    """A ramp inside what scanners write around it: a border of -3024 and a screw of 30000."""
+    pixels = np.full((8, 8), -3024, "<i2")
+    pixels[1:7, 1:7] = ramp(index, (6, 6))
+    pixels[3, 3] = 30000
+    return pixels
+
+
+def test_values_beyond_the_limits_are_set_to_them_before_everything_else(tmp_path) -> None:
+    """What is limited when read equals what was limited before it was written: volumes, mean, standard deviation."""
+    write_stack(tmp_path / "scanned", pixels=scanned)
+    write_stack(tmp_path / "limited", pixels=lambda index: np.clip(scanned(index), -1024, 3071).astype("<i2"))
+    study = read(tmp_path / "scanned", VolumeSettings(z_step=1, half_size=4, hu_limits=(-1024, 3071)))
+    expected = read(tmp_path / "limited")
+    assert (study.full.min(), study.full.max()) == (-1024, 3071)
+    assert study.full[2, 1, 1] == 200
+    np.testing.assert_array_equal(study.full, expected.full)
+    np.testing.assert_array_equal(study.half, expected.half)
+    assert study.facts == expected.facts
+
+
+def test_without_limits_values_stay_as_they_are(tmp_path) -> None:
+    write_stack(tmp_path, pixels=scanned)
+    study = read(tmp_path)
+    assert (study.full.min(), study.full.max()) == (-3024, 30000)
+
+
+def test_the_stored_value_0_in_hounsfield_units_is_the_intercept_within_the_limits(tmp_path) -> None:
+    write_stack(tmp_path, RescaleIntercept="-1200", RescaleSlope="2")
+    assert read(tmp_path).facts["raw_zero_hu"] == -1200.0
+    limited = read(tmp_path, VolumeSettings(z_step=1, half_size=4, hu_limits=(-1024, 3071)))
+    assert limited.facts["raw_zero_hu"] == -1024.0
+
+
+def test_slices_are_limited_before_a_missing_one_is_made_of_them(tmp_path) -> None:
+    """Metal in one neighbour alone: (3071 + 1071) / 2, not the limit of (30000 + 1071) / 2."""
+    for index in (0, 1, 3, 4):
+        pixels = np.full((4, 4), 1071, "<i2")
+        pixels[1, 1] = 30000 if index == 1 else 1071
+        pixels[0] = -500
+        (tmp_path / f"{index}.dcm").write_bytes(encoded(make_slice(pixels, (0, 0, -index), index)))
+    study = read(tmp_path, VolumeSettings(z_step=1, half_size=4, hu_limits=(-1024, 3071)))
+    assert study.full[:, 1, 1].tolist() == [1071, 3071, 2071, 1071, 1071]
 
 
 def test_a_z_step_that_leaves_one_slice_is_refused(tmp_path) -> None:
