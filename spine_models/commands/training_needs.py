@@ -45,7 +45,7 @@ SEGMENTED = 87
 """Of the challenge's data set (method, data)."""
 _SMALL = (16, 64, 64)
 _ROOT = Path(__file__).resolve().parents[2]
-_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": torch.bfloat16}
+_AUTOCAST = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": torch.bfloat16}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from spine_models.compute.nvml import Driver, Gpu
 from spine_models.errors import UserError
 
-_CHOICE = "README.md says which build is for which card"
+_CHOICE = "README.md and docs/performance.md say which build is for which card"
 
 
 def require_served(driver: Driver, gpus: Iterable[Gpu], cuda: str | None, architectures: Iterable[str]) -> None:
