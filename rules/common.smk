@@ -209,32 +209,18 @@ def segmentation_models(wildcards):
     return segmentation_folds("model.safetensors")
 
 
-def segmentation_option(wildcards, input):
-    """Return how a script is told the networks that make masks."""
-    if config["segmentation_bundle"]:
-        return f"--bundle {shlex.quote(config['segmentation_bundle'])}"
-    return " ".join(["--models", *map(shlex.quote, input.models)])
-
-
 def test_table(wildcards):
     """Return test.csv where the data set's test images are predicted and it is there."""
     return or_sentence(lambda: [str(path) for path in folders.test_table])
 
 
-def optional(flag, name):
-    """Return a function of a rule's inputs: `flag` and the input `name` for the command line, nothing without it."""
-
-    def words(wildcards, input):
-        found = [input[name]] if isinstance(input[name], str) else input[name]
-        return " ".join([flag, *map(shlex.quote, found)]) if found else ""
-
-    return words
-
-
 def input_options(wildcards, input):
-    """Return a rule's inputs as options of its script: --train-csv and the path for `train_csv`; nothing for none."""
-    given = [optional(f"--{name.replace('_', '-')}", name)(wildcards, input) for name in input.keys()]
-    return " ".join(filter(None, given))
+    """Return a rule's named inputs as options of its script: --train-csv and the path for `train_csv`; nothing for none."""
+    words = []
+    for name, found in input.items():
+        paths = [found] if isinstance(found, str) else found
+        words += [f"--{name.replace('_', '-')}", *map(shlex.quote, paths)] if paths else []
+    return " ".join(words)
 
 
 def folder_of(name):

@@ -32,7 +32,7 @@ rule export_bundle:
     input:
         segmentation=segmentation_models,
         classification=classifiers("model.safetensors"),
-        train=dataset_file("train.csv"),
+        train_csv=dataset_file("train.csv"),
     output:
         out("bundle/bundle.json"),
     log:
@@ -57,10 +57,10 @@ rule export_bundle:
             phantom=folders.generated,
         ),
         code=code_of("export_bundle"),
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.export_bundle --config {params.config:q} --code {params.code}"
-        " --segmentation {input.segmentation:q} --classification {input.classification:q} --train-csv {input.train:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule bundle:

@@ -24,6 +24,7 @@ from spine_models.evaluation.truth import read_truth
 from spine_models.levels import TARGETS
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file
+from spine_models.provenance.facts import Facts
 from spine_models.provenance.files import write_text
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
@@ -50,6 +51,21 @@ class OofSettings:
     inference: CropInferenceSettings
     math_threads: int
     device: str = "auto"
+
+
+@dataclass(frozen=True)
+class OofFacts(Facts):
+    """What is predicted for a study by the model that did not see it.
+
+    Attributes:
+        probabilities: one for each of ``levels.TARGETS``; None where the study has no crop.
+        levels: visible levels among those that the model looked at.
+        overflowed: whether half precision overflowed, so that they were computed again in float32.
+    """
+
+    probabilities: tuple[float, ...] | None
+    levels: tuple[str, ...]
+    overflowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +118,7 @@ def predict_oof(
     load = cache(partial(_load_classifier, inputs.model, variant, settings, gpus))
 
     def make(study: str, path: Path, key: Key) -> Record:
-        return write_record(path, key, {}, _facts(crops, study, inputs.model, load, settings.crops))
+        return write_record(path, key, {}, _facts(crops, study, inputs.model, load, settings.crops).to_json())
 
     rows = []
     work = Work("predict_oof")
@@ -111,7 +127,7 @@ def predict_oof(
             key = Key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
             path = out.with_suffix("") / f"{study}.json"
             record = work.result(path, key, partial(make, study, path, key))
-            rows.append(_row(study, variant, fold, record.facts, prior))
+            rows.append(_row(study, variant, fold, OofFacts.from_json(record.facts), prior))
     write_table(out, rows)
     read = digests(model=inputs.model, folds=inputs.folds, train=inputs.train_csv, crops=inputs.crops)
     vouch(out, Key("predict_oof", read, config, code))
@@ -143,12 +159,10 @@ def _load_classifier(model: Path, variant: str, settings: OofSettings, gpus: int
     return _Classifier(predictor, frozenset(provenance.get(TRAINING_STUDIES, ())))
 
 
-def _facts(
-    crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier], settings: CropSettings
-) -> dict[str, Any]:
+def _facts(crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier], settings: CropSettings) -> OofFacts:
     crop = open_crop(crops, study)
     if crop is None:
-        return {"probabilities": None, "levels": []}
+        return OofFacts(None, ())
     classifier = load()
     if study_token(study) in classifier.trained_on:
         raise UserError(f"{model} learnt from study {study}, which its fold holds out: train it anew")
@@ -156,21 +170,20 @@ def _facts(
     with memory_advice("set device: cpu, or use a GPU with more memory"):
         before = classifier.predictor.repeated
         probabilities = classifier.predictor.study(image for _, image in windows)
-        again = {"computed_again_in": "fp32"} if classifier.predictor.repeated > before else {}
+        again = classifier.predictor.repeated > before
     assert probabilities is not None, "a crop has at least one window"
     seen = dict.fromkeys(level for level, _ in windows)
-    visible = [level for level in seen if crop.levels[level] == "visible"]
-    return {"probabilities": [float(value) for value in probabilities], "levels": visible, **again}
+    visible = tuple(level for level in seen if crop.levels[level] == "visible")
+    return OofFacts(tuple(float(value) for value in probabilities), visible, again)
 
 
-def _row(study: str, variant: str, fold: int, facts: Mapping[str, Any], prior: list[float]) -> dict[str, Any]:
-    probabilities = facts["probabilities"]
-    values = np.asarray(prior if probabilities is None else probabilities)
+def _row(study: str, variant: str, fold: int, facts: OofFacts, prior: list[float]) -> dict[str, Any]:
+    values = np.asarray(prior if facts.probabilities is None else facts.probabilities)
     return {
         STUDY: study,
         "variant": variant,
         "fold": fold,
         **dict(zip(TARGETS, values, strict=True)),
-        "levels_visible": len(facts["levels"]),
-        "source": FROM_PRIOR if probabilities is None else FROM_CROPS,
+        "levels_visible": len(facts.levels),
+        "source": FROM_PRIOR if facts.probabilities is None else FROM_CROPS,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
 from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.prediction_files import MAPPING, write_mapping
 from spine_models.inference.study_files import write_study
 from spine_models.inference.study_folders import StudyFolder
@@ -112,12 +113,12 @@ class _ShardPredictor:
             nonlocal sentence
             with memory_advice("set device: cpu, or use a GPU with more memory"):
                 prediction = self._load().predict(source, volume_settings)
-            prediction.facts["folder_uid"] = folder.uid
             sentence = "predicted"
-            return write_study(path.parent, study, key, prediction)
+            named = replace(prediction, facts=replace(prediction.facts, folder_uid=folder.uid))
+            return write_study(path.parent, study, key, named)
 
         record = shard.result(study, key, make)
-        return study, f"{study}: {sentence} from {record.facts['source']}"
+        return study, f"{study}: {sentence} from {PredictionFacts.from_json(record.facts).source}"
 
     def _key(self, source: StudySource, volume: VolumeSettings, folder: StudyFolder) -> Key:
         inputs = {"study": source.content_digest, "bundle": self._bundle.digest}

@@ -23,6 +23,7 @@ from spine_models.evaluation.competition import clip_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE
 from spine_models.inference.bundle import Bundle
 from spine_models.inference.masks import checked_mask
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.settings import settings_from
 
@@ -38,14 +39,12 @@ class StudyPrediction:
     Attributes:
         half: (z, y, x) int16 HU on the half grid.
         mask: the same shape, uint8 levels.
-        facts: JSON values: ``probabilities`` (target to value; None without classifiers), ``models`` (classifier to
-            eight values), ``source``, ``levels`` (level to status), ``voxels``, ``notes`` (sentences on what the models
-            could not see) and ``volume`` (geometry).
+        facts: what the study's record keeps.
     """
 
     half: NDArray[np.int16]
     mask: NDArray[np.uint8]
-    facts: dict[str, Any]
+    facts: PredictionFacts
 
 
 class StudyPredictor:
@@ -89,13 +88,13 @@ class StudyPredictor:
         answer = self._classify(spine_crop(study.full, mask, study.facts, shown, self._crops))
         again = [_AGAIN] if self._repeated() > before else []
         step_notes = _step_notes(source, volume_settings, self._bundle)
-        facts = {
+        facts = PredictionFacts(
             **answer,
-            "levels": shown.levels,
-            "voxels": shown.voxels,
-            "notes": [*step_notes, *study.facts["notes"], *_mask_notes(shown, answer["source"]), *again],
-            "volume": study.facts,
-        }
+            levels=shown.levels,
+            voxels=shown.voxels,
+            notes=(*step_notes, *study.facts.notes, *_mask_notes(shown, answer["source"]), *again),
+            volume=study.facts,
+        )
         return StudyPrediction(study.half, mask, facts)
 
     def _repeated(self) -> int:
@@ -116,7 +115,7 @@ class StudyPredictor:
         mean = mean if clips_models else clip_probabilities(mean)
         return {
             "probabilities": {target: float(value) for target, value in zip(TARGETS, mean, strict=True)},
-            "models": {name: [float(value) for value in values] for name, values in models.items()},
+            "models": {name: tuple(float(value) for value in values) for name, values in models.items()},
             "source": FROM_CROPS,
         }
 

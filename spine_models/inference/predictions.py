@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE, STUDY
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.prediction_files import MAPPING, SUFFIXES, write_csv, write_mapping
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.manifest import Manifest, read_manifests
@@ -47,7 +48,7 @@ class PredictedStudy:
     status: str
     code: str = ""
     notes: tuple[str, ...] = ()
-    levels: dict[str, str] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     files: dict[str, Path] = field(default_factory=dict)
 
@@ -152,14 +153,14 @@ def write_submission(path: Path, studies: Sequence[PredictedStudy], test_csv: Pa
 
 def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
     path = manifest.record_path(study)
-    facts = manifest.record(study).facts
+    facts = manifest.facts(study, PredictionFacts)
     return PredictedStudy(
         study=study,
-        probabilities=facts["probabilities"],
-        status=_STATUS[facts["source"]],
-        notes=tuple(facts["notes"]),
-        levels=facts["levels"],
-        names=frozenset({study, facts.get("folder_uid") or study}),
+        probabilities=facts.probabilities,
+        status=_STATUS[facts.source],
+        notes=facts.notes,
+        levels=facts.levels,
+        names=frozenset({study, facts.folder_uid or study}),
         files={kind: path.parent / f"{study}{suffix}" for kind, suffix in SUFFIXES.items()},
     )
 

@@ -13,6 +13,7 @@ import torch
 
 from spine_models.compute.devices import Compute
 from spine_models.data.samples.segmentation import SegmentationSamples
+from spine_models.data.volume_facts import VolumeFacts
 from spine_models.models.batch_norm import adjust_momentum
 from spine_models.models.networks import build
 from spine_models.provenance.canonical import digest_file, digest_json
@@ -139,9 +140,9 @@ class HeldOutVolumes:
     def __getitem__(self, index: int) -> HeldOutVolume:
         """Return one study."""
         study = self._studies[index]
-        facts = self._half.record(study).facts
+        facts = self._half.facts(study, VolumeFacts)
         half, label = np.array(self._half.array(study)), np.array(self._labels.array(study))
-        return HeldOutVolume(study, torch.from_numpy(half), torch.from_numpy(label), facts["mean"], facts["std"])
+        return HeldOutVolume(study, torch.from_numpy(half), torch.from_numpy(label), facts.mean, facts.std)
 
 
 def train_segmentation(task: SegmentationTask, job: Job, compute: Compute) -> None:

@@ -1,7 +1,6 @@
 """Out-of-fold predictions of stored crops."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,8 @@ import torch
 
 from spine_models.compute.crop_predictor import CropInferenceSettings
 from spine_models.data.crops.crop import CropSettings, SpineCrop, validation_windows
-from spine_models.data.crops.files import open_crop
+from spine_models.data.crops.crop_facts import NoCropFacts
+from spine_models.data.crops.files import crop_facts, open_crop
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import OOF_COLUMNS, STUDY
@@ -58,17 +58,16 @@ def inputs(tmp_path, networks, train_csv) -> OofInputs:
     digests = {}
     for seed, study in enumerate(STUDIES):
         crop = _crop(seed)
-        names = ("boxes", "voxels", "levels")
-        facts = {name: value for name, value in vars(crop).items() if name not in ("image", "mask")}
+        facts: NoCropFacts = crop_facts(crop)
         files = {}
         if study == "1.2.3":
-            facts = {"boxes": {}, "voxels": {}, "levels": dict.fromkeys(LEVELS, "missing")}
+            facts = NoCropFacts({}, {}, dict.fromkeys(LEVELS, "missing"))
         else:
             files[f"{study}.npy"] = write_array(folder / f"{study}.npy", crop.image)
             files[f"{study}_mask.npy"] = write_array(folder / f"{study}_mask.npy", crop.mask)
-        assert set(names) <= set(facts)
-        facts = json.loads(json.dumps(facts))
-        digests[study] = write_record(folder / f"{study}.json", Key("make_crops", {}, {}, "code"), files, facts).digest
+        digests[study] = write_record(
+            folder / f"{study}.json", Key("make_crops", {}, {}, "code"), files, facts.to_json()
+        ).digest
     write_manifest(tmp_path / "crops" / "0.json", digests, {})
     folds = pd.DataFrame({STUDY: STUDIES, "group": STUDIES, "fold": [0, 1, 0]})
     folds.to_csv(tmp_path / "folds.csv", index=False)

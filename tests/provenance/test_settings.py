@@ -34,3 +34,13 @@ def test_a_list_becomes_a_tuple_where_there_may_be_none(limits):
 def test_missing_and_unknown_keys_are_loud(config):
     with pytest.raises(TypeError):
         settings_from(Outer, config)
+
+
+@dataclass(frozen=True)
+class Optional:
+    sizes: tuple[float, ...] | None = None
+
+
+def test_an_optional_value_gets_its_type_or_stays_none():
+    assert settings_from(Optional, {"sizes": [1, 2.5]}) == Optional((1.0, 2.5))
+    assert settings_from(Optional, {"sizes": None}) == Optional(None)

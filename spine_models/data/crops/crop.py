@@ -10,16 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, corner_of, level_voxels, union_of
-from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.crops.windows import validation_window_starts, window_reach
 from spine_models.hounsfield import AIR_HU
 from spine_models.levels import LEVELS
+
+if TYPE_CHECKING:  # a new fact of a volume or a mask is no part of a classifier's key
+    from spine_models.data.crops.mask_facts import MaskFacts
+    from spine_models.data.volume_facts import VolumeFacts
 
 F = TypeVar("F", np.float32, np.uint8)
 
@@ -112,7 +115,7 @@ def predictable_levels(levels: Mapping[str, LevelStatus], voxels: Mapping[str, i
 def spine_crop(
     full: NDArray[np.int16],
     mask: NDArray[np.uint8],
-    volume_facts: Mapping[str, Any],
+    volume_facts: VolumeFacts,
     mask_facts: MaskFacts,
     settings: CropSettings,
 ) -> SpineCrop | None:
@@ -121,7 +124,7 @@ def spine_crop(
     Args:
         full: (z, y, x) volume; a memory map will do, only the crop is read.
         mask: (z, y, x) mask after the checks, on the half grid with the same slices.
-        volume_facts: of the volume's record: ``half_factor``, ``mean``, ``std``, ``raw_zero_hu``, ``spacing_mm``.
+        volume_facts: of the volume.
         mask_facts: of the mask.
         settings: the configuration.
 
@@ -132,7 +135,7 @@ def spine_crop(
     used = predictable_levels(mask_facts.levels, mask_facts.voxels, settings.min_voxels)
     if not used:
         return None
-    factor = float(volume_facts["half_factor"])
+    factor = volume_facts.half_factor
     region = _region([boxes[name] for name in used], full.shape, factor, settings)
     full_region = _on_full_grid(region, factor, full.shape)
     return SpineCrop(
@@ -141,13 +144,13 @@ def spine_crop(
         origin=corner_of(full_region),
         mask_origin=corner_of(region),
         half_factor=factor,
-        mean=float(volume_facts["mean"]),
-        std=float(volume_facts["std"]),
-        raw_zero_hu=float(volume_facts["raw_zero_hu"]),
+        mean=volume_facts.mean,
+        std=volume_facts.std,
+        raw_zero_hu=volume_facts.raw_zero_hu,
         boxes=boxes,
         voxels=mask_facts.voxels,
         levels=mask_facts.levels,
-        spacing_mm=tuple(volume_facts["spacing_mm"]),
+        spacing_mm=volume_facts.spacing_mm,
     )
 
 

@@ -25,7 +25,7 @@ class HalfVolume:
     """
 
     voxels: Volume
-    inner_shape: tuple[int, ...]
+    inner_shape: tuple[int, int, int]
     mean: float
     std: float
 
@@ -38,7 +38,7 @@ def half_volume(full: Volume, half_size: int) -> HalfVolume:
     inner = voxels[:, :rows, :columns]
     for index, pixels in enumerate(full):
         inner[index] = half_slice(pixels, factor)
-    return HalfVolume(voxels, inner.shape, *_mean_and_std(inner))
+    return HalfVolume(voxels, (full.shape[0], rows, columns), *_mean_and_std(inner))
 
 
 def half_slice(pixels: Volume, factor: float) -> Volume:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,10 @@ from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import is_uid
 from spine_models.data.dicom import series
 from spine_models.data.dicom.geometry import Grid, GridSlice, build_grid
-from spine_models.data.dicom.half import Volume, half_affine, half_volume
+from spine_models.data.dicom.half import HalfVolume, Volume, half_affine, half_volume
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.pixels import MAX_VOXELS, check_claims, is_lossy, read_hounsfield
+from spine_models.data.volume_facts import Affine, VolumeFacts
 from spine_models.provenance.canonical import digest_file
 
 THICK_SPACING_MM = 2.0
@@ -60,12 +60,12 @@ class StudyVolume:
     Attributes:
         full: int16 HU (z, y, x), axes towards the feet, the back and the patient's left.
         half: int16 HU (z, half_size, half_size), padded at the bottom and right with ``AIR_HU``.
-        facts: shapes, statistics, affines, spacing and notes, as stored in the record.
+        facts: geometry, statistics and notes, as stored in the record.
     """
 
     full: Volume
     half: Volume
-    facts: dict[str, Any]
+    facts: VolumeFacts
 
 
 @dataclass(frozen=True)
@@ -168,14 +168,9 @@ def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
     half = half_volume(full, settings.half_size)
     if half.std == 0:
         raise StudyRefused(RefusalCode.PIXELS_CONSTANT, "all pixels have the same value")
-    notes = [*source.selection.notes, *grid.notes, *_pixel_notes(source, planes, settings)]
-    facts = _facts(source, settings, shape, half.inner_shape)
-    statistics = {
-        "mean": half.mean,
-        "std": half.std,
-        "raw_zero_hu": _raw_zero_hu(grid.headers[planes[0].upper], settings),
-    }
-    return StudyVolume(full, half.voxels, facts | statistics | {"notes": notes})
+    notes = (*source.selection.notes, *grid.notes, *_pixel_notes(source, planes, settings))
+    raw_zero_hu = _raw_zero_hu(grid.headers[planes[0].upper], settings)
+    return StudyVolume(full, half.voxels, _facts(source, settings, half, raw_zero_hu, notes))
 
 
 def stepped_affine(affine: NDArray[np.float64], z_step: int) -> NDArray[np.float64]:
@@ -259,24 +254,37 @@ def _differ(folder: Path, one: SliceHeader, other: SliceHeader) -> bool:
 
 
 def _facts(
-    source: StudySource, settings: VolumeSettings, shape: tuple[int, ...], half_shape: tuple[int, ...]
-) -> dict[str, Any]:
+    source: StudySource,
+    settings: VolumeSettings,
+    half: HalfVolume,
+    raw_zero_hu: float,
+    notes: tuple[str, ...],
+) -> VolumeFacts:
     grid = source.grid
+    slices, rows, columns = grid.shape
     affine = stepped_affine(grid.affine, settings.z_step)
     frame = grid.headers[0].frame_of_reference
-    factor = settings.half_size / max(shape[1:])
-    return {
-        "shape": list(shape),
-        "half_shape": [half_shape[0], settings.half_size, settings.half_size],
-        "half_inner_shape": list(half_shape),
-        "half_factor": factor,
-        "spacing_mm": [grid.spacing[0] * settings.z_step, *grid.spacing[1:]],
-        "affine_lps": affine.tolist(),
-        "half_affine_lps": half_affine(affine, factor).tolist(),
-        "slices": grid.shape[0],
-        "z_step": settings.z_step,
-        "tilt_degrees": grid.tilt_degrees,
-        "oblique_degrees": grid.oblique_degrees,
-        "group": source.group,
-        "frame_of_reference": frame if is_uid(frame) else "",
-    }
+    factor = settings.half_size / max(rows, columns)
+    return VolumeFacts(
+        shape=(half.inner_shape[0], rows, columns),
+        half_shape=(half.inner_shape[0], settings.half_size, settings.half_size),
+        half_inner_shape=half.inner_shape,
+        half_factor=factor,
+        spacing_mm=(grid.spacing[0] * settings.z_step, grid.spacing[1], grid.spacing[2]),
+        affine_lps=_rows(affine),
+        half_affine_lps=_rows(half_affine(affine, factor)),
+        slices=slices,
+        z_step=settings.z_step,
+        tilt_degrees=grid.tilt_degrees,
+        oblique_degrees=grid.oblique_degrees,
+        group=source.group,
+        frame_of_reference=frame if is_uid(frame) else "",
+        mean=half.mean,
+        std=half.std,
+        raw_zero_hu=raw_zero_hu,
+        notes=notes,
+    )
+
+
+def _rows(affine: NDArray[np.float64]) -> Affine:
+    return tuple(tuple(row) for row in affine.tolist())

@@ -80,7 +80,8 @@ def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: Key, keep:
         full.unlink(missing_ok=True)
         full_facts = array_facts(volume.full)
     full_record = write_record(paths[0], key, {full.name: full_facts}, {})
-    return full_record, write_record(paths[1], key, {half.name: write_array(half, volume.half)}, volume.facts)
+    half_files = {half.name: write_array(half, volume.half)}
+    return full_record, write_record(paths[1], key, half_files, volume.facts.to_json())
 
 
 def _remembered(side: Path, stat: str, code: str) -> str | None:

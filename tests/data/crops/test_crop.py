@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.data.crops.crop import (
     CropSettings,
     classifier_input,
@@ -14,7 +15,7 @@ from spine_models.data.crops.crop import (
 )
 from spine_models.hounsfield import AIR_HU
 from spine_models.levels import LEVELS
-from tests.data.sample_files import CROPS, mask_facts, spine_mask, volume_facts
+from tests.data.sample_files import CROPS, mask_facts, spine_mask
 
 SETTINGS = CropSettings(**CROPS)
 
@@ -28,7 +29,7 @@ def _ramp(shape):
 def _crop(mask, full=None, half_factor=0.5, settings=SETTINGS, **statuses):
     if full is None:
         full = _ramp((mask.shape[0], *(round(side / half_factor) for side in mask.shape[1:])))
-    crop = spine_crop(full, mask, volume_facts(half_factor), mask_facts(mask, **statuses), settings)
+    crop = spine_crop(full, mask, volume_facts(half_factor=half_factor), mask_facts(mask, **statuses), settings)
     return full, crop
 
 

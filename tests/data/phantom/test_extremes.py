@@ -93,5 +93,5 @@ def test_files_hold_them_and_limits_take_them_away(tmp_path: Path) -> None:
     limited = read_study(folder, replace(EVERY, hu_limits=(-1024, 3071)))
     assert raw.full.min() == -3024
     assert raw.full.max() > 28_000
-    assert raw.facts["std"] > 1.3 * limited.facts["std"]
+    assert raw.facts.std > 1.3 * limited.facts.std
     np.testing.assert_array_equal(limited.full, np.clip(raw.full, -1024, 3071))
