@@ -31,7 +31,14 @@ from spine_models.training.best_epochs import BestEpochs
 from spine_models.training.epoch_table import Epoch
 from spine_models.training.history import History
 from spine_models.training.initial_weights import InitialWeights
-from spine_models.training.loaders import EpochBatches, Samples, Studies, training_loader, validation_loader
+from spine_models.training.loaders import (
+    EpochBatches,
+    Samples,
+    Studies,
+    require_shared_memory,
+    training_loader,
+    validation_loader,
+)
 from spine_models.training.ranks import Place
 from spine_models.training.recipe import Recipe
 from spine_models.training.stage_module import StageModule
@@ -120,6 +127,8 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     plan = plan_batches(stage, recipe.global_batch, recipe.micro_batch, compute.processes)
     samples = task.samples(settings.seed)
     batches = EpochBatches(len(samples), plan, place.rank, settings.seed)
+    if place.rank == 0:
+        require_shared_memory(stage, samples, recipe.micro_batch, compute.processes, settings.workers)
     torch.manual_seed(settings.seed)
     module = task.module(plan, recipe.epochs * batches.steps)
     if module.pretrained is not None and place.rank == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -18,6 +19,9 @@ from spine_models.training.batching import BatchPlan
 Key = tuple[int, int]
 """Epoch and index of a draw."""
 _PR_SET_PDEATHSIG = 1
+_SHARED_MEMORY = "/dev/shm"
+_BATCHES_AHEAD = 2
+"""Batches that each worker prepares ahead: PyTorch's own number."""
 
 
 class Samples(Protocol):
@@ -129,6 +133,34 @@ class _Share(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         return self.studies[self.indices[index]]
+
+
+def require_shared_memory(stage: str, samples: Samples, batch: int, processes: int, workers: int) -> None:
+    """Refuse to start where the batches that the workers prepare ahead do not fit ``/dev/shm``.
+
+    Otherwise a worker ends with a bus error as soon as it is full; containers have 64 MB of it by default.
+
+    Args:
+        stage: section of the configuration, for the sentence.
+        samples: of the training; one is drawn.
+        batch: samples of a batch.
+        processes: that train on this machine.
+        workers: of each process.
+
+    Raises:
+        UserError: if they need more than is free.
+    """
+    if workers == 0:
+        return
+    image, target, _ = samples.sample(0, 0)
+    need = (image.nbytes + target.nbytes) * batch * processes * workers * _BATCHES_AHEAD
+    free = shutil.disk_usage(_SHARED_MEMORY).free
+    if need > free:
+        raise UserError(
+            f"{_SHARED_MEMORY} has {free / 1e9:.1f} GB free and the {processes * workers} workers of {stage} need "
+            f"{need / 1e9:.1f} GB: give a container more (docker run --shm-size={need // 10**9 + 1}g) or lower "
+            f"{stage}.workers"
+        )
 
 
 def training_loader(samples: Samples, batches: EpochBatches, workers: int, pin: bool) -> DataLoader[Any]:
