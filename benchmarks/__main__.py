@@ -1,10 +1,13 @@
 """Run the benchmarks, print a table of ratios and write ``benchmarks/results.json``.
 
     python -m benchmarks [NAME ...]
+    python -m benchmarks gpu [BLOCK ...] --out FOLDER
 
 A benchmark is a module of this folder with a function ``measure() -> list[Row]``. Each runs in a process of its own,
 one after the other, so that none inherits another's memory, threads or caches. The exit status is 1 where a target
 is missed or a benchmark fails; the others are measured all the same.
+
+``gpu`` measures the GPU of this machine in at most five minutes; blocks and time limits are in ``gpu/blocks.py``.
 """
 
 # Apart from the runner, whose functions the processes have to import by name.
@@ -12,11 +15,24 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.runner import FOLDER, benchmarks, main
+FOLDER = Path(__file__).parent
 
-if __name__ == "__main__":
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; all if none is named")
-    parser.add_argument("--out", type=Path, default=FOLDER / "results.json", help="where to write the rows")
+    parser.add_argument("--out", type=Path, help="where to write the rows; a folder for gpu")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="of gpu; cpu rehearses its blocks")
     args = parser.parse_args()
-    sys.exit(main([f"benchmarks.{name}" for name in args.names] or benchmarks(), args.out))
+    if args.names[:1] == ["gpu"]:
+        from benchmarks.gpu.blocks import run_blocks
+
+        return run_blocks(args.names[1:], args.out or FOLDER / "gpu-results", args.device)
+    from benchmarks import runner
+
+    modules = [f"benchmarks.{name}" for name in args.names] or runner.benchmarks()
+    return runner.main(modules, args.out or FOLDER / "results.json")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

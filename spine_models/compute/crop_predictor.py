@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from spine_models.compute.flips import NO_FLIP, Flip, mean_over_flips
-from spine_models.compute.inference_network import InferenceNetwork, require_finite
+from spine_models.compute.inference_network import InferenceNetwork, finite_or_again, require_finite
+from spine_models.compute.precision import Precision
 from spine_models.evaluation.aggregate import study_probabilities
 from spine_models.evaluation.competition import Floats
 from spine_models.levels import TARGETS
@@ -35,13 +37,18 @@ class CropInferenceSettings:
 
 
 class CropPredictor:
-    """One classifier for the crops of many studies."""
+    """One classifier for the crops of many studies.
+
+    Attributes:
+        repeated: batches so far that half precision overflowed in, so that they were computed again in float32.
+    """
 
     def __init__(
         self, network: InferenceNetwork, flips: Sequence[Flip] = NO_FLIP, *, batch: int = CROPS_AT_ONCE
     ) -> None:
         """Take the classifier; see ``CropInferenceSettings``, and ``batch`` is how many crops it gets at once."""
         self._network, self._flips, self._batch = network, flips, batch
+        self.repeated = 0
 
     def study(self, crops: Iterable[Crop], *, clip: bool = True) -> Floats | None:
         """Return the probabilities of a study, (8,): the maximum over its crops; None without a crop.
@@ -69,16 +76,21 @@ class CropPredictor:
         Raises:
             NonFiniteOutputError: if the output for a crop is not finite.
         """
-        parts = [self._forward(batch) for batch in _batches(crops, self._batch)]
+        parts = []
+        for batch in _batches(crops, self._batch):
+            part, again = finite_or_again(self._network.precision, partial(self._forward, batch))
+            self.repeated += again
+            parts.append(part)
         return np.concatenate(parts) if parts else np.zeros((0, len(TARGETS)))
 
-    def _forward(self, crops: list[Crop]) -> Floats:
+    def _forward(self, crops: list[Crop], precision: Precision) -> Floats:
         images = torch.stack([torch.as_tensor(crop) for crop in crops])
-        return np.asarray(mean_over_flips(images, self._flips, self._sigmoid, spatial=False).numpy())
+        sigmoid = partial(self._sigmoid, precision)
+        return np.asarray(mean_over_flips(images, self._flips, sigmoid, spatial=False).numpy())
 
-    def _sigmoid(self, images: torch.Tensor) -> torch.Tensor:
-        logits = self._network.logits(images).double()
-        require_finite(torch.isfinite(logits).all(), [self._network])
+    def _sigmoid(self, precision: Precision, images: torch.Tensor) -> torch.Tensor:
+        logits = self._network.logits(images, precision).double()
+        require_finite(torch.isfinite(logits).all(), precision)
         return torch.sigmoid(logits).cpu()
 
 

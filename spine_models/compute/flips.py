@@ -30,8 +30,12 @@ def mean_over_flips(
         probabilities: of an image.
         spatial: True if the probabilities are of voxels, and have to be turned back.
     """
-    total = torch.zeros((), device=image.device)
-    for flip in flips:
+
+    def turned_back(flip: Flip) -> torch.Tensor:
         found = probabilities(flipped(image, flip))
-        total = total + (flipped(found, flip) if spatial else found)
-    return total / len(flips)
+        return flipped(found, flip) if spatial else found
+
+    total = turned_back(flips[0])
+    for flip in flips[1:]:
+        total += turned_back(flip)
+    return total.div_(len(flips))

@@ -90,7 +90,8 @@ def _write_mask(
         facts = volumes.facts(study, VolumeFacts)
         mask, shown = checked_mask(volumes.array(study), facts, predictor, settings.plausibility)
     files = {f"{study}.npy": write_array(path.with_name(f"{study}.npy"), mask)}
-    shown = replace(shown, models=tuple(network.name for network in chosen))
+    names = tuple(network.name for network in chosen)
+    shown = replace(shown, models=names, overflowed=predictor.repeated > 0)
     return write_record(path, key, files, shown.to_json())
 
 

@@ -60,10 +60,12 @@ class OofFacts(Facts):
     Attributes:
         probabilities: one for each of ``levels.TARGETS``; None where the study has no crop.
         levels: visible levels among those that the model looked at.
+        overflowed: whether half precision overflowed, so that they were computed again in float32.
     """
 
     probabilities: tuple[float, ...] | None
     levels: tuple[str, ...]
+    overflowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,11 +168,13 @@ def _facts(crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier
         raise UserError(f"{model} learnt from study {study}, which its fold holds out: train it anew")
     windows = list(validation_windows(crop, settings))
     with memory_advice("set device: cpu, or use a GPU with more memory"):
+        before = classifier.predictor.repeated
         probabilities = classifier.predictor.study(image for _, image in windows)
+        again = classifier.predictor.repeated > before
     assert probabilities is not None, "a crop has at least one window"
     seen = dict.fromkeys(level for level, _ in windows)
     visible = tuple(level for level in seen if crop.levels[level] == "visible")
-    return OofFacts(tuple(float(value) for value in probabilities), visible)
+    return OofFacts(tuple(float(value) for value in probabilities), visible, again)
 
 
 def _row(study: str, variant: str, fold: int, facts: OofFacts, prior: list[float]) -> dict[str, Any]:

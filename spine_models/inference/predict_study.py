@@ -27,6 +27,7 @@ from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.settings import settings_from
 
+_AGAIN = "half precision overflowed in a network: this study was computed once more in float32"
 WIDEST_SPACING_MM = 3.0
 """Slices are not thinned out beyond this (own choice): a vertebral body of the neck is about 12 mm high."""
 
@@ -82,17 +83,22 @@ class StudyPredictor:
             StudyRefused: if its slices cannot be decoded.
         """
         study = decode_study(source, volume_settings)
+        before = self._repeated()
         mask, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
         answer = self._classify(spine_crop(study.full, mask, study.facts, shown, self._crops))
+        again = [_AGAIN] if self._repeated() > before else []
         step_notes = _step_notes(source, volume_settings, self._bundle)
         facts = PredictionFacts(
             **answer,
             levels=shown.levels,
             voxels=shown.voxels,
-            notes=(*step_notes, *study.facts.notes, *_mask_notes(shown, answer["source"])),
+            notes=(*step_notes, *study.facts.notes, *_mask_notes(shown, answer["source"]), *again),
             volume=study.facts,
         )
         return StudyPrediction(study.half, mask, facts)
+
+    def _repeated(self) -> int:
+        return self._masks.repeated + sum(predictor.repeated for predictor in self._classifiers.values())
 
     def _classify(self, crop: SpineCrop | None) -> dict[str, Any]:
         """Return probabilities, those of each classifier, and what they come from."""

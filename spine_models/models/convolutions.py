@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from spine_models.models.depthwise import DepthwiseConv3d
+
 
 class PointwiseConv3d(nn.Conv3d):
     """A 1x1x1 convolution of stride 1 without groups: one matrix product over the voxels."""
@@ -51,9 +53,9 @@ def use_pointwise(module: nn.Module) -> None:
 
 
 def use_plain(module: nn.Module) -> None:
-    """Let the convolutions of this module in ``module`` compute as on a GPU, with the parameters they have."""
+    """Let each convolution in ``module`` that this package computes in a way of its own be PyTorch's."""
     for part in module.modules():
-        if isinstance(part, PointwiseConv3d | AxialConv3d):
+        if isinstance(part, PointwiseConv3d | AxialConv3d | DepthwiseConv3d):
             part.__class__ = nn.Conv3d  # type: ignore[assignment]
 
 

@@ -23,8 +23,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from spine_models.models.batch_norm import batch_norms, freeze_parameters
+from spine_models.models.batch_norm import batch_norms, freeze
 from spine_models.models.convolutions import use_pointwise
+from spine_models.models.depthwise import use_depthwise
 from spine_models.models.recompute import run_checkpointed
 
 M = TypeVar("M", bound=nn.Module)
@@ -90,19 +91,10 @@ class CsnBackbone(nn.Module):
         self.layer4: nn.Sequential = network.layer4
         base = settings.base_channels
         self.channels = (base, *(base * _EXPANSION * 2**layer for layer in range(4)))
-        self.freeze_bn = freeze_bn
         self.activation_checkpointing = activation_checkpointing
         if freeze_bn:
-            freeze_parameters(self)
+            freeze(self)
         self.train()
-
-    def train(self, mode: bool = True) -> CsnBackbone:
-        """Switch to training or evaluation and return the network; frozen batch norm stays in evaluation."""
-        super().train(mode)
-        if self.freeze_bn:
-            for norm in batch_norms(self):
-                norm.eval()
-        return self
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the five feature maps of ``image``.
@@ -168,6 +160,7 @@ def _build(settings: CsnSettings) -> Any:
     )
     network.init_weights()
     use_pointwise(network)
+    use_depthwise(network)
     return network
 
 

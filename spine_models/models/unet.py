@@ -98,9 +98,11 @@ class CsnUNet(Network):
             ValueError: if the image has another shape.
         """
         _check_shape(image)
-        *skips, value = self.backbone(image.expand(-1, 3, -1, -1, -1))
-        for stage, skip in zip(self.decoder, reversed(skips), strict=True):
-            value = self._run(stage, value, skip)
+        features = list(self.backbone(image.expand(-1, 3, -1, -1, -1)))
+        value = features.pop()
+        for stage in self.decoder:
+            # Taken out, so that a prediction holds no skip longer than the stage that uses it.
+            value = self._run(stage, value, features.pop())
         value = self._run(self.last, value)
         return single_precision(self.head(value))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import time
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from spine_models.compute.devices import Compute
-from spine_models.compute.leases import VISIBLE, scheduler_job
+from spine_models.compute.facts import run_facts
+from spine_models.compute.precision import choose_precision
 from spine_models.data.dataset.study_tokens import PARTLY_UNKNOWN, TRAINING_STUDIES, study_tokens
 from spine_models.log import say
 from spine_models.provenance.files import read_json, write_json
@@ -92,7 +92,8 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
 
         work.count(found, train)
         state.publish(job.out)
-        how = {"device": compute.kind, "processes": compute.processes, "found_finished": found is not None}
+        precision = choose_precision(recipe.precision, compute.kind)
+        how = run_facts(compute.kind, precision) | {"processes": compute.processes, "found_finished": found is not None}
         _write_run_facts(job, state, how, started)
     work.say()
 
@@ -162,8 +163,6 @@ def _write_run_facts(job: Job, state: State, how: Mapping[str, Any], started: fl
     assert record is not None
     facts = {
         "host": socket.gethostname(),
-        "visible_devices": os.environ.get(VISIBLE),
-        "scheduler_job": scheduler_job(os.environ),
         "started": started,
         "seconds": round(time.time() - started, 3),
         **how,

@@ -9,6 +9,7 @@ import torch
 from spine_models.compute.inference_network import InferenceNetwork, NonFiniteOutputError
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from tests import tiny
+from tests.fake_tensors import fake_tensors
 
 WINDOWS = SlidingWindowSettings(window=16, overlap=8, z_multiple=8, batch=2)
 CPU = torch.device("cpu")
@@ -85,3 +86,54 @@ def test_an_output_that_is_not_finite_is_refused():
     networks = [tiny.Levels(), tiny.Levels(float("nan"))]
     with pytest.raises(NonFiniteOutputError):
         _predict(_stairs(), -400.0, 100.0, networks)
+
+
+def overflowing(network, monkeypatch, wrong=("fp16",)):
+    """Let ``network`` say that it computes in fp16, in which its output is not finite; values are otherwise its own."""
+    own = network.logits
+    monkeypatch.setattr(network, "precision", "fp16")
+    monkeypatch.setattr(
+        network, "logits", lambda image, precision: own(image, "fp32") * (float("inf") if precision in wrong else 1.0)
+    )
+    return network
+
+
+def test_a_study_that_overflows_in_half_precision_is_predicted_once_more_in_float32(monkeypatch, capsys):
+    network = overflowing(InferenceNetwork(tiny.Levels(), CPU), monkeypatch)
+    predictor = MaskPredictor([network], WINDOWS)
+    np.testing.assert_array_equal(
+        predictor.mask(_stairs(), -400.0, 100.0), _predict(_stairs(), -400.0, 100.0, [tiny.Levels()])
+    )
+    assert predictor.repeated == 1
+    assert "fp16 overflowed in this study" in capsys.readouterr().err
+
+
+def test_an_output_that_is_not_finite_in_float32_either_is_refused(monkeypatch):
+    network = overflowing(InferenceNetwork(tiny.Levels(), CPU), monkeypatch, ("fp16", "fp32"))
+    with pytest.raises(NonFiniteOutputError, match="computed in fp32"):
+        MaskPredictor([network], WINDOWS).mask(_stairs(), -400.0, 100.0)
+
+
+def test_four_networks_hold_little_more_than_one(monkeypatch):
+    """One after the other, each adds its probabilities to the sum: a second one holds one array more."""
+    peaks = []
+    for count in (1, 2, 4):
+        with fake_tensors() as held, torch.no_grad():
+            images = torch.empty(1, 1, 64, 64, 64)
+            networks = [FakeLogits() for _ in range(count)]
+            total = MaskPredictor(networks, WINDOWS)._mean_probabilities(
+                torch.ones((), dtype=torch.bool), "fp32", images
+            )
+            peaks.append(held.peak / (total.numel() * 4))
+    assert peaks[2] == peaks[1]
+    assert peaks[1] <= peaks[0] + 1.01
+
+
+class FakeLogits:
+    """Returns logits of eight classes."""
+
+    precision = "fp32"
+    device = CPU
+
+    def logits(self, images, precision):
+        return images.expand(-1, 8, -1, -1, -1) * 2.0

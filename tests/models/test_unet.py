@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from spine_models.models.losses import LossSettings, segmentation_loss
+from spine_models.models.networks import build
 from spine_models.models.unet import CsnUNet, UNetSettings, enlarge
+from tests.fake_tensors import GIB, fake_tensors, with_fake_values
 
 NARROW = UNetSettings(base_channels=8, decoder_channels=(16, 12, 8, 8, 4))
 
@@ -180,3 +182,14 @@ def test_an_untrained_network_starts_from_rare_vertebrae():
     with torch.no_grad():
         background = network(torch.randn(1, 1, 8, 32, 32)).softmax(1)[:, 0]
     assert background.mean().item() == pytest.approx(0.95, abs=0.02)
+
+
+def test_a_prediction_frees_each_skip_when_it_has_been_used():
+    """At the last stage nothing is left of the encoder: the peak is that stage's own."""
+    settings = {"depth": 50, "base_channels": 64, "decoder_channels": [256, 128, 64, 40, 32], "batch_norm_eps": 1e-3}
+    with torch.device("meta"):
+        network = build({"kind": "csn_unet", **settings}).eval()
+    with fake_tensors() as held, torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with_fake_values(network)
+        network(torch.empty(1, 1, 384, 256, 256))
+    assert held.peak < 5.8 * GIB

@@ -55,6 +55,7 @@ class MaskFacts(Facts):
         voxels: of the visible levels.
         flags: what looks wrong.
         models: names of the networks that predicted it.
+        overflowed: whether half precision overflowed, so that it was computed again in float32.
     """
 
     levels: dict[str, LevelStatus]
@@ -62,3 +63,4 @@ class MaskFacts(Facts):
     voxels: dict[str, int]
     flags: tuple[Flag, ...]
     models: tuple[str, ...] = ()
+    overflowed: bool = False

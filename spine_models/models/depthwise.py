@@ -1,0 +1,107 @@
+"""Depthwise 3x3x3 convolutions, which PyTorch computes far from a GPU's bandwidth, by kernels of Triton there.
+
+Elsewhere, and for anything that the kernels do not serve, these are plain ``Conv3d``; parameters and names always are.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from spine_models.log import say
+
+_STRIDES = ((1, 1, 1), (2, 2, 2))
+_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+_OLDEST = (8, 0)
+"""Compute capability of the oldest GPUs that Triton supports."""
+
+
+class DepthwiseConv3d(nn.Conv3d):
+    """A 3x3x3 convolution of each channel by itself, with padding 1 and stride 1 or 2 in each direction."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Map (N, C, Z, Y, X) to (N, C, z, y, x); on a GPU, plain layout, in the type of autocast."""
+        if not (input.is_cuda and input.is_contiguous() and input.dtype in _TYPES and input.numel()):
+            return super().forward(input)
+        kernels = _kernels(input.device.index)
+        if kernels is None:
+            return super().forward(input)
+        kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else input.dtype
+        bias = None if self.bias is None else self.bias.to(kind)
+        output: torch.Tensor = _Depthwise.apply(  # type: ignore[no-untyped-call]
+            input.to(kind), self.weight.to(kind), bias, self.stride[0], kernels
+        )
+        return output
+
+
+class _Depthwise(torch.autograd.Function):
+    """The convolution and its gradients by ``depthwise_kernels``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        image: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        stride: int,
+        kernels: ModuleType,
+    ) -> torch.Tensor:
+        """Return the convolution of ``image`` (N, C, Z, Y, X) with ``weight`` (C, 1, 3, 3, 3), of the same type."""
+        weight = weight.contiguous()
+        ctx.save_for_backward(image, weight)
+        ctx.stride, ctx.kernels = stride, kernels
+        output: torch.Tensor = kernels.convolve(image, weight, bias, stride)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradients by the image, the weights and the bias."""
+        image, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        by_image = by_weight = by_bias = None
+        if ctx.needs_input_grad[0]:
+            by_image = ctx.kernels.image_gradient(gradient, weight, image.shape, ctx.stride)
+        if ctx.needs_input_grad[1]:
+            by_weight = ctx.kernels.weight_gradient(gradient, image, ctx.stride).to(weight.dtype)
+        if ctx.needs_input_grad[2]:
+            by_bias = gradient.sum((0, 2, 3, 4), dtype=torch.float32).to(weight.dtype)
+        return by_image, by_weight, by_bias, None, None
+
+
+def use_depthwise(module: nn.Module) -> None:
+    """Let each plain depthwise 3x3x3 convolution in ``module`` be a ``DepthwiseConv3d``, with the parameters it has."""
+    for part in module.modules():
+        if (
+            isinstance(part, nn.Conv3d)
+            and part.kernel_size == (3, 3, 3)
+            and part.stride in _STRIDES
+            and part.padding == (1, 1, 1)
+            and part.dilation == (1, 1, 1)
+            and part.padding_mode == "zeros"
+            and part.groups == part.in_channels == part.out_channels
+        ):
+            part.__class__ = DepthwiseConv3d
+
+
+@cache
+def _kernels(index: int) -> ModuleType | None:
+    """Return the module of the kernels if they run on this GPU, where they are tried once."""
+    if torch.cuda.get_device_capability(index) < _OLDEST or importlib.util.find_spec("triton") is None:
+        return None
+    try:
+        from spine_models.models import depthwise_kernels
+
+        one = torch.ones(1, 1, 1, 1, 1, device=torch.device("cuda", index))
+        depthwise_kernels.convolve(one, torch.ones(1, 1, 3, 3, 3, device=one.device), None, 1)
+    # Triton compiles, with a C compiler of the machine and into a cache in the home folder: both may be missing.
+    except Exception as error:
+        say(f"Triton does not work here ({type(error).__name__}): depthwise convolutions take PyTorch's slower kernels")
+        return None
+    return depthwise_kernels
