@@ -38,10 +38,12 @@ _TRAILING_BYTES = 1 << 20
 _PIECE = 1 << 16
 
 PIXEL_DATA = 0x7FE00010
-_PIXEL_GROUP = 0x7FE0
+_PIXEL_GROUP, _ITEM_GROUP = 0x7FE0, 0xFFFE
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 _PREAMBLE = 128
 _LONG_VRS = frozenset((b"OB", b"OW", b"SQ", b"UN", b"UT", b"OF", b"OD", b"OL", b"OV", b"UC", b"UR", b"SV", b"UV"))
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"BZh", b"\xfd7zXZ\0")
+_TAR, _TAR_AT = b"ustar", 257
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
@@ -53,8 +55,16 @@ class NotDicomError(UnreadableFileError):
     """A file that does not look like DICOM at all: a stray."""
 
 
+class ArchiveError(UnreadableFileError):
+    """A compressed file or an archive, which may hold anything."""
+
+
 class FileTooLargeError(UnreadableFileError):
     """A file, or what it claims to inflate to, is larger than anything that is read here."""
+
+
+class FramesMismatchError(UnreadableFileError):
+    """A multi-frame object that describes more or fewer frames than it says it has."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +211,9 @@ def _start_of(data: bytes) -> int:
         return 4
     if len(data) >= 8 and _looks_like_element(data):
         return 0
-    raise NotDicomError("it is no DICOM file")
+    if data.startswith(_ARCHIVES) or data[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR:
+        raise ArchiveError("it is an archive or a compressed file")
+    raise NotDicomError("it is not a DICOM file")
 
 
 def _looks_like_element(data: bytes) -> bool:
@@ -238,18 +250,21 @@ def _meta(data: bytes, start: int) -> tuple[str, int]:
 
 
 def _encoding(data: bytes, body: int, syntax: str) -> tuple[bool, bool]:
-    """Return (implicit VR, little endian); without a transfer syntax the first element tells."""
-    if syntax == ImplicitVRLittleEndian:
-        return True, True
-    if syntax == ExplicitVRBigEndian:
-        return False, False
-    if syntax:
-        return False, True
+    """Return (implicit VR, little endian) as the first element shows; the meta header is not always right about the VR.
+
+    pydicom, GDCM and dcm2niix all read such files: two capital letters where the VR would be mean that it is there.
+    """
     first = data[body : body + 8]
+    if syntax == ExplicitVRBigEndian:
+        if first[1:2] == b"\0" and first[:1] != b"\0":
+            raise UnreadableFileError("its byte order is not the one that its transfer syntax says")
+        return False, False
+    if len(first) < 8 and syntax:
+        return syntax == ImplicitVRLittleEndian, True
     if len(first) < 8:
         raise UnreadableFileError("it ends before its data set")
-    little = struct.unpack("<H", first[:2])[0] <= 0x00FF or first[0] != 0
     explicit = first[4:6].isalpha() and first[4:6].isupper()
+    little = bool(syntax) or struct.unpack("<H", first[:2])[0] <= 0x00FF or first[0] != 0
     return not explicit, little if explicit else True
 
 
@@ -272,6 +287,8 @@ def _parse(
         count += 1
         if count > MAX_ELEMENTS:
             raise FileTooLargeError(f"its header has more than {MAX_ELEMENTS} elements")
+        if tag >> 16 == _ITEM_GROUP:
+            raise UnreadableFileError("a length in its header is wrong: items follow where elements should")
         if tag >> 16 != _PIXEL_GROUP:  # called for every element: a shift is ten times as fast as pydicom's ==
             return False
         is_pixels = int(tag) == PIXEL_DATA or int(tag) in _FLOAT_PIXELS
@@ -283,7 +300,7 @@ def _parse(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             elements = read_dataset(stream, *encoding, stop_when=stop, specific_tags=list(tags))
-    except FileTooLargeError:
+    except UnreadableFileError:
         raise
     except Exception as error:  # pydicom raises many kinds on damaged bytes
         if complete:
@@ -291,8 +308,8 @@ def _parse(
         return None
     if not found and not complete:
         return None
-    if found and found["vr"] is None and not encoding[0]:
-        raise UnreadableFileError("its pixel data begin with bytes that make no sense")
+    if not found and stream.tell() < len(data):
+        raise UnreadableFileError("its header ends before the file does")
     is_float = found.get("tag") in _FLOAT_PIXELS
     offset = None if is_float else found.get("offset")
     return ParsedFile(elements, syntax, encoding[1], offset, found.get("length", 0), found.get("vr"), is_float)

@@ -11,10 +11,17 @@ import numpy as np
 
 from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
-from spine_models.data.dicom.file import FileTooLargeError, NotDicomError, UnreadableFileError
+from spine_models.data.dicom.file import (
+    ArchiveError,
+    FileTooLargeError,
+    FramesMismatchError,
+    NotDicomError,
+    UnreadableFileError,
+)
 from spine_models.data.dicom.geometry import CURVED, geometry_problem, is_axial
 from spine_models.data.dicom.headers import SliceHeader, read_headers
-from spine_models.data.dicom.passes import identity, repeats_of, split_passes, taken_order
+from spine_models.data.dicom.passes import Pass, identity, repeats_of, split_passes, taken_order
+from spine_models.data.dicom.patients import known_patient
 
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -23,20 +30,32 @@ _LOCALIZER_TYPES = frozenset(("LOCALIZER", "SCOUT", "TOPOGRAM", "TOPO", "SURVIEW
 _SCREEN_TYPES = frozenset(("SCREEN SAVE", "SCREENSAVE", "DOSE", "DOSE INFO", "DOSE_INFO", "REPORT"))
 _PROJECTION_TYPES = frozenset(("PROJECTION IMAGE", "MIP", "MINIP", "MAXIMUM_IP", "MINIMUM_IP"))
 _NOT_HU = frozenset(("OD", "MGML", "Z_EFF", "ED", "EDW", "HGML", "PCT"))  # DICOM PS3.3 C.11.1.1.2
+ARCHIVE = "archive"
+SEVERAL_PATIENTS = "the study has slices of several patients (PatientID): put each patient's into a study of its own"
+_UNREADABLE = {
+    NotDicomError: "not DICOM",
+    FileTooLargeError: "too large",
+    FramesMismatchError: "damaged (frames and their descriptions differ in number)",
+    ArchiveError: ARCHIVE,
+}
 _TURN_DEGREES = 10.0
 """Largest turn from one slice to the next within a stack."""
 _MOST = 0.75
 """Part of a stack that has one orientation from which on the rest does not belong to it."""
+_FEW = 3
+"""Slices from which on a series UID for each of them is no series."""
+_NO_IMAGES = ("not DICOM", "damaged", "no image", "too large", ARCHIVE)
 _SAME_SPACING = 1e-3
 """Relative difference of pixel spacings that are the same."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file that is not part of the volume, and why."""
+    """A file, or frames of one, that is not part of the volume, and why; ``frames`` is 0 for a file as a whole."""
 
     name: str
     why: str
+    frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,35 +67,32 @@ class Selection:
         repeats: slices at the positions of others, with the index of their twin in ``headers``.
         left_out: every other file.
         notes: sentences on everything out of the ordinary.
-        told_apart: see ``passes.Split``.
+        told_by: what tells the volume's pass from others of its series, "" if there is no other.
+        certain: see ``passes.Pass``.
     """
 
     headers: list[SliceHeader]
     repeats: list[tuple[int, SliceHeader]]
     left_out: list[LeftOut]
     notes: list[str]
-    told_apart: bool
+    told_by: str
+    certain: bool
 
 
 def read_folder(folder: Path, files: Sequence[StudyFile]) -> tuple[list[SliceHeader], list[LeftOut]]:
-    """Read the headers of a study's files; what is no image or no CT is set aside."""
+    """Read the headers of a study's files; what is no image or no CT is set aside, frame by frame."""
     headers: list[SliceHeader] = []
     aside: list[LeftOut] = []
     for file in files:
         try:
             found = read_headers(folder, file)
-        except NotDicomError:
-            aside.append(LeftOut(file.name, "not DICOM"))
-        except FileTooLargeError:
-            aside.append(LeftOut(file.name, "too large"))
-        except UnreadableFileError:
-            aside.append(LeftOut(file.name, "damaged"))
-        else:
-            why = aside_because(found[0])
-            if why is None:
-                headers += found
-            else:
-                aside.append(LeftOut(file.name, why))
+        except UnreadableFileError as error:
+            aside.append(LeftOut(file.name, _UNREADABLE.get(type(error), "damaged")))
+            continue
+        whys = [aside_because(header) for header in found]
+        headers += [header for header, why in zip(found, whys, strict=True) if why is None]
+        counts = Counter(why for why in whys if why is not None)
+        aside += [LeftOut(file.name, why, count if len(found) > 1 else 0) for why, count in counts.items()]
     return headers, aside
 
 
@@ -108,6 +124,7 @@ def select(headers: Sequence[SliceHeader], aside: Sequence[LeftOut]) -> Selectio
     """
     if not headers:
         raise _nothing_left(aside)
+    _require_one_patient(headers)
     placed, unplaced, problem = _placed(headers)
     if not placed:
         raise problem
@@ -115,28 +132,38 @@ def select(headers: Sequence[SliceHeader], aside: Sequence[LeftOut]) -> Selectio
     axial = [stack for stack in stacks if is_axial(stack)]
     if not axial:
         raise StudyRefused(RefusalCode.NOT_AXIAL, "no stack of slices lies within 45 degrees of the axial plane")
-    splits = [split_passes(stack) for stack in axial]
-    candidates = [(stack, split.told_apart) for split in splits for stack in split.passes]
-    best, told_apart = min(candidates, key=lambda candidate: _preference(candidate[0]))
-    if len(best) < 2:
-        raise StudyRefused(RefusalCode.TOO_FEW_SLICES, "no series has more than one axial slice, which is no volume")
-    repeats = repeats_of(best, axial)
-    used = {(header.name, header.frame) for header in best}
-    rest = [
-        LeftOut(h.name, "not axial" if not is_axial([h]) else "other series") for h in placed if identity(h) not in used
-    ]
-    left_out = sorted({*aside, *unplaced, *rest}, key=lambda item: (item.name, item.why))
-    return Selection(best, repeats, left_out, _notes(best, left_out, repeats), told_apart)
+    candidates = [(part, stack) for stack in axial for part in split_passes(stack)]
+    best, stack = min(candidates, key=lambda candidate: _preference(candidate[0].headers))
+    if len(best.headers) < 2:
+        raise StudyRefused(RefusalCode.TOO_FEW_SLICES, _why_too_few(candidates))
+    repeats = repeats_of(best.headers, stack)
+    at_positions = {identity(header) for _, header in repeats}
+    others = [*aside, *unplaced]
+    named = _gathered([*others, *_rest([h for h in placed if identity(h) not in at_positions], best, stack)])
+    left_out = _gathered([*others, *_rest(placed, best, stack)])
+    return Selection(best.headers, repeats, left_out, _notes(best.headers, named), best.told_by, best.certain)
+
+
+def _require_one_patient(headers: Iterable[SliceHeader]) -> None:
+    if len({known_patient(header.patient_id) for header in headers} - {""}) > 1:
+        raise StudyRefused(RefusalCode.SEVERAL_PATIENTS, SEVERAL_PATIENTS)
 
 
 def _nothing_left(aside: Sequence[LeftOut]) -> StudyRefused:
     counts = Counter(item.why for item in aside)
     named = ", ".join(f"{count} {why}" for why, count in sorted(counts.items())) or "no files"
-    images = any(why not in ("not DICOM", "damaged", "no image", "too large") for why in counts)
-    code = RefusalCode.NO_CT if images else RefusalCode.NO_IMAGES
+    code = RefusalCode.NO_IMAGES if all(why.startswith(_NO_IMAGES) for why in counts) else RefusalCode.NO_CT
     if set(counts) == {"too large"}:
         code = RefusalCode.TOO_LARGE
-    return StudyRefused(code, f"no CT slice in the folder: {named}")
+    advice = ": unpack it" if ARCHIVE in counts else ""
+    return StudyRefused(code, f"no CT slice in the folder: {named}{advice}")
+
+
+def _why_too_few(candidates: Sequence[tuple[Pass, Sequence[SliceHeader]]]) -> str:
+    stacks = [stack for _, stack in candidates]
+    if any(len(stack) > 1 for stack in stacks):
+        return "all axial slices of a series lie at one position, which is no volume"
+    return "no two axial slices have the same series, size and orientation, so there is no volume"
 
 
 def _placed(headers: Sequence[SliceHeader]) -> tuple[list[SliceHeader], list[LeftOut], StudyRefused]:
@@ -148,17 +175,46 @@ def _placed(headers: Sequence[SliceHeader]) -> tuple[list[SliceHeader], list[Lef
         if problem is None:
             placed.append(header)
         else:
-            unplaced.append(LeftOut(header.name, "no usable position or spacing"))
+            unplaced.append(_left_out(header, "no usable position or spacing"))
             refusal = StudyRefused(*problem)
     return placed, unplaced, refusal
 
 
 def _by_series(headers: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
-    groups: dict[tuple[object, ...], list[SliceHeader]] = defaultdict(list)
+    """Group slices of one study, patient, series and size.
+
+    Frames of reference are no reason to part slices: some scanners and anonymisers give each slice its own. A UID that only
+    some slices lack is that of the others, where there is one alone. Series of one slice each are taken for one series
+    whose UIDs were made anew for every file.
+    """
+    sizes: dict[tuple[int, int], list[SliceHeader]] = defaultdict(list)
     for header in headers:
-        whose = (header.study_uid, header.patient_id, header.series_uid, header.frame_of_reference)
-        groups[(*whose, header.rows, header.columns)].append(header)
+        sizes[(header.rows, header.columns)].append(header)
+    groups: dict[tuple[object, ...], list[SliceHeader]] = defaultdict(list)
+    for size, alike in sizes.items():
+        studies = _completed(alike, [header.study_uid for header in alike])
+        patients = _completed(alike, [known_patient(header.patient_id) for header in alike])
+        series = _completed(alike, [header.series_uid for header in alike])
+        single = {uid for uid, count in Counter(series).items() if count == 1}
+        series = ["" if uid in single and len(single) >= _FEW else uid for uid in series]
+        for header, *whose in zip(alike, studies, patients, series, strict=True):
+            groups[(*size, *whose)].append(header)
     return list(groups.values())
+
+
+def _completed(headers: Sequence[SliceHeader], values: Sequence[str]) -> list[str]:
+    """Fill empty values in where all other slices, or all others of the same orientation, have one and the same."""
+    known: dict[object, set[str]] = defaultdict(set)
+    for header, value in zip(headers, values, strict=True):
+        if value:
+            known[header.orientation].add(value)
+            known[None].add(value)
+
+    def filled(header: SliceHeader, value: str) -> str:
+        sets = [known[key] for key in (header.orientation, None) if len(known[key]) == 1]
+        return value or (next(iter(sets[0])) if sets else "")
+
+    return [filled(header, value) for header, value in zip(headers, values, strict=True)]
 
 
 def _by_orientation(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
@@ -212,12 +268,37 @@ def _preference(stack: Sequence[SliceHeader]) -> tuple[object, ...]:
     )
 
 
-def _notes(
-    best: Sequence[SliceHeader], left_out: Sequence[LeftOut], repeats: Sequence[tuple[int, SliceHeader]]
-) -> list[str]:
-    repeated = {header.name for _, header in repeats}
-    counts = Counter(item.why for item in left_out if item.name not in repeated)
-    notes = [f"{count} files left out: {why}" for why, count in sorted(counts.items())]
+def _left_out(header: SliceHeader, why: str) -> LeftOut:
+    return LeftOut(header.name, why, 1 if header.frames > 1 else 0)
+
+
+def _rest(placed: Sequence[SliceHeader], best: Pass, stack: Sequence[SliceHeader]) -> list[LeftOut]:
+    """Say of each slice that could be placed and is not used what it is."""
+    used = {identity(header) for header in best.headers}
+    beside = {identity(header) for header in stack}
+    pass_of_stack = f"another pass, told apart by the {best.told_by}" if best.told_by else "repeated position"
+
+    def why(header: SliceHeader) -> str:
+        if identity(header) in beside:
+            return pass_of_stack
+        return "other series" if is_axial([header]) else "not axial"
+
+    return [_left_out(header, why(header)) for header in placed if identity(header) not in used]
+
+
+def _gathered(items: Iterable[LeftOut]) -> list[LeftOut]:
+    """Count the frames of each file that are left out for one reason."""
+    frames: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        frames[(item.name, item.why)] += item.frames
+    return [LeftOut(name, why, count) for (name, why), count in sorted(frames.items())]
+
+
+def _notes(best: Sequence[SliceHeader], left_out: Sequence[LeftOut]) -> list[str]:
+    files: Counter[tuple[str, str]] = Counter()
+    for item in left_out:
+        files[(item.why, "frames" if item.frames else "files")] += item.frames or 1
+    notes = [f"{count} {unit} left out: {why}" for (why, unit), count in sorted(files.items())]
     if any(header.photometric == "MONOCHROME1" for header in best):
         notes.append("MONOCHROME1: the display is inverted, Hounsfield units are not")
     return notes

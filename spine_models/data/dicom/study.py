@@ -19,18 +19,13 @@ from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom import series
 from spine_models.data.dicom.geometry import Grid, GridSlice, build_grid
 from spine_models.data.dicom.headers import SliceHeader
+from spine_models.data.dicom.patients import patient_group
 from spine_models.data.dicom.pixels import MAX_VOXELS, check_claims, is_lossy, read_hounsfield
 from spine_models.hounsfield import AIR_HU
 from spine_models.provenance.canonical import digest_file
 
 THICK_SPACING_MM = 2.0
 """Above this spacing, after ``z_step``, a C vertebra has fewer than six slices: a note says so."""
-
-_NOBODY = frozenset(
-    ("", "ANON", "ANONYM", "ANONYMIZED", "ANONYMISED", "ANONYMOUS", "DEIDENTIFIED", "NA", "N/A", "NONE", "NULL",
-     "PATIENT", "REMOVED", "UNKNOWN", "XXX", "XXXX", "0", "00", "000", "0000", "00000000")
-)  # fmt: skip
-"""What anonymisers write in place of a PatientID; studies that share it are not of one patient."""
 
 Volume = NDArray[np.int16]
 
@@ -108,17 +103,6 @@ class StudySource:
     def group(self) -> str:
         """Digest of the PatientID, "" where the files have none; see ``patient_group``."""
         return patient_group(self.grid.headers[0].patient_id)
-
-
-def patient_group(patient_id: str) -> str:
-    """Return what tells that two studies are of one patient without telling who: a cut SHA-256 of the PatientID.
-
-    A digest of a short number can be reversed by trying all numbers; it keeps names out of tables and reports, and is
-    no anonymisation. "" for a PatientID that is empty or says that it was removed.
-    """
-    if not patient_id or patient_id.strip(" ^_-.*").upper() in _NOBODY:
-        return ""
-    return hashlib.sha256(patient_id.encode("utf-8")).hexdigest()[:16]
 
 
 def open_study(folder: Path, root: Path, settings: VolumeSettings) -> StudySource:
@@ -263,12 +247,13 @@ def _repeat_note(source: StudySource, used: set[SliceHeader]) -> str:
         chosen = source.selection.headers[twin]
         if chosen not in used or not _differ(source.folder, chosen, header):
             continue
-        if not source.selection.told_apart:
+        if not source.selection.certain:
             raise StudyRefused(
                 RefusalCode.SERIES_AMBIGUOUS,
                 "slices at the same positions differ, and no number or UID says which of them belong together",
             )
-        return f"{count} slices of another pass at the same positions left out"
+        told_by = source.selection.told_by
+        return f"{count} slices of another pass at the same positions left out, told apart by the {told_by}"
     return f"{count} repeated slices with equal pixels left out"
 
 

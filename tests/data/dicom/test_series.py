@@ -146,10 +146,24 @@ def test_two_spacings_in_one_series_are_two_stacks_but_rounding_is_not(tmp_path)
     assert names(selected(tmp_path)) == {f"{i}.dcm" for i in range(6)}
 
 
-def test_two_studies_or_patients_in_one_folder_are_not_mixed(tmp_path) -> None:
-    write_stack(tmp_path, count=4, name="a{}".format, PatientID="1")
-    write_stack(tmp_path, count=5, name="b{}".format, PatientID="2", start=(-10, -20, 96))
+def test_two_studies_in_one_folder_are_not_mixed(tmp_path) -> None:
+    write_stack(tmp_path, count=4, name="a{}".format, StudyInstanceUID="1.2.1")
+    write_stack(tmp_path, count=5, name="b{}".format, StudyInstanceUID="1.2.2", start=(-10, -20, 96))
     assert names(selected(tmp_path)) == {f"b{i}" for i in range(5)}
+
+
+def test_two_patients_in_one_study_are_refused(tmp_path) -> None:
+    write_stack(tmp_path, count=4, name="a{}".format, PatientID="SMITH")
+    write_stack(tmp_path, count=5, name="b{}".format, PatientID="2", start=(-10, -20, 96))
+    refused = refusal(tmp_path)
+    assert refused.code == RefusalCode.SEVERAL_PATIENTS
+    assert "SMITH" not in refused.reason
+
+
+@pytest.mark.parametrize("other", ["", " 271 ", "ANONYMOUS", "0000"])
+def test_a_patient_id_that_says_nothing_is_no_second_patient(tmp_path, other) -> None:
+    write_stack(tmp_path, PatientID=lambda i: other if i % 2 else "271")
+    assert len(selected(tmp_path).headers) == 6
 
 
 def test_one_slice_of_another_orientation_does_not_make_a_stack_curved(tmp_path) -> None:
