@@ -9,10 +9,14 @@ configfile: f"{workflow.basedir}/config.yaml"
 include: "rules/common.smk"
 
 
+onstart:
+    store_codes()
+
+
 wildcard_constraints:
     shard=r"\d+",
     fold=r"\d+",
-    variant="ir|ip",
+    variant="|".join(VARIANTS),
     weights=r"[\w-]+",
 
 

@@ -36,6 +36,14 @@ COMPARED = ("segmentation", "classification", "folds")
 TARGETS = ("segmentation", "classification")
 ALLOWED = (*TRAINING, "predict_oof", *TARGETS)
 """Rules of the workflow that the campaign runs: what they read is there already."""
+
+
+def _without(recipe: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return a recipe without the keys that the configuration holds elsewhere."""
+    return {name: value for name, value in recipe.items() if name not in names}
+
+
+_NETWORK = {"depth": 50, "base_channels": 4}
 PRESET: dict[str, Any] = {
     "output_dir": "chaos",
     "dataset_dir": "data",
@@ -49,23 +57,23 @@ PRESET: dict[str, Any] = {
     "half_size": tiny.SIDE,
     "crops": tiny.CROPS,
     "segmentation": {
-        **tiny.SEGMENTATION,
         "gpus": 0,
+        "workers": 0,
         "folds": 2,
-        "epochs": 3,
-        "draws_per_study": 12,
+        "network": tiny.SEGMENTATION["network"],
+        "training": _without(tiny.SEGMENTATION, "network") | {"epochs": 3, "draws_per_study": 12},
         "inference": {"window": 16, "overlap": 8, "z_multiple": 8},
     },
     "classification": {
-        **{key: value for key, value in tiny.CLASSIFICATION.items() if key not in ("draws_per_study", "freeze_bn")},
         "gpus": 0,
+        "workers": 0,
         "folds": 2,
         "fold_parts": 2,
-        "epochs": 4,
-        "greedy_averaging": True,
+        "training": _without(tiny.CLASSIFICATION, "network", "draws_per_study", "freeze_bn") | {"epochs": 4},
+        "averaging": {"greedy": True},
         "variants": {
-            "ir": {"draws_per_study": 16, "average": 3, "freeze_bn": False},
-            "ip": {"folds": 1, "draws_per_study": 16, "average": 2, "freeze_bn": True},
+            "ir": {"network": _NETWORK, "draws_per_study": 16, "average": 3, "freeze_bn": False},
+            "ip": {"network": _NETWORK, "folds": 1, "draws_per_study": 16, "average": 2, "freeze_bn": True},
         },
     },
 }

@@ -60,7 +60,7 @@ def measure(per_study: int = 20) -> list[Row]:
             report = check_dataset(root, False, None, processes, lambda files: None)
             assert not report.quarantine, report.quarantine[0]
             rate = report.files / report.seconds
-            title = f"check, {processes} processes, beside a pydicom loop (files/s; ratio a process)"
+            title = f"check, {processes} processes, beside a pydicom loop (files/s; ratio per process)"
             rows.append(at_least(title, rate, plain, rate / processes / plain, _TARGET))
     return rows
 

@@ -3,7 +3,7 @@
     python -m benchmarks.scale
 
 The data sets are folders with one empty file each: planning looks at nothing else. The other side of the comparison is
-a workflow of the same five data rules with one job a study, at 2,019 studies. Times are the best of three.
+a workflow of the same five data rules with one job per study, at 2,019 studies. Times are the best of three.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def _rows(dry: dict[int, Cost], idle: dict[int, Cost], per_study: Cost) -> list[
             rows.append(_reported(f"{name}, {studies} against {first} studies, s", ours.seconds, other.seconds))
             rows.append(_reported(f"{name}, {studies} against {first} studies, MiB", ours.mebibytes, other.mebibytes))
     rows.append(
-        _reported(f"dry run, shards against one job a study, {first} studies, s", dry[first].seconds, per_study.seconds)
+        _reported(f"dry run, shards against one job per study, {first} studies, s", dry[first].seconds, per_study.seconds)
     )
     rows.append(
         _reported(
-            f"dry run, shards against one job a study, {first} studies, MiB", dry[first].mebibytes, per_study.mebibytes
+            f"dry run, shards against one job per study, {first} studies, MiB", dry[first].mebibytes, per_study.mebibytes
         )
     )
     return rows
@@ -88,7 +88,7 @@ def _scheduling_rows(per_job: float) -> list[Row]:
     ours, other = per_job * SHARDS * len(DATA_RULES), per_job * CHALLENGE * len(DATA_RULES)
     return [
         _alone("scheduling, s a job that does nothing", per_job),
-        _reported(f"scheduling the data rules, shards against one job a study, {CHALLENGE} studies, s", ours, other),
+        _reported(f"scheduling the data rules, shards against one job per study, {CHALLENGE} studies, s", ours, other),
     ]
 
 
@@ -96,7 +96,7 @@ def _fingerprints_row() -> Row:
     def all_of_them() -> None:
         fingerprints = Fingerprints(ROOT)
         for script in sorted((ROOT / "workflow_scripts").glob("*.py")):
-            fingerprints(f"workflow_scripts/{script.name}")
+            fingerprints.parts(f"workflow_scripts/{script.name}")
 
     return _limit("fingerprints of all rules, s a start", _seconds(all_of_them), 0.5)
 
@@ -143,7 +143,7 @@ def _finish(options: list[str], work: Path) -> None:
 
 
 def _per_study(work: Path) -> Cost:
-    """Dry run of a workflow of the same data rules with one job a study."""
+    """Dry run of a workflow of the same data rules with one job per study."""
     return _best([*_chain(work, DATA_RULES, [f"1.2.{n}" for n in range(CHALLENGE)]), "--dry-run", "--quiet", "all"])
 
 

@@ -1,4 +1,4 @@
-"""Seconds to convert the same studies in few shards and with one job a study, on the CPU of this machine.
+"""Seconds to convert the same studies in few shards and with one job per study, on the CPU of this machine.
 
     python -m benchmarks.shards
 
@@ -34,7 +34,7 @@ def measure() -> list[Row]:
         other = _seconds(folder / "data", folder / "studies", STUDIES)
     return [
         at_least(
-            f"convert {STUDIES} studies in {SHARDS} shards against one job a study, {CORES} cores, s",
+            f"convert {STUDIES} studies in {SHARDS} shards against one job per study, {CORES} cores, s",
             ours,
             other,
             other / ours,

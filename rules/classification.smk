@@ -3,7 +3,7 @@ rule train_classifier:
         folds=out("folds/classification.csv"),
         train=dataset_file("train.csv"),
         crops=shards("crops/{shard}.json"),
-        pretrained=lambda wildcards: pretrained(wildcards.variant),
+        pretrained=variant_weights,
     output:
         epochs=directory(out("classification/{variant}/fold{fold}/epochs")),
         history=out("classification/{variant}/fold{fold}/history.csv"),
@@ -23,13 +23,13 @@ rule train_classifier:
         checkpoint_minutes=str(config["checkpoint_minutes"]),
     params:
         config=classifier_settings,
-        code=code_of("train_classifier"),
+        code=code_of("train_classifier", variant_modules),
         state=out("state/classification/{variant}/fold{fold}"),
         pretrained=optional("--pretrained", "pretrained"),
         folder=folder_of("history"),
     shell:
         "python -m workflow_scripts.train_classifier --config {params.config:q} --code {params.code}"
-        " --set device={resources.device} classification.workers={resources.workers}"
+        " --set device={resources.device} workers={resources.workers}"
         " checkpoint_minutes={resources.checkpoint_minutes}"
         " --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu} --folds {input.folds:q}"
         " --train-csv {input.train:q} --crops {input.crops:q} {params.pretrained} --state {params.state:q}"
@@ -59,7 +59,7 @@ rule average_checkpoints:
         device=config["device"],
     params:
         config=averaging_settings,
-        code=code_of("average_checkpoints"),
+        code=code_of("average_checkpoints", variant_modules),
         folder=folder_of("model"),
     shell:
         "python -m workflow_scripts.average_checkpoints --config {params.config:q} --code {params.code}"
@@ -90,7 +90,7 @@ rule predict_oof:
         device=config["device"],
     params:
         config=settings("math_threads", "crops"),
-        code=code_of("predict_oof"),
+        code=code_of("predict_oof", variant_modules),
     shell:
         "python -m workflow_scripts.predict_oof --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu}"

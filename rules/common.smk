@@ -7,10 +7,12 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 
 from spine_models.configuration.checked import checked
-from spine_models.configuration.contradictions import folds_of
+from spine_models.configuration.trainings import classifier_recipe, folds_of, published_file, segmentation_recipe
 from spine_models.errors import UserError
+from spine_models.provenance.acceptance import code_in_force, read_acceptances, store_code
 from spine_models.provenance.canonical import canonical_json
-from spine_models.provenance.fingerprint import Fingerprints
+from spine_models.models.networks import modules_of, modules_of_stages
+from spine_models.provenance.fingerprint import Fingerprints, fingerprint
 from spine_models.configuration.user_folders import UserFolders
 
 
@@ -37,20 +39,16 @@ folders = UserFolders(config)
 if workflow.is_main_process:
     folders.look_ahead()
 code_of_script = Fingerprints(ROOT)
+# What each fingerprint that was asked for is made from, and what a person has accepted in its place.
+CODE = {}
+ACCEPTANCES = or_sentence(read_acceptances, Path(config["output_dir"]))
 
 SHARDS = range(config["shards"])
 SEGMENTATION_FOLDS = range(0 if config["segmentation_bundle"] else config["segmentation"]["folds"])
-CLASSIFIERS = [(name, fold) for name in ("ir", "ip") for fold in range(folds_of(config, name))]
+VARIANTS = config["classification"]["variants"]
+CLASSIFIERS = [(name, fold) for name in VARIANTS for fold in range(folds_of(config, name))]
 PREDICTION_SHARDS = range(config["prediction"]["shards"])
-# Published weights, by the network that starts from them.
-WEIGHTS = {
-    "segmentation": "vmz_ircsn_ig65m_pretrained_r50_32x2x1_58e_kinetics400_rgb_20210617-86d33018",
-    "ir": "ircsn_ig65m_pretrained_r152_32x2x1_58e_kinetics400_rgb_20200803-fc66ce8d",
-    "ip": "vmz_ipcsn_ig65m_pretrained_r152_32x2x1_58e_kinetics400_rgb_20210617-c3be9793",
-}
-# Keys of a training that change nothing of what it makes. They reach it through `resources`, whose changes rerun nothing.
-HOW_IT_RUNS = ("gpus", "workers")
-# As JSON, which is what a script reads; likewise a resource, since what is kept changes nothing of what is made.
+# As JSON, which is what a script reads; a resource, whose changes rerun nothing, since what is kept changes nothing of what is made.
 KEEP_VOLUMES = canonical_json(config["keep"]["volumes"])
 
 
@@ -121,18 +119,53 @@ def prediction_bundle(wildcards):
     return bundle_file("bundle") if config["bundle"] else out("bundle/bundle.json")
 
 
-def pretrained(network):
+def pretrained(weights):
     """Return the published weights that a training starts from; none where it starts from scratch."""
-    return [] if config["pretrained"] == "none" else [out(f"pretrained/{WEIGHTS[network]}.pth")]
+    file = published_file(config, weights)
+    return [out(f"pretrained/{file}")] if file else []
+
+
+def variant_weights(wildcards):
+    """Return the published weights that a variant's training starts from."""
+    return pretrained(VARIANTS[wildcards.variant]["weights"])
 
 
 # --- What a rule depends on -------------------------------------------------------------------------------------------
 def code_of(rule_name, modules=()):
-    """Return the fingerprint of a rule's script and of all that it reaches in the library.
+    """Return the fingerprint of a rule's script and of all that it reaches in the library, or one accepted for it.
 
-    `modules` are those that the script will import by a name in its configuration.
+    `modules` are those that the script will import by a name in its configuration, or a function of the wildcards.
     """
-    return code_of_script(f"workflow_scripts/{rule_name}.py", modules)
+    if callable(modules):
+        return lambda wildcards: code_of(rule_name, modules(wildcards))
+    parts = code_of_script.parts(f"workflow_scripts/{rule_name}.py", modules)
+    CODE[fingerprint(parts)] = parts
+    return code_in_force(ACCEPTANCES, rule_name, fingerprint(parts))
+
+
+def store_codes():
+    """Store what the fingerprints of this run are made from, so that a later one can say which modules changed."""
+    if workflow.is_main_process:
+        for parts in CODE.values():
+            store_code(Path(config["output_dir"]), parts)
+
+
+def variant_modules(wildcards):
+    """Return the module that builds a variant's network."""
+    return modules_of([VARIANTS[wildcards.variant]["network"]])
+
+
+def segmentation_modules():
+    """Return the modules that build the networks that make masks; any, where a bundle says which."""
+    bundle = config["segmentation_bundle"]
+    return modules_of_stages("segmentation") if bundle else modules_of([config["segmentation"]["network"]])
+
+
+def prediction_modules():
+    """Return the modules that build the networks of the bundle that predicts; any, where it is the user's."""
+    if config["bundle"]:
+        return modules_of_stages("segmentation", "classification")
+    return [*segmentation_modules(), *modules_of(variant["network"] for variant in VARIANTS.values())]
 
 
 def settings(*keys, **more):
@@ -142,29 +175,14 @@ def settings(*keys, **more):
 
 def classifier_settings(wildcards):
     """Return the settings of one variant's training."""
-    own = section(
-        "classification",
-        *HOW_IT_RUNS,
-        "folds",
-        "fold_parts",
-        "greedy_averaging",
-        "variants",
-    )
-    variant = config["classification"]["variants"][wildcards.variant]
-    own.update(draws_per_study=variant["draws_per_study"], freeze_bn=variant["freeze_bn"])
-    return settings("seed", "math_threads", "keep_best", "crops", classification=own)
+    recipe = classifier_recipe(config, wildcards.variant)
+    return settings("seed", "math_threads", "keep_best", "crops", recipe=recipe)
 
 
 def averaging_settings(wildcards):
     """Return the settings of the average of one variant's best epochs."""
-    average = config["classification"]["variants"][wildcards.variant]["average"]
-    greedy = config["classification"]["greedy_averaging"]
-    return settings("math_threads", "crops", average=average, greedy_averaging=greedy)
-
-
-def section(name, *without):
-    """Return a section of the configuration without the keys that change nothing of what a rule makes."""
-    return {key: value for key, value in config[name].items() if key not in without}
+    average = VARIANTS[wildcards.variant]["average"]
+    return settings("math_threads", "crops", average=average, **config["classification"]["averaging"])
 
 
 def segmentation_models(wildcards):
@@ -210,8 +228,3 @@ def grows(amount):
 def training_threads(stage):
     """Return the CPU cores of a training: its arithmetic and the processes that load samples."""
     return max(config["math_threads"], max(config[stage]["gpus"], 1) * config[stage]["workers"])
-
-
-def inference_gpus(stage):
-    """Return the GPUs of a job that only infers: one, where training has any."""
-    return min(config[stage]["gpus"], 1)

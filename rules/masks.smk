@@ -19,7 +19,7 @@ rule infer_masks:
         device=config["device"],
     params:
         config=settings("math_threads", "plausibility", inference=config["segmentation"]["inference"]),
-        code=code_of("infer_masks"),
+        code=code_of("infer_masks", segmentation_modules()),
         models=segmentation_option,
     shell:
         "python -m workflow_scripts.infer_masks --config {params.config:q} --code {params.code}"

@@ -18,7 +18,7 @@ rule predict_studies:
         device=config["device"],
     params:
         config=settings("math_threads", "allow_symlinks", shards=config["prediction"]["shards"]),
-        code=code_of("predict_studies"),
+        code=code_of("predict_studies", prediction_modules()),
         studies=predict_dir,
         images=predict_digest,
         bundle=lambda wildcards, input: str(Path(input.bundle).parent),

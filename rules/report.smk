@@ -22,8 +22,10 @@ rule report:
         runtime=grows(30),
     params:
         code=code_of("report"),
+        # No input: what a person accepts makes nothing anew.
+        run=config["output_dir"],
     shell:
         "python -m workflow_scripts.report --code {params.code} --metrics {input.metrics:q}"
         " --quarantine {input.quarantine:q} --histories {input.histories:q} --half {input.half:q}"
         " --masks {input.masks:q} --oof {input.oof:q} --train-csv {input.train:q} --bundle {input.bundle:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --run {params.run:q} --out {output:q} > {log:q} 2>&1"

@@ -3,7 +3,7 @@ rule train_segmentation:
         folds=out("folds/segmentation.csv"),
         half=shards("volumes_half/{shard}.json"),
         labels=shards("labels_half/{shard}.json"),
-        pretrained=pretrained("segmentation"),
+        pretrained=pretrained(config["segmentation"]["weights"]),
     output:
         model=out("segmentation/fold{fold}/model.safetensors"),
         history=out("segmentation/fold{fold}/history.csv"),
@@ -23,18 +23,14 @@ rule train_segmentation:
         workers=config["segmentation"]["workers"],
         checkpoint_minutes=str(config["checkpoint_minutes"]),
     params:
-        config=settings(
-            "seed",
-            "math_threads",
-            segmentation=section("segmentation", *HOW_IT_RUNS, "folds", "inference"),
-        ),
-        code=code_of("train_segmentation"),
+        config=settings("seed", "math_threads", recipe=segmentation_recipe(config)),
+        code=code_of("train_segmentation", modules_of([config["segmentation"]["network"]])),
         state=out("state/segmentation/fold{fold}"),
         pretrained=optional("--pretrained", "pretrained"),
         folder=folder_of("model"),
     shell:
         "python -m workflow_scripts.train_segmentation --config {params.config:q} --code {params.code}"
-        " --set device={resources.device} segmentation.workers={resources.workers}"
+        " --set device={resources.device} workers={resources.workers}"
         " checkpoint_minutes={resources.checkpoint_minutes} --fold {wildcards.fold} --gpus {resources.gpu}"
         " --folds {input.folds:q} --half {input.half:q} --labels {input.labels:q} {params.pretrained}"
         " --state {params.state:q} --out {params.folder:q} > {log:q} 2>&1"

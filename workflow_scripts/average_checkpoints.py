@@ -27,9 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     config = args.config
     inputs = AveragingInputs(args.epochs, args.folds, args.train_csv, args.crops)
-    settings = AveragingSettings(
-        config["average"], config["greedy_averaging"], settings_from(CropSettings, config["crops"])
-    )
+    settings = AveragingSettings(config["average"], config["greedy"], settings_from(CropSettings, config["crops"]))
     compute = use_device(config["device"], args.gpus, config["math_threads"])
     report = average_checkpoints(inputs, args.fold, settings, compute, code=args.code, out=args.out)
     say(

@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--half", type=Path, nargs="*", default=[])
     parser.add_argument("--masks", type=Path, nargs="*", default=[])
+    parser.add_argument("--run", type=Path, required=True, help="output_dir of the run")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     inputs = ReportInputs(
@@ -33,6 +34,7 @@ def main() -> None:
         bundle=args.bundle,
         half=args.half,
         masks=args.masks,
+        output_dir=args.run,
     )
     write_text(args.out, report_page(inputs, args.code))
 

@@ -10,8 +10,8 @@ from spine_models.data.crops.crop import CropSettings
 from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 from spine_models.training.classification import ClassificationInputs, ClassificationTask, train_classifier
+from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.job import Job
-from spine_models.training.recipe import classification_recipe
 
 
 def main() -> None:
@@ -32,6 +32,7 @@ def main() -> None:
         stage="train_classifier",
         title={"variant": args.variant, "fold": args.fold},
         seed=config["seed"],
+        workers=config["workers"],
         checkpoint_minutes=float(config["checkpoint_minutes"]),
         keep_best=config["keep_best"],
         code=args.code,
@@ -39,8 +40,8 @@ def main() -> None:
         out=args.out,
     )
     inputs = ClassificationInputs(args.folds, args.train_csv, args.crops, args.pretrained)
-    recipe = classification_recipe(config["classification"], args.variant)
-    task = ClassificationTask(inputs, args.variant, args.fold, recipe, settings_from(CropSettings, config["crops"]))
+    recipe = settings_from(ClassificationRecipe, config["recipe"])
+    task = ClassificationTask(inputs, args.fold, recipe, settings_from(CropSettings, config["crops"]))
     train_classifier(task, job, use_device(config["device"], args.gpus, config["math_threads"]))
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from spine_models.command_line import run_stage
 from spine_models.compute.devices import use_device
 from spine_models.provenance.arguments import stage_parser
+from spine_models.provenance.settings import settings_from
 from spine_models.training.job import Job
-from spine_models.training.recipe import segmentation_recipe
 from spine_models.training.segmentation import SegmentationInputs, SegmentationTask, train_segmentation
+from spine_models.training.segmentation_recipe import SegmentationRecipe
 
 
 def main() -> None:
@@ -29,6 +30,7 @@ def main() -> None:
         stage="train_segmentation",
         title={"fold": args.fold},
         seed=config["seed"],
+        workers=config["workers"],
         checkpoint_minutes=float(config["checkpoint_minutes"]),
         # Only the best epoch is published.
         keep_best=1,
@@ -37,7 +39,7 @@ def main() -> None:
         out=args.out,
     )
     inputs = SegmentationInputs(args.folds, args.half, args.labels, args.pretrained)
-    task = SegmentationTask(inputs, args.fold, segmentation_recipe(config["segmentation"]))
+    task = SegmentationTask(inputs, args.fold, settings_from(SegmentationRecipe, config["recipe"]))
     train_segmentation(task, job, use_device(config["device"], args.gpus, config["math_threads"]))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
+from spine_models.commands.accept import accept
 from spine_models.commands.check import check
 from spine_models.commands.phantom import phantom
 from spine_models.commands.predict import predict
@@ -21,7 +22,7 @@ from spine_models.commands.summary import summary
 from spine_models.errors import UserError, run_command
 
 PROGRAM = "spine-models"
-COMMANDS: tuple[Callable[..., None], ...] = (check, phantom, predict, prune_state, resources, summary)
+COMMANDS: tuple[Callable[..., None], ...] = (accept, check, phantom, predict, prune_state, resources, summary)
 _KEEP_LINES = "\b\n"
 """Before a paragraph: the help keeps its lines as they are."""
 

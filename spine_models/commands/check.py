@@ -36,10 +36,10 @@ def check(
         bool, typer.Option("--baseline", help="Time a plain pydicom loop over some files as well.")
     ] = False,
 ) -> None:
-    """Look at a data set before anything runs: what is there, and what will be refused and why.
+    """Look at a data set before anything runs.
 
-    It reads headers alone, on all cores; damaged pixels are found by the conversion. The status is 1 if a table is
-    wrong.
+    Shows what is there, and what will be refused and why. Only headers are read, on all cores; damaged pixels are found
+    by the conversion. The status is 1 if a table is wrong.
 
     Examples:
       spine-models check /data/rsna

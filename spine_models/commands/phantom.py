@@ -47,7 +47,9 @@ def phantom(
     obvious: Annotated[_Grade, typer.Option(help="What obvious fractures look like.", **_GRADE)] = _OBVIOUS,
     no_marker: Annotated[bool, typer.Option("--no-marker", help="Leave out the bead on the left.")] = False,
 ) -> None:
-    """Generate a phantom data set: DICOM studies, segmentations and tables as the challenge lays them out.
+    """Generate a phantom data set.
+
+    It has DICOM studies, segmentations and tables, laid out like the data set of the challenge.
 
     Examples:
       spine-models phantom --out phantoms

@@ -29,7 +29,10 @@ def predict(
         bool, typer.Option("--allow-symlinks", help="Follow links that lead out of --studies.")
     ] = False,
 ) -> None:
-    """Predict new studies, without Snakemake and without network.
+    """Predict new studies without Snakemake and without network.
+
+    Writes predictions.csv, submission.csv, index.html and the masks. After an interruption, run it again: finished
+    studies are kept.
 
     Examples:
       spine-models predict --bundle results/bundle --studies /data/new --out predictions
@@ -38,7 +41,7 @@ def predict(
     from spine_models.inference.predict_studies import PredictSettings, predict_studies
     from spine_models.inference.predictions import PREDICTED
     from spine_models.inference.study_folders import folders_to_predict
-    from spine_models.provenance.fingerprint import Fingerprints
+    from spine_models.provenance.fingerprint import Fingerprints, fingerprint
     from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
 
     if test_csv and not test_csv.is_file():
@@ -51,7 +54,7 @@ def predict(
         PredictSettings(1, allow_symlinks, threads, device),
         gpus=gpus,
         # Of what computes: the wording of this command is part of no key.
-        code=Fingerprints(_ROOT)("spine_models/inference/predict_studies.py"),
+        code=fingerprint(Fingerprints(_ROOT).parts("spine_models/inference/predict_studies.py")),
         progress=_say,
     )
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")

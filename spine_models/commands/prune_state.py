@@ -13,7 +13,9 @@ from spine_models.errors import UserError
 def prune_state(
     output_dir: Annotated[Path, typer.Argument(metavar="OUTPUT", help="output_dir of the configuration.")],
 ) -> None:
-    """Remove the states of trainings that nothing uses any more; the last used state of every training stays.
+    """Remove states of trainings that nothing uses.
+
+    The last used state of every training stays.
 
     Examples:
       spine-models prune-state results

@@ -15,7 +15,7 @@ def resources(
     studies: Annotated[int | None, typer.Option(min=1, help="Studies in your data set.")] = None,
     segmented: Annotated[int | None, typer.Option(min=1, help="How many of them have a segmentation.")] = None,
 ) -> None:
-    """Print what the trainings of a configuration need: memory, steps and disk.
+    """Print memory, steps and disk of the trainings.
 
     The memory of a training step is measured on the CPU at a small size and scaled. Without --studies the numbers are
     those of the challenge's data set, or of the phantoms that the configuration asks for.

@@ -38,7 +38,9 @@ def summary_of(output_dir: Path) -> str:
 def summary(
     output_dir: Annotated[Path, typer.Argument(metavar="OUTPUT", help="output_dir of the run.")],
 ) -> None:
-    """Print the figures of a finished run, and where its report is.
+    """Print the figures of a finished run.
+
+    They are followed by the paths of its pages.
 
     Examples:
       spine-models summary demo

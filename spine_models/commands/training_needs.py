@@ -8,31 +8,31 @@ the number of studies: those of the challenge's data set unless said otherwise, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import yaml
-from torch import nn
 from torch.nn import functional
 
 from spine_models.configuration.checked import checked
-from spine_models.configuration.contradictions import folds_of
+from spine_models.configuration.trainings import classifier_recipe, folds_of, segmentation_recipe
 from spine_models.errors import UserError
 from spine_models.levels import TARGETS
-from spine_models.models.classifier import ClassifierSettings, CsnClassifier
-from spine_models.models.convolutions import AxialConv3d, PointwiseConv3d
-from spine_models.models.csn import CsnBackbone
+from spine_models.models.convolutions import use_plain
 from spine_models.models.losses import LossSettings, segmentation_loss
-from spine_models.models.unet import CsnUNet
+from spine_models.models.network import Network
+from spine_models.models.networks import build
+from spine_models.provenance.settings import settings_from
 from spine_models.training.batching import BatchPlan, plan_batches
+from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.memory import Step, measure_step
-from spine_models.training.recipe import Recipe, classification_recipe, segmentation_recipe
+from spine_models.training.recipe import Recipe
+from spine_models.training.segmentation_recipe import SegmentationRecipe
 from spine_models.training.state import KEPT_STATES
 
-N = TypeVar("N", bound=nn.Module)
 GIB = 2**30
 CONTEXT_BYTES = int(1.5 * GIB)
 """CUDA's context, cuDNN's workspaces and the allocator's fragments: an allowance, not measured."""
@@ -80,27 +80,23 @@ def needs(config: Mapping[str, Any], studies: int | None = None, segmented: int 
     phantom = config["phantom"]
     studies = studies or (phantom["studies"] if phantom["enabled"] else STUDIES)
     segmented = segmented or (phantom["segmented"] if phantom["enabled"] else SEGMENTED)
-    section, found = config["segmentation"], []
-    side = config["half_size"]
-    recipe = segmentation_recipe(section)
-    unet = _as_on_a_gpu(CsnUNet(recipe.network, freeze_bn=recipe.freeze_bn))
-    step = measure_step(unet, _units(unet), partial(_segmentation_step, unet, recipe.loss), _HALF[recipe.precision])
+    section, side = config["segmentation"], config["half_size"]
+    recipe = settings_from(SegmentationRecipe, segmentation_recipe(config))
+    network = _as_on_a_gpu(recipe)
+    step = measure_step(network, network.units(), partial(_segmentation_step, network, recipe.loss), _half(recipe))
     scale = recipe.window * side * side / _voxels()
     draws = segmented * (section["folds"] - 1) // section["folds"] * recipe.draws_per_study
-    found.append(_need("segmentation", section, recipe, (step, scale, draws), kept=1))
-    section = config["classification"]
-    for variant, own in section["variants"].items():
-        classifier = classification_recipe(section, variant)
-        built = CsnClassifier(ClassifierSettings(variant, **asdict(classifier.network)), freeze_bn=classifier.freeze_bn)
-        network = _as_on_a_gpu(built)
-        forward = partial(_classification_step, network)
-        step = measure_step(network, _units(network), forward, _HALF[classifier.precision])
-        scale = config["crops"]["depth"] * config["crops"]["size"] ** 2 / _voxels()
-        draws = studies * (section["fold_parts"] - 1) // section["fold_parts"] * classifier.draws_per_study
-        merged = {**section, **own, "folds": folds_of(config, variant)}
-        found.append(
-            _need(f"classification {variant}", merged, classifier, (step, scale, draws), kept=config["keep_best"])
-        )
+    found = [_need("segmentation", section, recipe, (step, scale, draws), kept=1)]
+    section, crops = config["classification"], config["crops"]
+    for variant in section["variants"]:
+        own = settings_from(ClassificationRecipe, classifier_recipe(config, variant))
+        network = _as_on_a_gpu(own)
+        step = measure_step(network, network.units(), partial(_classification_step, network), _half(own))
+        scale = crops["depth"] * crops["size"] ** 2 / _voxels()
+        draws = studies * (section["fold_parts"] - 1) // section["fold_parts"] * own.draws_per_study
+        job = {"gpus": section["gpus"], "folds": folds_of(config, variant)}
+        name = f"classification {variant}"
+        found.append(_need(name, job, own, (step, scale, draws), kept=config["keep_best"]))
     return found
 
 
@@ -168,31 +164,26 @@ def _need(name: str, section: Mapping[str, Any], recipe: Recipe, measured: tuple
     )
 
 
-def _units(network: CsnUNet | CsnClassifier) -> list[nn.Module]:
-    """Return the parts that activation checkpointing runs again."""
-    backbone: CsnBackbone = network.backbone
-    layers = (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
-    units = [backbone.conv1, *(block for layer in layers for block in layer)]
-    return [*units, *network.decoder, network.last] if isinstance(network, CsnUNet) else units
-
-
-def _as_on_a_gpu(network: N) -> N:
-    """Let ``network`` compute as on a GPU: plain convolutions, channels last."""
-    for part in network.modules():
-        if isinstance(part, PointwiseConv3d | AxialConv3d):
-            part.__class__ = nn.Conv3d  # type: ignore[assignment]
+def _as_on_a_gpu(recipe: Recipe) -> Network:
+    """Build the recipe's network to compute as on a GPU: plain convolutions, channels last."""
+    network = build(recipe.network, freeze_bn=recipe.freeze_bn)
+    use_plain(network)
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
+
+
+def _half(recipe: Recipe) -> torch.dtype | None:
+    return _HALF[recipe.precision]
 
 
 def _image(channels: int) -> torch.Tensor:
     return torch.zeros(1, channels, *_SMALL).contiguous(memory_format=torch.channels_last_3d)
 
 
-def _segmentation_step(network: CsnUNet, loss: LossSettings) -> torch.Tensor:
+def _segmentation_step(network: Network, loss: LossSettings) -> torch.Tensor:
     return segmentation_loss(network(_image(1)), torch.ones(1, *_SMALL, dtype=torch.uint8), loss).total
 
 
-def _classification_step(network: CsnClassifier) -> torch.Tensor:
+def _classification_step(network: Network) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(network(_image(3)), torch.zeros(1, len(TARGETS)))
 
 

@@ -1,22 +1,21 @@
 """The configuration as a person wrote it, checked before any job starts.
 
-``rules/config.schema.yaml`` says what each key may be. What is wrong becomes one sentence that names the key, its
-value and what is allowed; the schema's own message would print the schema.
+The schema says what each key may be. What is wrong becomes one sentence that names the key, its value and what is
+allowed; the schema's own message would print the schema.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from spine_models.configuration.contradictions import contradictions, join, shown
+from spine_models.configuration.schema import load_schema, resolved
 from spine_models.errors import UserError
 
 _TYPE_NAMES = {
@@ -51,7 +50,7 @@ def checked(config: Mapping[str, Any], schema_path: Path) -> dict[str, Any]:
     Raises:
         UserError: names the first key that is unknown, missing, of a wrong type, out of range, or at odds with another.
     """
-    schema = _load_schema(schema_path)
+    schema = load_schema(schema_path)
     values: dict[str, Any] = _converted(dict(config), schema, schema)
     error = best_match(Draft202012Validator(schema).iter_errors(values))
     if error is not None:
@@ -61,17 +60,6 @@ def checked(config: Mapping[str, Any], schema_path: Path) -> dict[str, Any]:
     return values
 
 
-@cache
-def _load_schema(path: Path) -> dict[str, Any]:
-    schema: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return schema
-
-
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    reference = schema.get("$ref")
-    return root["$defs"][reference.rsplit("/", 1)[1]] if reference else schema
-
-
 def _types(schema: Mapping[str, Any]) -> list[str]:
     types = schema.get("type", [])
     return [types] if isinstance(types, str) else list(types)
@@ -79,10 +67,10 @@ def _types(schema: Mapping[str, Any]) -> list[str]:
 
 def _converted(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
     """Return ``value`` with everything in it converted to the schema's types where that loses nothing."""
-    schema = _resolved(schema, root)
+    schema = resolved(schema, value, root)
     if isinstance(value, Mapping):
-        known = schema.get("properties", {})
-        return {key: _converted(item, known.get(key, {}), root) for key, item in value.items()}
+        known, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
+        return {key: _converted(item, known.get(key, others), root) for key, item in value.items()}
     if isinstance(value, list):
         return [_converted(item, schema.get("items", {}), root) for item in value]
     types = _types(schema)
@@ -121,6 +109,8 @@ def _sentence(error: ValidationError) -> str:
     if error.validator == "required":
         missing = next(key for key in schema["required"] if key not in value)
         return f"key '{join(path, missing)}' is missing; take it over from config.yaml"
+    if error.validator == "pattern":
+        return f"{path} holds the name {shown(value)}, but names here are small letters, digits and '-', a letter first"
     hint = ""
     if {"object", "array"}.intersection(_types(schema)):
         hint = "; such a value is easiest to set in an overlay file (--configfile overlay.yaml)"

@@ -9,6 +9,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from spine_models.configuration.trainings import folds_of
+from spine_models.models.networks import KIND, KINDS
+from spine_models.models.published import NONE, PUBLISHED
+
 LARGEST_INTEGER = (1 << 32) - 1
 """Random seeds go up to this; no other number of the configuration comes near it."""
 
@@ -16,8 +20,8 @@ LARGEST_INTEGER = (1 << 32) - 1
 def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for every pair of keys that cannot both hold."""
     yield from _out_of_range("", config)
-    yield from _training_contradictions("segmentation", config["segmentation"])
-    yield from _training_contradictions("classification", config["classification"])
+    for name in ("segmentation", "classification"):
+        yield from _training_contradictions(name, config[name]["gpus"], config[name]["training"])
     yield from _window_contradictions(config["segmentation"])
     yield from _fold_contradictions(config)
     yield from _weight_contradictions(config)
@@ -36,29 +40,28 @@ def _out_of_range(path: str, value: Any) -> Iterator[str]:
         yield f"{path} has {len(str(value))} digits, but must be at most {LARGEST_INTEGER}"
 
 
-def _training_contradictions(name: str, part: Mapping[str, Any]) -> Iterator[str]:
-    at_once = part["micro_batch"] * max(part["gpus"], 1)
+def _training_contradictions(name: str, gpus: int, part: Mapping[str, Any]) -> Iterator[str]:
+    at_once = part["micro_batch"] * max(gpus, 1)
     if part["global_batch"] % at_once:
         yield (
-            f"{name}.global_batch is {part['global_batch']}, but must be a multiple of micro_batch x gpus = "
-            f"{part['micro_batch']} x {max(part['gpus'], 1)} = {at_once}"
+            f"{name}.training.global_batch is {part['global_batch']}, but must be a multiple of micro_batch x gpus = "
+            f"{part['micro_batch']} x {max(gpus, 1)} = {at_once}"
         )
     if part["final_learning_rate"] > part["learning_rate"]:
         yield (
-            f"{name}.final_learning_rate is {part['final_learning_rate']}, but must be at most "
-            f"{name}.learning_rate, which is {part['learning_rate']}"
+            f"{name}.training.final_learning_rate is {part['final_learning_rate']}, but must be at most "
+            f"{name}.training.learning_rate, which is {part['learning_rate']}"
         )
 
 
 def _window_contradictions(segmentation: Mapping[str, Any]) -> Iterator[str]:
-    for name in ("validation", "inference"):
-        part = segmentation[name]
+    inference = segmentation["inference"]
+    for name, part in (("training.validation", segmentation["training"]["validation"]), ("inference", inference)):
         if part["overlap"] >= part["window"]:
             yield (
                 f"segmentation.{name}.overlap is {part['overlap']}, but must be below "
                 f"segmentation.{name}.window, which is {part['window']}"
             )
-    inference = segmentation["inference"]
     if inference["window"] % inference["z_multiple"]:
         yield (
             f"segmentation.inference.window is {inference['window']}, but must be a multiple of "
@@ -82,7 +85,7 @@ def _fold_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             )
         for limit, most in (
             ("keep_best", config["keep_best"]),
-            ("classification.epochs", classification["epochs"]),
+            ("classification.training.epochs", classification["training"]["epochs"]),
         ):
             if variant["average"] > most:
                 yield f"{path}.average is {variant['average']}, but must be at most {limit}, which is {most}"
@@ -91,39 +94,50 @@ def _fold_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _weight_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
-    if config["pretrained"] == "none":
-        return
-    for name, depth in (("segmentation", 50), ("classification", 152)):
-        network = config[name]["network"]
-        for key, fits in (("depth", depth), ("base_channels", 64)):
-            if network[key] != fits:
+    """Find networks that do not fit the published weights that they start from."""
+    variants = config["classification"]["variants"]
+    parts = {"segmentation": config["segmentation"]}
+    parts |= {f"classification.variants.{name}": variant for name, variant in variants.items()}
+    for path, part in parts.items():
+        if NONE in (config["pretrained"], part["weights"]):
+            continue
+        network = part["network"]
+        fits = PUBLISHED[part["weights"]].fits.get(network[KIND])
+        if fits is None:
+            yield (
+                f"{path}.weights is {part['weights']}, but those fit no network of the kind {network[KIND]}: set it "
+                f"to {NONE}"
+            )
+            continue
+        for key, value in fits.items():
+            if network[key] != value:
                 yield (
-                    f"{name}.network.{key} is {network[key]}, but the published weights need {fits}: set it, or set "
-                    "pretrained to none"
+                    f"{path}.network.{key} is {network[key]}, but the published weights need {value}: set it, or set "
+                    f"{path}.weights or pretrained to {NONE}"
                 )
 
 
 def _batch_norm_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Find trainings whose last layers leave batch norm one value a channel, of which there are no statistics.
 
-    The networks divide z by 8 and the plane by 32 (``CsnBackbone``), rounding up.
+    A network divides z and the plane by its strides, rounding up.
     """
     segmentation, classification, crops = config["segmentation"], config["classification"], config["crops"]
-    trained = [variant for name, variant in classification["variants"].items() if folds_of(config, name)]
-    frozen = {
-        "segmentation": segmentation["freeze_bn"] or bool(config["segmentation_bundle"]),
-        "classification": all(variant["freeze_bn"] for variant in trained),
-    }
-    sizes = {
-        "segmentation": (segmentation["window"], config["half_size"]),
-        "classification": (crops["depth"], crops["size"]),
-    }
-    for name, (slices, side) in sizes.items():
-        samples = config[name]["micro_batch"] * max(config[name]["gpus"], 1)
-        if samples * math.ceil(slices / 8) * math.ceil(side / 32) == 1 and not frozen[name]:
+    learning = []
+    if not (segmentation["training"]["freeze_bn"] or config["segmentation_bundle"]):
+        window = segmentation["training"]["window"]
+        learning.append(("segmentation", segmentation["network"], window, config["half_size"]))
+    for name, variant in classification["variants"].items():
+        if folds_of(config, name) and not variant["freeze_bn"]:
+            learning.append(("classification", variant["network"], crops["depth"], crops["size"]))
+    for stage, network, slices, side in learning:
+        part = config[stage]
+        samples = part["training"]["micro_batch"] * max(part["gpus"], 1)
+        along_z, in_plane = KINDS[network[KIND]].strides
+        if samples * math.ceil(slices / along_z) * math.ceil(side / in_plane) == 1:
             yield (
-                f"{name}.micro_batch is 1, but must be at least 2 with samples of {slices} x {side} x {side}: of one "
-                "such sample, batch norm has no statistics"
+                f"{stage}.training.micro_batch is 1, but must be at least 2 with samples of {slices} x {side} x {side}:"
+                " of one such sample, batch norm has no statistics"
             )
 
 
@@ -147,13 +161,6 @@ def _phantom_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     shares = sum(grade["share"] for grade in phantom["grades"].values())
     if abs(shares - 1.0) > 1e-6:
         yield f"phantom.grades.*.share add up to {shares:g}, but must add up to 1"
-
-
-def folds_of(config: Mapping[str, Any], variant: str) -> int:
-    """Return how many folds of a classifier's ``variant`` are trained."""
-    classification = config["classification"]
-    own: int | None = classification["variants"][variant]["folds"]
-    return int(classification["folds"]) if own is None else own
 
 
 def join(path: str, key: Any) -> str:

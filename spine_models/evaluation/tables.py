@@ -49,7 +49,7 @@ def read_truth(path: Path) -> pd.DataFrame:
     """Read ``train.csv``: index StudyInstanceUID, columns ``levels.TARGETS`` of 0 and 1.
 
     Raises:
-        UserError: as ``data.tables.read_train``.
+        UserError: as ``data.dataset.tables.read_train``.
     """
     from spine_models.data.dataset.tables import read_train
 

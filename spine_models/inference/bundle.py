@@ -10,30 +10,26 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import prior_probabilities
 from spine_models.evaluation.scores import rounded
 from spine_models.evaluation.tables import read_truth
 from spine_models.levels import LEVELS, TARGETS
-from spine_models.models.classifier import CsnClassifier
-from spine_models.models.unet import CsnUNet
+from spine_models.models.network import Network
+from spine_models.models.networks import Stage, kinds_of
 from spine_models.models.weights import load_model, load_state
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import read_json, replacing, write_json
 
-N = TypeVar("N", CsnUNet, CsnClassifier)
-
-SCHEMA = 1
+SCHEMA = 2
 DESCRIPTION = "bundle.json"
 _VERSIONED = ("torch", "numpy", "mmaction2", "mmcv-lite", "mmengine", "safetensors", "pydicom")
-_KINDS = {"segmentation": CsnUNet.kind, "classification": CsnClassifier.kind}
-_RENAMED = {"identity": "plausibility"}
-"""Sections that earlier releases exported under another name."""
+_GROUPS: tuple[Stage, ...] = ("segmentation", "classification")
 _ADVICE = "copy the bundle again, or export it anew with `snakemake bundle`"
 
 
@@ -78,13 +74,13 @@ class Bundle:
     classification: tuple[BundleFile, ...]
     provenance: dict[str, Any]
 
-    def load_segmentation(self) -> list[CsnUNet]:
+    def load_segmentation(self) -> list[Network]:
         """Load the segmentation networks, on the CPU and in evaluation mode."""
-        return [_load(self.folder / entry.file, CsnUNet) for entry in self.segmentation]
+        return [load_model(self.folder / entry.file, "segmentation")[0] for entry in self.segmentation]
 
-    def load_classifiers(self) -> list[CsnClassifier]:
+    def load_classifiers(self) -> list[Network]:
         """Load the classifiers, on the CPU and in evaluation mode."""
-        return [_load(self.folder / entry.file, CsnClassifier) for entry in self.classification]
+        return [load_model(self.folder / entry.file, "classification")[0] for entry in self.classification]
 
 
 @dataclass(frozen=True)
@@ -173,11 +169,11 @@ def load_bundle(folder: Path) -> Bundle:
     folder = folder.parent if folder.name == DESCRIPTION else folder
     content = _description(folder)
     try:
-        files = {group: tuple(BundleFile(**entry) for entry in content[group]) for group in _KINDS}
+        files = {group: tuple(BundleFile(**entry) for entry in content[group]) for group in _GROUPS}
         bundle = Bundle(
             folder,
             content["digest"],
-            {_RENAMED.get(name, name): value for name, value in content["settings"].items()},
+            content["settings"],
             {target: float(content["prior"][target]) for target in TARGETS},
             content["phantom"],
             files["segmentation"],
@@ -200,16 +196,23 @@ def _description(folder: Path) -> dict[str, Any]:
         schema = content["schema"]
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is damaged: {_ADVICE}") from None
-    if schema != SCHEMA:
+    if schema not in (1, SCHEMA):
         raise UserError(
-            f"{path} has the version {schema!r}, and this spine_models reads version {SCHEMA}:"
+            f"{path} has the version {schema!r}, and this spine_models reads the versions 1 and {SCHEMA}:"
             " install the release that exported it, or export it anew"
         )
     if content.get("digest") != digest_json({key: value for key, value in content.items() if key != "digest"}):
         raise UserError(f"{path} differs from its own checksum: {_ADVICE}")
     if content.get("targets") != list(TARGETS) or content.get("levels") != list(LEVELS):
         raise UserError(f"{path} has other targets or levels than this release: {_ADVICE}")
-    return dict(content)
+    return _of_today(content)
+
+
+def _of_today(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a description of the version 1 as today's; its files of weights are migrated when they are read."""
+    names = {"identity": "plausibility"} if content["schema"] == 1 else {}
+    settings = {names.get(name, name): value for name, value in dict(content.get("settings", {})).items()}
+    return {**content, "settings": settings}
 
 
 def _check(folder: Path, entry: BundleFile) -> None:
@@ -234,26 +237,20 @@ def _expanded(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _copy_networks(sources: Sequence[Path], folder: Path, group: str) -> list[dict[str, Any]]:
+def _copy_networks(sources: Sequence[Path], folder: Path, group: Stage) -> list[dict[str, Any]]:
     entries = []
     seen: Counter[str] = Counter()
     for source in sources:
         description = load_state(source)[1]
-        if description["kind"] != _KINDS[group]:
-            raise UserError(f"{source} holds a network of the kind {description['kind']}, not {_KINDS[group]}")
-        variant = str(description["settings"].get("variant", "unet"))
-        name = f"{variant}-{seen[variant]}"
-        seen[variant] += 1
+        kind = description["kind"]
+        if kind not in kinds_of(group):
+            raise UserError(f"{source} holds a network of the kind {kind}, not {' or '.join(kinds_of(group))}")
+        title = str(description["provenance"].get("variant", kind))
+        name = f"{title}-{seen[title]}"
+        seen[title] += 1
         target = folder / f"{group}-{name}.safetensors"
         with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
         size, digest = target.stat().st_size, digest_file(target)
         entries.append({"file": target.name, "bytes": size, "sha256": digest, "name": name})
     return entries
-
-
-def _load(path: Path, kind: type[N]) -> N:
-    model, _ = load_model(path)
-    if not isinstance(model, kind):
-        raise UserError(f"{path} holds another kind of network than its bundle says: {_ADVICE}")
-    return model

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from spine_models.evaluation.competition import Floats
 from spine_models.levels import TARGETS
-from spine_models.models.batch_norm import fold_batch_norm
-from spine_models.models.classifier import CsnClassifier
+from spine_models.models.network import Network
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,7 +36,7 @@ class ClassifySettings:
 class CropClassifier:
     """One classifier, folded and laid out for inference."""
 
-    def __init__(self, model: CsnClassifier, device: torch.device, settings: ClassifySettings) -> None:
+    def __init__(self, model: Network, device: torch.device, settings: ClassifySettings) -> None:
         """Make a folded copy of ``model`` in channels-last layout.
 
         Args:
@@ -45,7 +44,7 @@ class CropClassifier:
             device: where it computes.
             settings: batch and precision.
         """
-        self._model = fold_batch_norm(model).to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._model = model.folded().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._device = device
         self._batch = settings.batch
         self._precision = settings.precision

@@ -12,12 +12,10 @@ from torch import nn
 
 from spine_models.compute.devices import use_device
 from spine_models.data.crops.plausibility import PlausibilitySettings
-from spine_models.errors import UserError
 from spine_models.inference.mask_networks import FoldTable, MaskNetwork, networks_for
 from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
-from spine_models.models.unet import CsnUNet
 from spine_models.models.weights import load_model
-from spine_models.provenance.canonical import work_key
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import Record, Work, write_array, write_record
@@ -74,7 +72,7 @@ def infer_masks(
         for study in volumes.studies:
             chosen = networks_for(study, volumes.record(study).facts.get("group", ""), networks, folds)
             inputs = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}
-            key, path = work_key("infer_masks", inputs, config, code), folder / f"{study}.json"
+            key, path = Key("infer_masks", inputs, config, code), folder / f"{study}.json"
             make = partial(_write_mask, volumes, study, chosen, loaded, path=path, key=key)
             digests[study] = work.result(path, key, make).digest
         remove_strangers(folder, digests)
@@ -83,7 +81,7 @@ def infer_masks(
 
 
 def _write_mask(
-    volumes: Shelf, study: str, chosen: Sequence[MaskNetwork], loaded: _Networks, *, path: Path, key: str
+    volumes: Shelf, study: str, chosen: Sequence[MaskNetwork], loaded: _Networks, *, path: Path, key: Key
 ) -> Record:
     models = [loaded.model(network) for network in chosen]
     settings, facts = loaded.settings, volumes.record(study).facts
@@ -104,8 +102,6 @@ class _Networks:
         if self._device is None:
             self._device = use_device(self.settings.device, self._gpus, self.settings.math_threads).device
         if network.name not in self._models:
-            model, _ = load_model(network.path)
-            if not isinstance(model, CsnUNet):
-                raise UserError(f"{network.path} holds no segmentation network: give the files of the segmentation")
+            model, _ = load_model(network.path, "segmentation")
             self._models[network.name] = prepared(model, self._device)
         return self._models[network.name]

@@ -16,9 +16,8 @@ from spine_models.data.crops.plausibility import MaskFacts, PlausibilitySettings
 from spine_models.data.samples.segmentation import standardised
 from spine_models.hounsfield import AIR_HU
 from spine_models.inference.classify import resolve_precision
-from spine_models.models.batch_norm import fold_batch_norm
+from spine_models.models.network import Network
 from spine_models.models.sliding_window import sliding_window
-from spine_models.models.unet import CsnUNet
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -63,9 +62,9 @@ def checked_mask(
     return check_mask(raw, half_spacing(volume_facts), plausibility)
 
 
-def prepared(model: CsnUNet, device: torch.device) -> nn.Module:
+def prepared(model: Network, device: torch.device) -> nn.Module:
     """Return a copy of ``model`` for inference on ``device``: batch norm folded, channels last."""
-    return fold_batch_norm(model).to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
+    return model.folded().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
 
 
 @torch.inference_mode()

@@ -20,10 +20,10 @@ from spine_models.evaluation.competition import prior_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv, read_truth
 from spine_models.inference.classify import ClassifySettings, CropClassifier
 from spine_models.levels import TARGETS
-from spine_models.models.classifier import CsnClassifier
 from spine_models.models.weights import load_model
-from spine_models.provenance.canonical import digest_file, work_key
+from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.files import write_text
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work, write_record
 from spine_models.provenance.shelf import Shelf
@@ -100,7 +100,7 @@ def predict_oof(
     work = Work("predict_oof")
     with folder_lock(out.with_suffix("")):
         for study in held_out:
-            key = work_key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
+            key = Key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
             path = out.with_suffix("") / f"{study}.json"
             record = work.result(path, key, partial(predictor.write, path, key, crops, study))
             rows.append(_row(study, variant, fold, record.facts, prior))
@@ -124,7 +124,7 @@ class _Lazy:
         self._classifier: CropClassifier | None = None
         self._trained_on: frozenset[str] = frozenset()
 
-    def write(self, path: Path, key: str, crops: Shelf, study: str) -> Record:
+    def write(self, path: Path, key: Key, crops: Shelf, study: str) -> Record:
         return write_record(path, key, {}, self._facts(crops, study))
 
     def _facts(self, crops: Shelf, study: str) -> dict[str, Any]:
@@ -143,8 +143,8 @@ class _Lazy:
     def _loaded(self) -> CropClassifier:
         if self._classifier is None:
             compute = use_device(self._settings.device, self._gpus, self._settings.math_threads)
-            model, provenance = load_model(self._model)
-            if not isinstance(model, CsnClassifier) or model.settings.variant != self._variant:
+            model, provenance = load_model(self._model, "classification")
+            if provenance.get("variant") != self._variant:
                 raise UserError(f"{self._model} holds no classifier of the variant {self._variant}: train it anew")
             self._trained_on = frozenset(provenance.get(TRAINING_STUDIES, ()))
             self._classifier = CropClassifier(model, compute.device, self._settings.classify)

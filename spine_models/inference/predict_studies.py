@@ -14,7 +14,7 @@ from spine_models.inference.predict_study import StudyPredictor, volume_settings
 from spine_models.inference.predictions import MAPPING, SUFFIXES, write_mapping
 from spine_models.inference.study_files import write_study
 from spine_models.inference.study_folders import StudyFolder
-from spine_models.provenance.canonical import work_key
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import Record, Work, find_record
@@ -120,10 +120,10 @@ class _Shard:
         record = self.work.count(record, make)
         return study, record, f"{study}: {sentence} from {record.facts['source']}"
 
-    def _key(self, source: StudySource, volume: VolumeSettings, folder: StudyFolder) -> str:
+    def _key(self, source: StudySource, volume: VolumeSettings, folder: StudyFolder) -> Key:
         inputs = {"study": source.content_digest, "bundle": self._bundle.digest}
         config = {"z_step": volume.z_step, "math_threads": self._settings.math_threads, "folder": folder.uid}
-        return work_key("predict_studies", inputs, config, self._code)
+        return Key("predict_studies", inputs, config, self._code)
 
     def _loaded(self) -> StudyPredictor:
         if self._predictor is None:

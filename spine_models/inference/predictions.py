@@ -14,7 +14,6 @@ from spine_models.evaluation.tables import FROM_CROPS, STUDY
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.files import write_text
 from spine_models.provenance.manifest import Manifest, read_manifests
-from spine_models.provenance.records import read_record
 
 ROW_ID = "row_id"
 PREDICTION_TYPES: tuple[str, ...] = (*LEVELS, "patient_overall")
@@ -157,7 +156,7 @@ def write_submission(path: Path, studies: Sequence[PredictedStudy], test_csv: Pa
 
 def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
     path = manifest.record_path(study)
-    facts = read_record(path).facts
+    facts = manifest.record(study).facts
     return PredictedStudy(
         study=study,
         probabilities=facts["probabilities"],

@@ -13,10 +13,11 @@ from spine_models.inference.predict_study import StudyPrediction
 from spine_models.inference.predictions import SUFFIXES
 from spine_models.levels import LEVELS
 from spine_models.provenance.files import replacing
+from spine_models.provenance.keys import Key
 from spine_models.provenance.records import Record, file_facts, write_record
 
 
-def write_study(folder: Path, study: str, key: str, prediction: StudyPrediction) -> Record:
+def write_study(folder: Path, study: str, key: Key, prediction: StudyPrediction) -> Record:
     """Write mask and pictures of a study, then its record.
 
     The axial picture shows the level with the highest probability.
@@ -24,7 +25,7 @@ def write_study(folder: Path, study: str, key: str, prediction: StudyPrediction)
     Args:
         folder: of the shard.
         study: what the files are called.
-        key: see ``provenance.canonical.work_key``.
+        key: see ``provenance.keys.Key``.
         prediction: of the study.
     """
     paths = {kind: folder / f"{study}{suffix}" for kind, suffix in SUFFIXES.items()}

@@ -1,8 +1,7 @@
-"""Batch norm: frozen, adjusted to gradient accumulation, synchronised, folded into convolutions for inference."""
+"""Batch norm: frozen, adjusted to gradient accumulation and synchronised."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -10,7 +9,6 @@ import torch
 from torch import distributed, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -94,28 +92,6 @@ class SynchronisedBatchNorm(nn.BatchNorm3d):
         self.running_mean.lerp_(mean, _momentum(self))
         self.running_var.lerp_(variance, _momentum(self))
         self.num_batches_tracked.add_(1)
-
-
-def fold_batch_norm(model: M) -> M:
-    """Return a copy of ``model`` whose batch norms are part of the convolutions before them: for inference alone.
-
-    The copy computes the same (to 1e-5 in float32) in less time; it has other parameters, so that it cannot be
-    saved as a model or trained.
-
-    Raises:
-        ValueError: if ``model`` is in training, or has a batch norm that follows no convolution.
-    """
-    if model.training:
-        raise ValueError("fold batch norm into a network in evaluation: call eval() before")
-    folded = copy.deepcopy(model)
-    for part in folded.modules():
-        convolution, norm = getattr(part, "conv", None), getattr(part, "bn", None)
-        if isinstance(convolution, nn.Conv3d) and isinstance(norm, _BatchNorm):
-            part.conv = fuse_conv_bn_eval(convolution, norm)
-            part.bn = nn.Identity()
-    if any(batch_norms(folded)):
-        raise ValueError("a batch norm of this network does not follow a convolution")
-    return folded.requires_grad_(False)
 
 
 def _over_processes(values: torch.Tensor) -> torch.Tensor:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 from spine_models.levels import TARGETS
-from spine_models.models.csn import CsnBackbone, CsnSettings
+from spine_models.models.csn import STRIDES, CsnBackbone, CsnSettings, fold
+from spine_models.models.network import Network
 from spine_models.models.precision import single_precision
+from spine_models.models.pretrained import PretrainedReport, load_pretrained
 
 FRACTURE_PRIOR = 0.1
 """Probability of each target with which an untrained network starts."""
@@ -19,30 +22,32 @@ FRACTURE_PRIOR = 0.1
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """Architecture of a classifier: a variant and the configuration's ``classification.network``.
+    """Architecture of a classifier; the ``network`` of the configuration's ``classification.variants``.
 
     Attributes:
-        variant: "ir" or "ip".
+        mode: "ir" or "ip".
         depth: 50, 101 or 152.
         base_channels: channels of the stem.
         dropout: probability of dropping a feature before the linear layer.
     """
 
-    variant: str
+    mode: str
     depth: int = 152
     base_channels: int = 64
     dropout: float = 0.5
 
 
-class CsnClassifier(nn.Module):
+class CsnClassifier(Network):
     """CSN, global max pooling, dropout, linear layer to the eight targets (method, classification).
 
     Attributes:
-        kind: the name under which ``models.weights`` stores such a network.
         settings: the architecture.
     """
 
-    kind: ClassVar[str] = "csn_classifier"
+    kind: ClassVar[str] = "csn"
+    settings_type: ClassVar[type[ClassifierSettings]] = ClassifierSettings
+    strides: ClassVar[tuple[int, int]] = STRIDES
+    settings: ClassifierSettings
 
     def __init__(
         self, settings: ClassifierSettings, *, freeze_bn: bool = False, activation_checkpointing: bool = False
@@ -51,7 +56,7 @@ class CsnClassifier(nn.Module):
         super().__init__()
         self.settings = settings
         self.backbone = CsnBackbone(
-            CsnSettings(settings.variant, settings.depth, settings.base_channels),
+            CsnSettings(settings.mode, settings.depth, settings.base_channels),
             freeze_bn=freeze_bn,
             activation_checkpointing=activation_checkpointing,
         )
@@ -74,3 +79,15 @@ class CsnClassifier(nn.Module):
         """
         features = self.pool(self.backbone(crops)[-1]).flatten(1)
         return single_precision(self.head(self.dropout(features)))
+
+    def units(self) -> list[nn.Module]:
+        """See ``Network``."""
+        return self.backbone.units()
+
+    def folded(self) -> CsnClassifier:
+        """See ``Network``."""
+        return fold(self)
+
+    def load_published(self, path: Path) -> PretrainedReport:
+        """Copy the encoder out of a checkpoint of mmaction2 (see ``load_pretrained``)."""
+        return load_pretrained(self.backbone, path)

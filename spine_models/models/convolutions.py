@@ -50,5 +50,12 @@ def use_pointwise(module: nn.Module) -> None:
             part.__class__ = PointwiseConv3d
 
 
+def use_plain(module: nn.Module) -> None:
+    """Let the convolutions of this module in ``module`` compute as on a GPU, with the parameters they have."""
+    for part in module.modules():
+        if isinstance(part, PointwiseConv3d | AxialConv3d):
+            part.__class__ = nn.Conv3d  # type: ignore[assignment]
+
+
 def _on_one_cpu_thread(input: torch.Tensor) -> bool:
     return input.device.type == "cpu" and torch.get_num_threads() == 1

@@ -7,6 +7,7 @@ of its modules are needed. They are imported under bare stand-ins for their pare
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import sys
@@ -16,16 +17,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spine_models.models.batch_norm import batch_norms, freeze_parameters
 from spine_models.models.convolutions import use_pointwise
 from spine_models.models.recompute import run_checkpointed
 
-VARIANTS = ("ir", "ip")
+M = TypeVar("M", bound=nn.Module)
+STRIDES = (8, 32)
+"""How much smaller the deepest feature map is, along z and in the plane."""
+MODES = ("ir", "ip")
 """Interaction-reduced (depthwise 3x3x3 alone) and interaction-preserving (a 1x1x1 before it); Tran et al. 2019."""
 DEPTHS = (50, 101, 152)
 BATCH_NORM_EPS = 1e-3
@@ -38,21 +43,21 @@ class CsnSettings:
     """Which network.
 
     Attributes:
-        variant: "ir" or "ip".
+        mode: "ir" or "ip".
         depth: 50, 101 or 152.
         base_channels: channels of the stem; everything else scales with it (64 in the published networks).
         batch_norm_eps: added to the variance in every batch norm.
     """
 
-    variant: str = "ir"
+    mode: str = "ir"
     depth: int = 50
     base_channels: int = 64
     batch_norm_eps: float = BATCH_NORM_EPS
 
     def __post_init__(self) -> None:
         """Refuse what mmaction2 would refuse with a trace of its own."""
-        if self.variant not in VARIANTS or self.depth not in DEPTHS:
-            raise ValueError(f"a CSN is of variant {VARIANTS} and depth {DEPTHS}, not {self.variant!r}, {self.depth}")
+        if self.mode not in MODES or self.depth not in DEPTHS:
+            raise ValueError(f"a CSN is of mode {MODES} and depth {DEPTHS}, not {self.mode!r}, {self.depth}")
 
 
 class CsnBackbone(nn.Module):
@@ -117,11 +122,35 @@ class CsnBackbone(nn.Module):
             features.append(value)
         return tuple(features)
 
+    def units(self) -> list[nn.Module]:
+        """Return the parts that activation checkpointing runs again, in the order of the forward pass."""
+        layers = (self.layer1, self.layer2, self.layer3, self.layer4)
+        return [self.conv1, *(block for layer in layers for block in layer)]
+
     def _run(self, block: nn.Module, value: torch.Tensor) -> torch.Tensor:
         if self.activation_checkpointing and self.training:
             return run_checkpointed(block, value)
         result: torch.Tensor = block(value)
         return result
+
+
+def fold(network: M) -> M:
+    """Return a copy of ``network``, a CSN or what holds one, with each batch norm as part of the convolution before it.
+
+    Raises:
+        ValueError: if ``network`` is in training, or has a batch norm that follows no convolution of a CSN.
+    """
+    if network.training:
+        raise ValueError("fold batch norm into a network in evaluation: call eval() before")
+    folded = copy.deepcopy(network)
+    for part in folded.modules():
+        convolution, norm = getattr(part, "conv", None), getattr(part, "bn", None)
+        if isinstance(convolution, nn.Conv3d) and isinstance(norm, nn.BatchNorm3d):
+            part.conv = fuse_conv_bn_eval(convolution, norm)
+            part.bn = nn.Identity()
+    if any(batch_norms(folded)):
+        raise ValueError("a batch norm of this network does not follow a convolution")
+    return folded.requires_grad_(False)
 
 
 def _build(settings: CsnSettings) -> Any:
@@ -130,7 +159,7 @@ def _build(settings: CsnSettings) -> Any:
         pretrained=None,
         pretrained2d=False,
         base_channels=settings.base_channels,
-        bottleneck_mode=settings.variant,
+        bottleneck_mode=settings.mode,
         norm_cfg={"type": "BN3d", "requires_grad": True, "eps": settings.batch_norm_eps},
         with_pool2=False,
         norm_eval=False,

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from spine_models.errors import UserError
-from spine_models.models.csn import CsnBackbone
 
 _BACKBONE = "backbone."
 _HEAD = "cls_head."
@@ -41,11 +41,11 @@ class PretrainedReport:
         return f"{len(self.loaded)} tensors of the published weights loaded; {'; '.join(rest)}"
 
 
-def load_pretrained(backbone: CsnBackbone, path: Path) -> PretrainedReport:
+def load_pretrained(backbone: nn.Module, path: Path) -> PretrainedReport:
     """Copy the encoder's weights out of a checkpoint of mmaction2 (keys ``backbone.`` and ``cls_head.``).
 
     Args:
-        backbone: of the same variant, depth and width as the checkpoint's.
+        backbone: of the same mode, depth and width as the checkpoint's.
         path: the ``.pth`` file; read with ``weights_only=True``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Published weights: their names and addresses, and how a file of theirs is fetched without ever being half there."""
+"""How a file of published weights is fetched without ever being half there."""
 
 from __future__ import annotations
 
@@ -17,22 +17,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from spine_models.errors import UserError
+from spine_models.models.published import MODEL_ZOO, PUBLISHED
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.files import write_text
-
-MODEL_ZOO = "https://download.openmmlab.com/mmaction/recognition/csn"
-SEGMENTATION_WEIGHTS = "vmz_ircsn_ig65m_pretrained_r50_32x2x1_58e_kinetics400_rgb_20210617-86d33018.pth"
-CLASSIFIER_WEIGHTS = {
-    "ir": "ircsn_ig65m_pretrained_r152_32x2x1_58e_kinetics400_rgb_20200803-fc66ce8d.pth",
-    "ip": "vmz_ipcsn_ig65m_pretrained_r152_32x2x1_58e_kinetics400_rgb_20210617-c3be9793.pth",
-}
-"""Variant to checkpoint (method, classification)."""
-MODEL_ZOO_FOLDERS = {
-    SEGMENTATION_WEIGHTS: "vmz",
-    CLASSIFIER_WEIGHTS["ir"]: "ircsn_ig65m_pretrained_r152_32x2x1_58e_kinetics400_rgb",
-    CLASSIFIER_WEIGHTS["ip"]: "vmz",
-}
-"""Checkpoint to its folder below ``MODEL_ZOO``."""
 
 _DIGITS = re.compile(r"-([0-9a-f]{8})\.pth$")
 _TIMEOUT_S = 60.0
@@ -93,9 +80,10 @@ def locate(name: str, source: str) -> str:
         UserError: if the model zoo has no such checkpoint, or the source is of an unknown kind.
     """
     if source == "model_zoo":
-        if name not in MODEL_ZOO_FOLDERS:
-            raise UserError(f"the model zoo has no {name}: use one of {', '.join(MODEL_ZOO_FOLDERS)}")
-        return f"{MODEL_ZOO}/{MODEL_ZOO_FOLDERS[name]}/{name}"
+        folders = {published.file: published.folder for published in PUBLISHED.values()}
+        if name not in folders:
+            raise UserError(f"the model zoo has no {name}: use one of {', '.join(folders)}")
+        return f"{MODEL_ZOO}/{folders[name]}/{name}"
     url = urllib.parse.urlsplit(source)
     if url.scheme in ("http", "https"):
         return source if url.path.endswith(".pth") else f"{source.rstrip('/')}/{urllib.parse.quote(name)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -12,18 +13,16 @@ from torch.nn import functional
 
 from spine_models.levels import LEVELS
 from spine_models.models.convolutions import AxialConv3d, PointwiseConv3d
-from spine_models.models.csn import BATCH_NORM_EPS, CsnBackbone, CsnSettings
+from spine_models.models.csn import BATCH_NORM_EPS, STRIDES, CsnBackbone, CsnSettings, fold
+from spine_models.models.network import Network
 from spine_models.models.precision import single_precision
+from spine_models.models.pretrained import PretrainedReport, load_pretrained
 from spine_models.models.recompute import run_checkpointed
 
 CLASSES = len(LEVELS) + 1
 """Background and C1 to C7."""
-Z_MULTIPLE = 8
-"""The encoder halves z three times."""
 BACKGROUND_PRIOR = 0.95
 """Probability of background with which an untrained network starts."""
-PLANE_MULTIPLE = 32
-"""The encoder halves y and x five times."""
 _UPSAMPLING = ((2, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2))
 
 
@@ -49,15 +48,17 @@ class UNetSettings:
             raise ValueError(f"decoder_channels needs {len(_UPSAMPLING) + 1} numbers, not {self.decoder_channels}")
 
 
-class CsnUNet(nn.Module):
+class CsnUNet(Network):
     """UNet with an ir-CSN encoder and a (2+1)D decoder without normalisation (method, segmentation).
 
     Attributes:
-        kind: the name under which ``models.weights`` stores such a network.
         settings: the architecture.
     """
 
     kind: ClassVar[str] = "csn_unet"
+    settings_type: ClassVar[type[UNetSettings]] = UNetSettings
+    strides: ClassVar[tuple[int, int]] = STRIDES
+    settings: UNetSettings
 
     def __init__(
         self, settings: UNetSettings, *, freeze_bn: bool = False, activation_checkpointing: bool = False
@@ -97,6 +98,22 @@ class CsnUNet(nn.Module):
             value = self._run(stage, value, skip)
         value = self._run(self.last, value)
         return single_precision(self.head(value))
+
+    def units(self) -> list[nn.Module]:
+        """See ``Network``."""
+        return [*self.backbone.units(), *self.watched()]
+
+    def folded(self) -> CsnUNet:
+        """See ``Network``."""
+        return fold(self)
+
+    def load_published(self, path: Path) -> PretrainedReport:
+        """Copy the encoder out of a checkpoint of mmaction2 (see ``load_pretrained``)."""
+        return load_pretrained(self.backbone, path)
+
+    def watched(self) -> list[nn.Module]:
+        """Return the stages of the decoder, which has no norm layers."""
+        return [*self.decoder, self.last]
 
     def _run(self, stage: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
         if self.activation_checkpointing and self.training:
@@ -178,10 +195,11 @@ def enlarge(value: torch.Tensor, scale: tuple[int, int, int]) -> torch.Tensor:
 
 
 def _check_shape(image: torch.Tensor) -> None:
+    along_z, in_plane = STRIDES
     fits = image.ndim == 5 and image.shape[1] == 1
-    fits = fits and all(size % PLANE_MULTIPLE == 0 for size in image.shape[3:]) and image.shape[2] % Z_MULTIPLE == 0
+    fits = fits and all(size % in_plane == 0 for size in image.shape[3:]) and image.shape[2] % along_z == 0
     if not fits or 0 in image.shape:
         raise ValueError(
-            f"the segmentation network takes images (N, 1, Z, Y, X) with Z a multiple of {Z_MULTIPLE} and Y, X "
-            f"multiples of {PLANE_MULTIPLE}, not {tuple(image.shape)}: pad the image or change its window or size"
+            f"the segmentation network takes images (N, 1, Z, Y, X) with Z a multiple of {along_z} and Y, X "
+            f"multiples of {in_plane}, not {tuple(image.shape)}: pad the image or change its window or size"
         )

@@ -6,20 +6,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from spine_models.errors import UserError
-from spine_models.models.classifier import ClassifierSettings, CsnClassifier
-from spine_models.models.unet import CsnUNet, UNetSettings
+from spine_models.models.networks import KIND, Stage, build, kinds_of
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.files import replacing
-from spine_models.provenance.settings import settings_from
 
-Network = CsnUNet | CsnClassifier
+if TYPE_CHECKING:
+    from spine_models.models.network import Network
+
 _METADATA_KEY = "spine_models"
 
 
@@ -68,23 +68,33 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise UserError(f"{path} is damaged or no safetensors file: make or copy it anew") from None
     except (KeyError, ValueError, TypeError):
         raise UserError(f"{path} does not say which network it holds: it was not written by this pipeline") from None
-    return state, description
+    return state, _of_today(description)
 
 
-def load_model(path: Path) -> tuple[Network, dict[str, Any]]:
+def load_model(path: Path, stage: Stage) -> tuple[Network, dict[str, Any]]:
     """Rebuild a network from its file alone, on the CPU and in evaluation mode.
+
+    Args:
+        path: the ``.safetensors`` file.
+        stage: what the network must be for.
 
     Returns:
         The network and the provenance that it was saved with.
 
     Raises:
-        UserError: if the file is missing, damaged or foreign, or its tensors do not fit its own architecture.
+        UserError: if the file is missing, damaged or foreign, holds a network of another stage, or its tensors do not
+            fit its own architecture.
     """
     state, description = load_state(path)
+    if description["kind"] not in kinds_of(stage):
+        raise UserError(
+            f"{path} holds a network of the kind {description['kind']}, which is none of {stage}: give a file that the "
+            f"{stage} made, or use the version of spine_models that wrote it"
+        )
     try:
         # Without memory at first: no time for random weights, and the random state stays as it is.
         with torch.device("meta"):
-            model = _build(description["kind"], description["settings"])
+            model = build({**description["settings"], KIND: description["kind"]})
         model.load_state_dict(state, strict=True, assign=True)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -95,9 +105,9 @@ def load_model(path: Path) -> tuple[Network, dict[str, Any]]:
     return model.eval(), description["provenance"]
 
 
-def _build(kind: str, settings: Mapping[str, Any]) -> Network:
-    if kind == CsnUNet.kind:
-        return CsnUNet(settings_from(UNetSettings, settings))
-    if kind == CsnClassifier.kind:
-        return CsnClassifier(settings_from(ClassifierSettings, settings))
-    raise ValueError(f"no such kind of network: {kind!r}")
+def _of_today(description: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a classifier that release 0.1 wrote as today's; any other as it is."""
+    if description["kind"] != "csn_classifier":
+        return description
+    settings = {"mode" if name == "variant" else name: value for name, value in description["settings"].items()}
+    return description | {"kind": "csn", "settings": settings}

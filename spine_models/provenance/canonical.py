@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +37,3 @@ def digest_file(path: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             sha.update(chunk)
     return sha.hexdigest()
-
-
-def work_key(stage: str, inputs: Mapping[str, str], config: Mapping[str, Any], code: str) -> str:
-    """Return the digest under which the result of an expensive piece of work is stored and found again.
-
-    Args:
-        stage: name of the rule, so that two stages never share a key.
-        inputs: name of each input to the digest of its *content*.
-        config: the part of the configuration that the work depends on.
-        code: fingerprint of the code that does the work.
-    """
-    return digest_json({"stage": stage, "inputs": dict(inputs), "config": dict(config), "code": code})

@@ -23,6 +23,8 @@ OUTSIDE: dict[str, str] = {
     "spine_models.log": "writes lines that people read",
     "spine_models.command_line": "says where a script starts and how it ends; what parses --config is inside",
     "spine_models.provenance.locks": "lets one writer in or stops; hands nothing on",
+    "spine_models.models.networks": "says which module builds a network; keys hold that module by name",
+    "spine_models.models.published": "says where weights are; their names hold digests of their content",
     "spine_models.compute.leases": "chooses which of several equal GPUs a job gets, or waits",
 }
 """Modules that can change no result, so that no model is trained anew for them, each with the reason. They import one
@@ -52,7 +54,7 @@ class _Source:
 
 
 class Fingerprints:
-    """Digests of scripts; each file is read once for all of them.
+    """Digests of what scripts are made from; each file is read once for all of them.
 
     Args:
         root: folder that holds the package and, at any depth, the scripts.
@@ -62,8 +64,8 @@ class Fingerprints:
         self._root = root
         self._sources: dict[Path, _Source] = {}
 
-    def __call__(self, script: str, modules: Iterable[str] = ()) -> str:
-        """Return the digest of ``script`` and of all that it reaches, as 16 hexadecimal digits.
+    def parts(self, script: str, modules: Iterable[str] = ()) -> dict[str, str]:
+        """Return the digests of ``script``, by that word, and of each module that it reaches, by its dotted name.
 
         Args:
             script: path relative to the root.
@@ -73,10 +75,6 @@ class Fingerprints:
             FileNotFoundError: if there is no such script.
             SyntaxError: if it or a module that it imports is not Python.
         """
-        return fingerprint(self.parts(script, modules))
-
-    def parts(self, script: str, modules: Iterable[str] = ()) -> dict[str, str]:
-        """Return the digests of ``script``, by that word, and of each module that it reaches, by its dotted name."""
         own = {"script": self._source(self._root / script).digest}
         return own | {name: self._module_digest(name) for name in sorted(self.closure(script, modules))}
 
@@ -183,10 +181,9 @@ def _is_told(node: object) -> bool:
 
 def _counted(node: ast.AST, name: str) -> Any:
     """Return the field ``name`` of ``node``, of an error's arguments only those that count."""
-    value = getattr(node, name, None)
     if isinstance(node, ast.Call) and name in ("args", "keywords") and _called(node) in _COUNTED:
-        return value[: _COUNTED[_called(node)]] if name == "args" else []
-    return value
+        return node.args[: _COUNTED[_called(node)]] if name == "args" else []
+    return getattr(node, name, None)
 
 
 def _called(call: ast.Call) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from spine_models.errors import UserError
 from spine_models.provenance.files import read_json, write_json
+from spine_models.provenance.records import Record, read_record
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Manifest:
     Attributes:
         studies: StudyInstanceUID to the digest of the study's record.
         refused: StudyInstanceUID to ``{"code": ..., "reason": ...}`` for studies put in quarantine here.
-        path: the manifest's own file ``<stage>/<shard>.json``; arrays and records lie in ``<stage>/<shard>/``.
+        path: the manifest's own file ``<stage>/<shard>.json``; arrays and records are in ``<stage>/<shard>/``.
     """
 
     studies: dict[str, str]
@@ -25,8 +26,16 @@ class Manifest:
     path: Path
 
     def record_path(self, study: str) -> Path:
-        """Return where the record of ``study`` lies."""
+        """Return where the record of ``study`` is."""
         return self.path.with_suffix("") / f"{study}.json"
+
+    def record(self, study: str) -> Record:
+        """Read the record of ``study``, which has to be the one that the manifest names.
+
+        Raises:
+            UserError: if it is missing, damaged or another one.
+        """
+        return read_record(self.record_path(study), self.studies[study])
 
 
 def write_manifest(path: Path, studies: Mapping[str, str], refused: Mapping[str, Mapping[str, str]]) -> None:

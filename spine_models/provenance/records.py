@@ -1,9 +1,10 @@
 """The one mechanism that finds finished work again: a record beside the files that it describes.
 
-A record is a JSON file that says under which key (digest of the inputs' content, the configuration and the
-code) its files were made, how large they are and what they contain. It is written after them. A job first asks
-``find_record``; only if that finds nothing does it do the work. Conversion, masks, crops, training and
-prediction all use it, and say at the end of their log how much each of the two was (``Work``).
+A record is a JSON file that says under which key (the inputs' content, the configuration and the code) its files were
+made, how large they are and what they contain; it ends with a digest of itself. It is written after them. A job first
+asks ``find_record``; only if that finds nothing does it do the work. Conversion, masks, crops, training and prediction
+all use it, and say at the end of their log how much each of the two was (``Work``). ``vouched.py`` uses the same record
+for single files.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from spine_models.errors import UserError
 from spine_models.log import say
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import read_json, replacing, write_json
+from spine_models.provenance.keys import Key
 
 Found = TypeVar("Found")
+_ITSELF = "digest"
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,12 @@ class Record:
     """What was made under a key.
 
     Attributes:
-        key: see ``spine_models.provenance.canonical.work_key``.
+        key: what the files depend on.
         files: path relative to the record's folder, to what is known of the file.
         facts: JSON values that later stages need (geometry, statistics, boxes ...).
     """
 
-    key: str
+    key: Key
     files: dict[str, FileFacts]
     facts: dict[str, Any]
 
@@ -53,6 +56,10 @@ class Record:
     def digest(self) -> str:
         """Digest over content alone (files and facts, not the key): what later stages depend on."""
         return digest_json({"files": {n: f.sha256 for n, f in self.files.items()}, "facts": self.facts})
+
+    def parts(self) -> dict[str, Any]:
+        """Return what the record's file holds, but for the digest of itself."""
+        return {**asdict(self), "key": self.key.parts()}
 
 
 def write_array(path: Path, array: NDArray[Any]) -> FileFacts:
@@ -100,40 +107,48 @@ def file_facts(path: Path) -> FileFacts:
     return FileFacts(path.stat().st_size, digest_file(path))
 
 
-def write_record(path: Path, key: str, files: Mapping[str, FileFacts], facts: Mapping[str, Any]) -> Record:
+def write_record(path: Path, key: Key, files: Mapping[str, FileFacts], facts: Mapping[str, Any]) -> Record:
     """Write the record of files that are already there; call it last."""
     record = Record(key, dict(files), dict(facts))
-    write_json(path, asdict(record))
+    write_json(path, record.parts() | {_ITSELF: digest_json(record.parts())})
     return record
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path, digest: str | None = None) -> Record:
     """Read a record that an earlier stage wrote.
 
+    Args:
+        path: of the record.
+        digest: of the record's content, where a manifest says what it is.
+
     Raises:
-        UserError: if it is missing or damaged.
+        UserError: if it is missing, damaged, differs from the digest of itself or has another content than ``digest``.
     """
     try:
         raw = read_json(path)
+        intact = raw.pop(_ITSELF) == digest_json(raw)
         files = {name: FileFacts(**facts) for name, facts in raw["files"].items()}
-        return Record(raw["key"], files, raw["facts"])
+        record = Record(Key(**raw["key"]), files, raw["facts"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is missing or damaged: {_repair(path)}") from None
+    if not intact or digest not in (None, record.digest):
+        raise UserError(f"{path} differs from its digest: {_repair(path)}")
+    return record
 
 
-def find_record(path: Path, key: str, *, dropped: bool = False) -> Record | None:
+def find_record(path: Path, key: Key, *, dropped: bool = False) -> Record | None:
     """Return the record at ``path`` if it was made under ``key`` and all its files are intact, else None.
 
     Args:
         path: of the record.
-        key: see ``spine_models.provenance.canonical.work_key``.
+        key: what the work depends on now.
         dropped: files may be absent, because nothing needs them any more; those that are there must be intact.
     """
     try:
         record = read_record(path)
     except UserError:
         return None
-    if record.key != key:
+    if record.key.digest != key.digest:
         return None
     files = [(path.parent / name, facts) for name, facts in record.files.items()]
     intact = all((dropped and not file.exists()) or _is_intact(file, facts) for file, facts in files)
@@ -152,7 +167,7 @@ class Work:
         self._stage, self._unit = stage, unit
         self._made = self._reused = 0
 
-    def result(self, path: Path, key: str, make: Callable[[], Record]) -> Record:
+    def result(self, path: Path, key: Key, make: Callable[[], Record]) -> Record:
         """Return the record at ``path`` if it was made under ``key`` and is intact; otherwise ``make`` it."""
         return self.count(find_record(path, key), make)
 
@@ -172,29 +187,27 @@ class Work:
         say(f"{self._stage}: {self._made} of {total} {self._unit} made, {self._reused} reused{more}")
 
 
-class ArrayReader:
-    """Opens arrays as memory maps and checks each one's checksums the first time this reader touches it."""
+def open_array(path: Path, name: str, record: Record, *, checked: bool = False) -> NDArray[Any]:
+    """Open an array of a record as a read-only memory map.
 
-    def __init__(self) -> None:
-        self._checked: set[Path] = set()
+    Args:
+        path: of the record.
+        name: of the array's file.
+        record: what ``path`` holds.
+        checked: the caller has compared the checksums before.
 
-    def open(self, record_path: Path, name: str) -> NDArray[Any]:
-        """Open the array ``name`` of the record at ``record_path`` read-only.
-
-        Raises:
-            UserError: if the array is missing or differs from its record; the sentence says how to repair it.
-        """
-        path = record_path.parent / name
-        try:
-            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError):
-            raise UserError(f"{path} is missing or damaged: {_repair(record_path)}") from None
-        if path not in self._checked:
-            facts = read_record(record_path).files.get(name)
-            if facts is None or not is_array(array, facts):
-                raise UserError(f"{path} differs from its checksums: {_repair(record_path)}")
-            self._checked.add(path)
-        return array
+    Raises:
+        UserError: if the array is missing or differs from its record; the sentence says how to repair it.
+    """
+    file = path.parent / name
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        raise UserError(f"{file} is missing or damaged: {_repair(path)}") from None
+    facts = record.files.get(name)
+    if not checked and (facts is None or not is_array(array, facts)):
+        raise UserError(f"{file} differs from its checksums: {_repair(path)}")
+    return array
 
 
 def _slice_checksums(array: NDArray[Any]) -> list[int]:

@@ -9,8 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from spine_models.errors import UserError
-from spine_models.provenance.manifest import read_manifests
-from spine_models.provenance.records import ArrayReader, Record, read_record
+from spine_models.provenance.manifest import Manifest, read_manifests
+from spine_models.provenance.records import Record, open_array
 
 
 class Shelf:
@@ -18,25 +18,23 @@ class Shelf:
 
     def __init__(self, manifests: Iterable[Path]) -> None:
         """Read the manifests; records and arrays are opened when they are asked for."""
-        read = read_manifests(manifests)
-        self._paths = {study: manifest.record_path(study) for manifest in read for study in manifest.studies}
-        self._digests = {study: digest for manifest in read for study, digest in manifest.studies.items()}
-        self._reader = ArrayReader()
+        self._manifests = {study: manifest for manifest in read_manifests(manifests) for study in manifest.studies}
         self._records: dict[str, Record] = {}
+        self._checked: set[Path] = set()
 
     @property
     def studies(self) -> list[str]:
         """The studies that the stage made something of, sorted."""
-        return sorted(self._paths)
+        return sorted(self._manifests)
 
     def record(self, study: str) -> Record:
-        """Read the record of ``study``, once.
+        """Read the record of ``study``, once; it has to be the one that its manifest names.
 
         Raises:
-            UserError: if the stage did not handle the study, or its record is damaged.
+            UserError: if the stage did not handle the study, or its record is damaged or another one.
         """
         if study not in self._records:
-            self._records[study] = read_record(self._path(study))
+            self._records[study] = self._manifest(study).record(study)
         return self._records[study]
 
     def digest(self, study: str) -> str:
@@ -45,8 +43,7 @@ class Shelf:
         Raises:
             UserError: if the stage did not handle the study.
         """
-        self._path(study)
-        return self._digests[study]
+        return self._manifest(study).studies[study]
 
     def array(self, study: str, suffix: str = "") -> NDArray[Any]:
         """Open ``<study><suffix>.npy`` as a read-only memory map, checked against its record on the first touch.
@@ -54,11 +51,14 @@ class Shelf:
         Raises:
             UserError: if the study is unknown or the array is damaged.
         """
-        return self._reader.open(self._path(study), f"{study}{suffix}.npy")
+        path, name = self._manifest(study).record_path(study), f"{study}{suffix}.npy"
+        array = open_array(path, name, self.record(study), checked=path.with_name(name) in self._checked)
+        self._checked.add(path.with_name(name))
+        return array
 
-    def _path(self, study: str) -> Path:
+    def _manifest(self, study: str) -> Manifest:
         try:
-            return self._paths[study]
+            return self._manifests[study]
         except KeyError:
             raise UserError(f"study {study} is in none of the manifests given: run the stage before it again") from None
 

@@ -32,6 +32,7 @@ class ReportInputs:
         bundle: ``bundle/bundle.json``.
         half: manifests of the half-size volumes, for pictures.
         masks: manifests of the masks, for pictures and flags.
+        output_dir: of the run, where ``accepted.json`` may be.
     """
 
     metrics: Path
@@ -42,6 +43,7 @@ class ReportInputs:
     bundle: Path
     half: Sequence[Path] = ()
     masks: Sequence[Path] = ()
+    output_dir: Path = Path()
 
 
 def training_name(history: Path) -> str:

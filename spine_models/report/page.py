@@ -7,6 +7,7 @@ from typing import Any
 from spine_models.evaluation.tables import ensemble_of, read_predictions, read_truth
 from spine_models.inference.overlays import LEVEL_COLOURS
 from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.acceptance import read_acceptances
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.files import read_json
 from spine_models.provenance.shelf import Shelf
@@ -59,6 +60,7 @@ def report_page(inputs: ReportInputs, code: str) -> str:
             "code": code,
             "metrics": digest_file(inputs.metrics),
             "versions": software_versions(),
+            "accepted": read_acceptances(inputs.output_dir),
         },
     )
 

@@ -14,10 +14,11 @@ from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import competition_loss
 from spine_models.models.averaging import average_states
-from spine_models.models.classifier import CsnClassifier
+from spine_models.models.network import Network
 from spine_models.models.weights import load_model, load_state, save_state
-from spine_models.provenance.canonical import digest_json, work_key
+from spine_models.provenance.canonical import digest_json
 from spine_models.provenance.files import clear_left_overs, write_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Work, write_record
 from spine_models.provenance.shelf import Shelf
@@ -53,12 +54,12 @@ class AveragingSettings:
 
     Attributes:
         average: best epochs that the plain average takes.
-        greedy_averaging: publish the greedy choice in its place: an epoch joins only when it helps.
+        greedy: publish the greedy choice in its place: an epoch joins only when it helps.
         crops: the configuration's ``crops``.
     """
 
     average: int
-    greedy_averaging: bool
+    greedy: bool
     crops: CropSettings
 
 
@@ -141,7 +142,7 @@ def _compare(
         "greedy": None,
         "published": "averaged",
     }
-    if settings.greedy_averaging:
+    if settings.greedy:
         chosen, loss = greedy_choice(table, judge)
         states["greedy"], names["greedy"] = _mean_of(folder, chosen), chosen
         report |= {"greedy": {"loss": loss, "epochs": [_entry(epoch) for epoch in chosen]}, "published": "greedy"}
@@ -171,18 +172,18 @@ class _Judge:
     ) -> None:
         self._epochs, self._shelf, self._data = inputs.epochs, Shelf(inputs.crops), data
         self._settings, self._compute, self._code, self._folder = settings, compute, code, folder
-        self._network: CsnClassifier | None = None
+        self._network: Network | None = None
         self.work = Work("average_checkpoints", "judgements")
 
     def __call__(self, epochs: Sequence[Epoch]) -> float:
         key = self._key(epochs)
-        path = self._folder / f"{key[:16]}.json"
+        path = self._folder / f"{key.digest[:16]}.json"
         record = self.work.result(
             path, key, lambda: write_record(path, key, {}, {"loss": self._loss(_mean_of(self._epochs, epochs))})
         )
         return float(record.facts["loss"])
 
-    def _key(self, epochs: Sequence[Epoch]) -> str:
+    def _key(self, epochs: Sequence[Epoch]) -> Key:
         studies = self._data.split.validation
         inputs = {
             "weights": digest_json([epoch.sha256 for epoch in epochs]),
@@ -191,7 +192,7 @@ class _Judge:
             "prior": digest_json(list(self._data.prior)),
         }
         config = {"crops": asdict(self._settings), "math_threads": self._compute.math_threads}
-        return work_key("average_checkpoints", inputs, config, self._code)
+        return Key("average_checkpoints", inputs, config, self._code)
 
     def _loss(self, state: Mapping[str, torch.Tensor]) -> float:
         compute, data = self._compute, self._data
@@ -206,10 +207,8 @@ class _Judge:
             ]
         return competition_loss(predicted, [list(data.labels[study]) for study in data.split.validation])
 
-    def _loaded(self) -> CsnClassifier:
+    def _loaded(self) -> Network:
         example = self._epochs / read_table(self._epochs)[0].file
-        network, _ = load_model(example)
-        if not isinstance(network, CsnClassifier):
-            raise UserError(f"{example} holds no classifier: train it anew")
+        network, _ = load_model(example, "classification")
         network.to(self._compute.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return network

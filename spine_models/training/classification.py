@@ -18,16 +18,15 @@ from spine_models.data.samples.classification import ClassificationSamples
 from spine_models.evaluation.competition import prior_probabilities
 from spine_models.evaluation.tables import read_truth
 from spine_models.models.batch_norm import adjust_momentum
-from spine_models.models.classifier import ClassifierSettings, CsnClassifier
-from spine_models.models.pretrained import load_pretrained
+from spine_models.models.networks import build
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.shelf import Shelf
 from spine_models.training.batching import BatchPlan
 from spine_models.training.best_epochs import Epoch, write_table
 from spine_models.training.classification_module import ClassificationModule, HeldOutStudy
+from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.folds import Split, read_split
 from spine_models.training.job import Job, run_job
-from spine_models.training.recipe import ClassificationRecipe
 
 Labels = Mapping[str, Sequence[int]]
 
@@ -40,7 +39,7 @@ class ClassificationInputs:
         folds: ``folds/classification.csv``.
         train_csv: labels of the data set.
         crops: manifests of the crops of all shards.
-        pretrained: checkpoint of mmaction2 for the encoder; None trains from scratch.
+        pretrained: published weights of the network; None trains from scratch.
     """
 
     folds: Path
@@ -103,7 +102,6 @@ class ClassificationTask:
     """The training of one variant on one fold (``fit.Task``)."""
 
     inputs: ClassificationInputs
-    variant: str
     fold: int
     recipe: ClassificationRecipe
     crops: CropSettings
@@ -153,8 +151,8 @@ class ClassificationTask:
 
     def module(self, plan: BatchPlan, steps: int) -> ClassificationModule:
         """See ``fit.Task``."""
-        network = CsnClassifier(
-            ClassifierSettings(self.variant, **asdict(self.recipe.network)),
+        network = build(
+            self.recipe.network,
             freeze_bn=self.recipe.freeze_bn,
             activation_checkpointing=self.recipe.activation_checkpointing,
         )
@@ -162,7 +160,7 @@ class ClassificationTask:
         module = ClassificationModule(network, self.recipe, plan, steps)
         module.prior = list(self.data().prior)
         if self.inputs.pretrained is not None:
-            module.pretrained = load_pretrained(network.backbone, self.inputs.pretrained)
+            module.pretrained = network.load_published(self.inputs.pretrained)
         return module
 
     def collect(self, folder: Path, best: list[Epoch], result: Path) -> None:
@@ -178,7 +176,7 @@ def train_classifier(task: ClassificationTask, job: Job, compute: Compute) -> No
     """Train one classifier and publish ``epochs/`` (best weights and ``epochs.json``) and ``history.csv``.
 
     Args:
-        task: files, variant, fold, recipe.
+        task: files, fold, recipe.
         job: seed, state, output folder.
         compute: from ``devices.use_device``.
 

@@ -11,8 +11,8 @@ from torch.nn import functional
 from spine_models.evaluation.aggregate import study_probabilities
 from spine_models.evaluation.competition import competition_loss
 from spine_models.levels import TARGETS
-from spine_models.models.classifier import CsnClassifier
-from spine_models.training.recipe import ClassificationRecipe
+from spine_models.models.network import Network
+from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.stage_module import StageModule
 
 
@@ -31,7 +31,7 @@ class HeldOutStudy(NamedTuple):
 
 
 class ClassificationModule(StageModule):
-    """``CsnClassifier`` with BCE; the metric is the challenge's loss over the fold's studies.
+    """A classifier with BCE; the metric is the challenge's loss over the fold's studies.
 
     Attributes:
         prior: (8,), what a study without any crop is predicted as; ``prior_probabilities`` of the training studies.
@@ -40,7 +40,7 @@ class ClassificationModule(StageModule):
     stage = "classification"
     metric = "competition_loss"
     larger_is_better = False
-    network: CsnClassifier
+    network: Network
     recipe: ClassificationRecipe
     prior: Sequence[float] = (0.5,) * len(TARGETS)
 
@@ -62,7 +62,7 @@ class ClassificationModule(StageModule):
 
 
 def predict_study(
-    network: CsnClassifier, crops: torch.Tensor, batch: int, device: torch.device, prior: Sequence[float]
+    network: Network, crops: torch.Tensor, batch: int, device: torch.device, prior: Sequence[float]
 ) -> list[float]:
     """Return the probabilities of one study, (8,): the maximum over its crops, clipped.
 
@@ -76,7 +76,7 @@ def predict_study(
     return _of_study(crop_probabilities(network, crops, batch, device), prior)
 
 
-def crop_probabilities(network: CsnClassifier, crops: torch.Tensor, batch: int, device: torch.device) -> torch.Tensor:
+def crop_probabilities(network: Network, crops: torch.Tensor, batch: int, device: torch.device) -> torch.Tensor:
     """Return the probabilities of each crop of a study, (K, 8), float64 (arguments as ``predict_study`` has them)."""
     parts = [
         network(part.to(device).contiguous(memory_format=torch.channels_last_3d)).sigmoid().cpu().double()

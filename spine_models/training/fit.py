@@ -41,12 +41,14 @@ class FitSettings:
 
     Attributes:
         seed: of weights, order and dropout.
+        workers: processes that load samples, for each process that trains.
         checkpoint_minutes: longest time between two states.
         keep_best: epochs whose weights are kept.
         provenance: what goes into every file of weights.
     """
 
     seed: int
+    workers: int
     checkpoint_minutes: float
     keep_best: int
     provenance: Mapping[str, Any]
@@ -128,8 +130,8 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     try:
         trainer.fit(
             module,
-            training_loader(samples, batches, recipe.workers, pin=compute.kind == "cuda"),
-            validation_loader(held_out, place.rank, compute.processes, recipe.workers),
+            training_loader(samples, batches, settings.workers, pin=compute.kind == "cuda"),
+            validation_loader(held_out, place.rank, compute.processes, settings.workers),
             ckpt_path=keeper.path if keeper.path.exists() else None,
             weights_only=True,
         )

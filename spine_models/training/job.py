@@ -17,6 +17,7 @@ from spine_models.compute.leases import VISIBLE, scheduler_job
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.log import say
 from spine_models.provenance.files import read_json, write_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work
 from spine_models.training.batching import BatchPlan, plan_batches
@@ -29,7 +30,7 @@ from spine_models.training.state import State, open_state
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "albumentations", "mmaction2")
 _FEW_SAMPLES = 4
 """Batch norm over fewer samples is warned about; 4 is what a GPU of the published segmentation sees."""
-_NO_PART_OF_THE_KEY = ("workers", "micro_batch", "activation_checkpointing")
+_NO_PART_OF_THE_KEY = ("micro_batch", "activation_checkpointing")
 """Keys of a recipe that decide how fast it runs and in what memory: another value continues the same state."""
 
 
@@ -41,6 +42,7 @@ class Job:
         stage: name of the rule.
         title: names the model: stage, fold, variant.
         seed: of weights, order, samples and dropout.
+        workers: processes that load samples, for each process that trains.
         checkpoint_minutes: longest time between two states.
         keep_best: epochs whose weights are kept.
         code: fingerprint of the code.
@@ -51,6 +53,7 @@ class Job:
     stage: str
     title: Mapping[str, Any]
     seed: int
+    workers: int
     checkpoint_minutes: float
     keep_best: int
     code: str
@@ -72,17 +75,17 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
     recipe = task.recipe
     plan = plan_batches(task.stage, recipe.global_batch, recipe.micro_batch, compute.processes)
     _warn_of_small_statistics(task.stage, recipe, plan)
-    inputs, config = task.digests(), key_config(job, task, plan, compute)
+    key = Key(job.stage, task.digests(), key_config(job, task, plan, compute), job.code)
     started, work = time.time(), Work(job.stage, "trainings")
     with folder_lock(job.state):
-        state = open_state(job.state, job.stage, inputs, config, job.code)
+        state = open_state(job.state, key)
         found = state.finished()
         if found is not None:
             say(f"{job.out}: finished before under the same configuration, code and inputs; copied")
 
         def train() -> Record:
-            provenance = _provenance(job, task, state, inputs, config)
-            settings = FitSettings(job.seed, job.checkpoint_minutes, job.keep_best, provenance)
+            provenance = _provenance(job, task, key)
+            settings = FitSettings(job.seed, job.workers, job.checkpoint_minutes, job.keep_best, provenance)
             run_ranks(fit, compute, task, settings, state.folder)
             return _finish(state, task)
 
@@ -120,16 +123,11 @@ def _warn_of_small_statistics(stage: str, recipe: Recipe, plan: BatchPlan) -> No
         )
 
 
-def _provenance(
-    job: Job, task: Task, state: State, inputs: Mapping[str, str], config: Mapping[str, Any]
-) -> dict[str, Any]:
+def _provenance(job: Job, task: Task, key: Key) -> dict[str, Any]:
     return {
         **job.title,
-        "stage": job.stage,
-        "key": state.key,
-        "inputs": dict(inputs),
-        "config": dict(config),
-        "code": job.code,
+        **key.parts(),
+        "key": key.digest,
         TRAINING_STUDIES: study_tokens(task.training_studies()),
         "packages": {name: version(name) for name in _PACKAGES},
     }

@@ -15,8 +15,7 @@ from spine_models.compute.devices import Compute
 from spine_models.data.samples.segmentation import SegmentationSamples, standardised
 from spine_models.hounsfield import AIR_HU
 from spine_models.models.batch_norm import adjust_momentum
-from spine_models.models.pretrained import load_pretrained
-from spine_models.models.unet import CsnUNet
+from spine_models.models.networks import build
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import write_json
 from spine_models.provenance.shelf import Shelf
@@ -24,8 +23,8 @@ from spine_models.training.batching import BatchPlan
 from spine_models.training.best_epochs import Epoch
 from spine_models.training.folds import Split, read_split
 from spine_models.training.job import Job, run_job
-from spine_models.training.recipe import SegmentationRecipe
 from spine_models.training.segmentation_module import HeldOutVolume, SegmentationModule
+from spine_models.training.segmentation_recipe import SegmentationRecipe
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class SegmentationInputs:
         folds: ``folds/segmentation.csv``.
         half: manifests of the half volumes of all shards.
         labels: manifests of the labels of all shards.
-        pretrained: checkpoint of mmaction2 for the encoder; None trains from scratch.
+        pretrained: published weights of the network; None trains from scratch.
     """
 
     folds: Path
@@ -96,7 +95,7 @@ class SegmentationTask:
 
     def module(self, plan: BatchPlan, steps: int) -> SegmentationModule:
         """See ``fit.Task``."""
-        network = CsnUNet(
+        network = build(
             self.recipe.network,
             freeze_bn=self.recipe.freeze_bn,
             activation_checkpointing=self.recipe.activation_checkpointing,
@@ -104,7 +103,7 @@ class SegmentationTask:
         adjust_momentum(network, plan.accumulation)
         module = SegmentationModule(network, self.recipe, plan, steps)
         if self.inputs.pretrained is not None:
-            module.pretrained = load_pretrained(network.backbone, self.inputs.pretrained)
+            module.pretrained = network.load_published(self.inputs.pretrained)
         return module
 
     def collect(self, folder: Path, best: list[Epoch], result: Path) -> None:

@@ -11,10 +11,10 @@ from torch.utils.hooks import RemovableHandle
 
 from spine_models.evaluation.dice import dice_per_level, mean_dice, mean_dice_per_level
 from spine_models.models.losses import segmentation_loss
+from spine_models.models.network import Network
 from spine_models.models.sliding_window import sliding_window
-from spine_models.models.unet import Z_MULTIPLE, CsnUNet
 from spine_models.training.batching import BatchPlan
-from spine_models.training.recipe import SegmentationRecipe
+from spine_models.training.segmentation_recipe import SegmentationRecipe
 from spine_models.training.stage_module import StageModule
 
 _LOOK_EVERY_STEPS = 50
@@ -37,18 +37,18 @@ class HeldOutVolume(NamedTuple):
 
 
 class SegmentationModule(StageModule):
-    """``CsnUNet`` with focal and soft Jaccard loss; the metric is the mean Dice over the vertebrae present."""
+    """A network of masks with focal and soft Jaccard loss; the metric is the mean Dice over the vertebrae present."""
 
     stage = "segmentation"
     metric = "dice_mean"
     larger_is_better = True
-    network: CsnUNet
+    network: Network
     recipe: SegmentationRecipe
 
-    def __init__(self, network: CsnUNet, recipe: SegmentationRecipe, plan: BatchPlan, steps: int) -> None:
+    def __init__(self, network: Network, recipe: SegmentationRecipe, plan: BatchPlan, steps: int) -> None:
         """See ``StageModule``."""
         super().__init__(network, recipe, plan, steps)
-        self.activation_maxima = ActivationMaxima([*network.decoder, network.last])
+        self.activation_maxima = ActivationMaxima(network.watched())
 
     def losses(self, image: torch.Tensor, target: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """Return the losses of images (N, 1, Z, Y, X) and labels (N, Z, Y, X).
@@ -79,7 +79,7 @@ class SegmentationModule(StageModule):
             lambda windows: self.network(super(SegmentationModule, self).arrange(windows)),
             window=recipe.validation.window,
             overlap=recipe.validation.overlap,
-            z_multiple=Z_MULTIPLE,
+            z_multiple=self.network.strides[0],
             fill=item.fill,
         )
         self.refuse_non_finite(item.study, logits)

@@ -15,8 +15,8 @@ from typing import Any
 
 from spine_models.errors import UserError
 from spine_models.log import say
-from spine_models.provenance.canonical import work_key
 from spine_models.provenance.files import clear_left_overs, read_json, replacing, write_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, file_facts, find_record, write_record
 
@@ -33,16 +33,16 @@ class State:
 
     Attributes:
         root: folder of all states of this training.
-        key: see ``provenance.canonical.work_key``.
+        key: see ``provenance.keys.Key``.
     """
 
     root: Path
-    key: str
+    key: Key
 
     @property
     def folder(self) -> Path:
         """Where this state lies."""
-        return self.root / self.key[:16]
+        return self.root / self.key.digest[:16]
 
     @property
     def result(self) -> Path:
@@ -80,7 +80,7 @@ class State:
                 shutil.copyfile(self.result / name, temporary)
 
 
-def open_state(root: Path, stage: str, inputs: Mapping[str, str], config: Mapping[str, Any], code: str) -> State:
+def open_state(root: Path, key: Key) -> State:
     """Find or make the state of a training; call it under ``folder_lock(root)``.
 
     Where another state was used before and none exists under this key, it says which values differ. The oldest
@@ -88,20 +88,16 @@ def open_state(root: Path, stage: str, inputs: Mapping[str, str], config: Mappin
 
     Args:
         root: folder of the training's states.
-        stage: name of the rule.
-        inputs: name of each input to the digest of its content.
-        config: all of the configuration that the weights depend on.
-        code: fingerprint of the code.
+        key: of the training; its configuration is all that the weights depend on.
     """
-    state = State(root, work_key(stage, inputs, config, code))
-    parts = {"stage": stage, "inputs": dict(inputs), "config": dict(config), "code": code}
+    state = State(root, key)
     others = [folder for folder in _by_age(root) if folder != state.folder]
     if not (state.folder / _KEY).exists() and others:
-        changed = ", ".join(_differences(read_json(others[0] / _KEY), parts))
+        changed = ", ".join(_differences(read_json(others[0] / _KEY), key.parts()))
         say(f"{root}: starting anew, since the training differs from the one before ({changed})")
     state.folder.mkdir(parents=True, exist_ok=True)
     clear_left_overs(state.folder)
-    write_json(state.folder / _KEY, parts)
+    write_json(state.folder / _KEY, key.parts())
     for folder in others[KEPT_STATES - 1 :]:
         say(f"removing the old state {folder}")
         shutil.rmtree(folder)

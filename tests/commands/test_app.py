@@ -39,6 +39,7 @@ def test_the_help_names_every_command(capsys):
     status, out, _ = outcome(capsys, "--help")
     assert status == 0
     assert [name for name in NAMES if f"\n  {name} " not in out] == []
+    assert "..." not in out.partition("Commands:")[2], "the first sentence of a command's docstring must fit its line"
 
 
 def test_every_module_that_declares_a_command_is_listed():

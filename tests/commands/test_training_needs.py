@@ -43,8 +43,8 @@ def test_the_estimate_is_the_same_each_time_and_counts_the_phantoms():
     assert first == second
     config = read_configuration([PRESETS / "demo.yaml"])
     phantom, section = config["phantom"], config["segmentation"]
-    draws = phantom["segmented"] * (section["folds"] - 1) // section["folds"] * section["draws_per_study"]
-    assert first[0].steps == draws // section["global_batch"] * section["epochs"]
+    draws = phantom["segmented"] * (section["folds"] - 1) // section["folds"] * section["training"]["draws_per_study"]
+    assert first[0].steps == draws // section["training"]["global_batch"] * section["training"]["epochs"]
 
 
 @pytest.mark.parametrize("name", ["laptop-16g", "original-4x48g"])

@@ -12,6 +12,7 @@ from spine_models.data.dicom.study import VolumeSettings
 from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.stages.make_crops import make_crops
 from spine_models.levels import LEVELS
+from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
 from spine_models.provenance.shelf import Shelf
@@ -26,7 +27,8 @@ def write_stage(folder: Path, stage: str, arrays: dict[str, np.ndarray], facts: 
     for study, array in arrays.items():
         path = manifest.with_suffix("") / f"{study}.npy"
         files = {path.name: write_array(path, array)}
-        digests[study] = write_record(path.with_suffix(".json"), "key", files, facts[study]).digest
+        key = Key("make_crops", {}, {}, "code")
+        digests[study] = write_record(path.with_suffix(".json"), key, files, facts[study]).digest
     write_manifest(manifest, digests, {})
     return manifest
 

@@ -47,7 +47,7 @@ def networks(tmp_path_factory) -> dict[str, list[Path]]:
                     module.running_var.uniform_(0.5, 2.0)
                     module.weight.uniform_(0.5, 1.5)
         paths.append(folder / f"{variant}.safetensors")
-        save_model(paths[-1], model, {"seed": 0})
+        save_model(paths[-1], model, {"seed": 0, "variant": variant})
     return {"segmentation": [folder / "unet.safetensors"], "classification": paths}
 
 

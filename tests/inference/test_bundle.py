@@ -8,14 +8,14 @@ import torch
 
 from spine_models.errors import UserError
 from spine_models.inference.bundle import DESCRIPTION, export_bundle, load_bundle
-from spine_models.models.weights import load_model
-from spine_models.provenance.canonical import digest_json
+from spine_models.models.weights import load_model, load_state, save_state
+from spine_models.provenance.canonical import digest_file, digest_json
 from tests.inference.conftest import SETTINGS
 
 
 def test_round_trip(bundle_folder, networks):
     bundle = load_bundle(bundle_folder)
-    assert [entry.name for entry in bundle.segmentation] == ["unet-0"]
+    assert [entry.name for entry in bundle.segmentation] == ["csn_unet-0"]
     assert [entry.name for entry in bundle.classification] == ["ir-0", "ip-0"]
     assert bundle.settings["crops"] == SETTINGS.crops
     assert bundle.phantom is True
@@ -23,7 +23,7 @@ def test_round_trip(bundle_folder, networks):
     assert bundle.prior["patient_overall"] == pytest.approx(0.388889, abs=1e-6)
     assert bundle.prior["C2"] == pytest.approx(0.388889, abs=1e-6)
     assert bundle.prior["C1"] == 0.01
-    original, _ = load_model(networks["classification"][1])
+    original, _ = load_model(networks["classification"][1], "classification")
     copied = bundle.load_classifiers()[1]
     assert not copied.training
     weights = copied.state_dict()
@@ -95,7 +95,7 @@ def test_unknown_version_missing_key_and_foreign_path(bundle_folder):
     _rewrite(bundle_folder, schema=99)
     with pytest.raises(UserError, match="has the version 99"):
         load_bundle(bundle_folder)
-    _rewrite(bundle_folder, schema=1, prior={})
+    _rewrite(bundle_folder, schema=2, prior={})
     with pytest.raises(UserError, match="incomplete"):
         load_bundle(bundle_folder)
     prior = dict.fromkeys(["patient_overall", *(f"C{i}" for i in range(1, 8))], 0.5)
@@ -130,8 +130,20 @@ def test_segmentation_networks_of_another_bundle(tmp_path, bundle_folder, networ
     assert load_bundle(out).segmentation == load_bundle(bundle_folder).segmentation
 
 
-def test_a_bundle_of_an_earlier_release_calls_plausibility_identity(bundle_folder):
-    settings = json.loads((bundle_folder / DESCRIPTION).read_text())["settings"]
-    plausibility = settings.pop("plausibility")
-    _rewrite(bundle_folder, settings={**settings, "identity": plausibility})
-    assert load_bundle(bundle_folder).settings == {**settings, "plausibility": plausibility}
+def test_a_bundle_of_release_0_1(bundle_folder):
+    """Its version is 1, plausibility is called identity in it, and its classifiers name their mode a variant."""
+    today = load_bundle(bundle_folder)
+    content = json.loads((bundle_folder / DESCRIPTION).read_text())
+    for entry in content["classification"]:
+        path = bundle_folder / entry["file"]
+        state, description = load_state(path)
+        settings = {"variant" if name == "mode" else name: value for name, value in description["settings"].items()}
+        save_state(path, state, {"kind": "csn_classifier", "settings": settings, "provenance": {}})
+        entry |= {"bytes": path.stat().st_size, "sha256": digest_file(path)}
+    settings = content["settings"]
+    settings["identity"] = settings.pop("plausibility")
+    _rewrite(bundle_folder, schema=1, settings=settings, classification=content["classification"])
+    bundle = load_bundle(bundle_folder)
+    assert bundle.settings == today.settings
+    assert [entry.name for entry in bundle.classification] == [entry.name for entry in today.classification]
+    assert [network.settings.mode for network in bundle.load_classifiers()] == ["ir", "ip"]

@@ -18,7 +18,7 @@ def crops():
 
 @pytest.mark.parametrize("variant", [0, 1])
 def test_folded_and_batched_equals_plain(networks, crops, variant):
-    model, _ = load_model(networks["classification"][variant])
+    model, _ = load_model(networks["classification"][variant], "classification")
     with torch.inference_mode():
         plain = np.concatenate([torch.sigmoid(model(torch.from_numpy(crop[None]))).numpy() for crop in crops])
     assert plain.std(axis=0).max() > 1e-3
@@ -27,14 +27,14 @@ def test_folded_and_batched_equals_plain(networks, crops, variant):
 
 
 def test_no_crop_gives_no_row(networks):
-    model, _ = load_model(networks["classification"][0])
+    model, _ = load_model(networks["classification"][0], "classification")
     assert CropClassifier(model, CPU, ClassifySettings(batch=2)).probabilities([]).shape == (0, 8)
 
 
 def test_half_precision_is_close(networks, crops):
-    model, _ = load_model(networks["classification"][0])
+    model, _ = load_model(networks["classification"][0], "classification")
     exact = CropClassifier(model, CPU, ClassifySettings(batch=5)).probabilities(crops)
-    model, _ = load_model(networks["classification"][0])
+    model, _ = load_model(networks["classification"][0], "classification")
     half = CropClassifier(model, CPU, ClassifySettings(batch=5, precision="bf16")).probabilities(crops)
     np.testing.assert_allclose(half, exact, atol=0.05)
     assert np.abs(half - exact).max() > 0

@@ -76,7 +76,8 @@ def test_each_mask_is_made_by_the_networks_that_did_not_see_the_study(run):
     assert used == {"1.2.1": ["fold0"], "1.2.2": ["fold1"], "1.2.3": ["fold0", "fold1"], "1.2.4": ["fold1"]}
     for study, names in used.items():
         models = [
-            prepared(load_model(run.folder / name / "model.safetensors")[0], torch.device("cpu")) for name in names
+            prepared(load_model(run.folder / name / "model.safetensors", "segmentation")[0], torch.device("cpu"))
+            for name in names
         ]
         expected, facts = checked_mask(run.volumes[study], volume_facts(), models, WINDOWS, PLAUSIBILITY)
         np.testing.assert_array_equal(masks.array(study), expected)

@@ -17,8 +17,9 @@ from spine_models.inference.classify import ClassifySettings
 from spine_models.inference.oof import OofInputs, OofSettings, predict_oof
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.weights import load_model, save_model
+from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
-from spine_models.provenance.records import write_array, write_record
+from spine_models.provenance.records import read_record, write_array, write_record
 from spine_models.provenance.shelf import Shelf
 from tests.inference.conftest import SETTINGS as BUNDLE
 
@@ -66,7 +67,7 @@ def inputs(tmp_path, networks, train_csv) -> OofInputs:
             files[f"{study}_mask.npy"] = write_array(folder / f"{study}_mask.npy", crop.mask)
         assert set(names) <= set(facts)
         facts = json.loads(json.dumps(facts))
-        digests[study] = write_record(folder / f"{study}.json", "key", files, facts).digest
+        digests[study] = write_record(folder / f"{study}.json", Key("make_crops", {}, {}, "code"), files, facts).digest
     write_manifest(tmp_path / "crops" / "0.json", digests, {})
     folds = pd.DataFrame({STUDY: STUDIES, "group": STUDIES, "fold": [0, 1, 0]})
     folds.to_csv(tmp_path / "folds.csv", index=False)
@@ -84,7 +85,7 @@ def test_only_the_fold_is_predicted_and_by_the_maximum_over_all_windows(inputs, 
     assert list(table.reset_index().columns) == list(OOF_COLUMNS)
     windows = [image for _, image in validation_windows(open_crop(Shelf(inputs.crops), "1.2.1"), CROPS)]
     assert len(windows) == 4, "one of C1, two of C2, one of the interpolated C3"
-    model, _ = load_model(inputs.model)
+    model, _ = load_model(inputs.model, "classification")
     with torch.inference_mode():
         plain = torch.sigmoid(model(torch.from_numpy(np.stack(windows)))).numpy()
     expected = np.clip(plain.max(axis=0), 0.01, 0.99)
@@ -105,21 +106,21 @@ def test_same_bytes_and_finished_studies_are_found_again(inputs, tmp_path):
     out = tmp_path / "oof.csv"
     _predict(inputs, out)
     first = out.read_bytes()
-    record = tmp_path / "oof" / "1.2.1.json"
-    content = json.loads(record.read_text())
+    path = tmp_path / "oof" / "1.2.1.json"
+    record = read_record(path)
     out.unlink()
     _predict(inputs, out)
     assert out.read_bytes() == first
     # The stored result is used: a mark in it shows up. Another code makes it anew.
-    content["facts"]["probabilities"][0] = 0.123
-    record.write_text(json.dumps(content))
+    record.facts["probabilities"][0] = 0.123
+    write_record(path, record.key, record.files, record.facts)
     assert _predict(inputs, out).loc["1.2.1", "patient_overall"] == 0.123
     _predict(inputs, out, code="other")
     assert out.read_bytes() == first
 
 
 def test_a_model_that_learnt_from_a_study_of_the_fold_is_refused(inputs, tmp_path):
-    model, provenance = load_model(inputs.model)
+    model, provenance = load_model(inputs.model, "classification")
     for name, studies in (("honest", ["1.2.2"]), ("leaky", ["1.2.2", "1.2.1"])):
         save_model(tmp_path / name, model, provenance | {TRAINING_STUDIES: study_tokens(studies)})
     honest, leaky = (dataclasses.replace(inputs, model=tmp_path / name) for name in ("honest", "leaky"))

@@ -12,6 +12,7 @@ from spine_models.inference.predictions import (
     write_submission,
 )
 from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_record
 
@@ -31,11 +32,18 @@ def _facts(value, source="crops", folder_uid=None):
 @pytest.fixture
 def manifests(tmp_path):
     """Two shards: 1.2 (folder 9.9), 1.3 without a vertebra; 1.1 and a refused folder."""
-    write_record(tmp_path / "0" / "1.2.json", "k", {}, _facts(0.7, folder_uid="9.9"))
-    write_record(tmp_path / "0" / "1.3.json", "k", {}, _facts(0.05, source="prior"))
-    write_record(tmp_path / "1" / "1.1.json", "k", {}, _facts(1 / 3))
-    write_manifest(tmp_path / "0.json", {"1.2": "d", "1.3": "d"}, {})
-    write_manifest(tmp_path / "1.json", {"1.1": "d"}, {"4.4": {"code": "no_ct", "reason": "no CT slice"}})
+    key = Key("predict_studies", {}, {}, "code")
+
+    def digest(name, facts):
+        return write_record(tmp_path / name, key, {}, facts).digest
+
+    first = {
+        "1.2": digest("0/1.2.json", _facts(0.7, folder_uid="9.9")),
+        "1.3": digest("0/1.3.json", _facts(0.05, source="prior")),
+    }
+    refused = {"4.4": {"code": "no_ct", "reason": "no CT slice"}}
+    write_manifest(tmp_path / "0.json", first, {})
+    write_manifest(tmp_path / "1.json", {"1.1": digest("1/1.1.json", _facts(1 / 3))}, refused)
     return [tmp_path / "1.json", tmp_path / "0.json"]
 
 

@@ -1,4 +1,4 @@
-"""Batch norm: momentum under accumulation, statistics over processes, folding for inference."""
+"""Batch norm: momentum under accumulation, statistics over processes."""
 
 import subprocess
 import sys
@@ -12,14 +12,9 @@ from spine_models.models.batch_norm import (
     SynchronisedBatchNorm,
     adjust_momentum,
     batch_norms,
-    fold_batch_norm,
     synchronise,
 )
-from spine_models.models.classifier import ClassifierSettings, CsnClassifier
 from spine_models.models.csn import CsnBackbone, CsnSettings
-from spine_models.models.unet import CsnUNet, UNetSettings
-
-NARROW = UNetSettings(base_channels=8, decoder_channels=(8, 8, 8, 8, 4))
 
 
 @pytest.mark.parametrize("accumulation", [1, 2, 4, 16])
@@ -47,54 +42,6 @@ def test_impossible_accumulation(accumulation):
 def test_a_cumulative_average_has_no_momentum():
     with pytest.raises(ValueError, match="momentum"):
         adjust_momentum(nn.BatchNorm3d(2, momentum=None), 2)
-
-
-def randomised(network: nn.Module) -> nn.Module:
-    """Give every batch norm statistics and affine parameters far from their start."""
-    torch.manual_seed(0)
-    for norm in batch_norms(network):
-        nn.init.uniform_(norm.running_mean, -1, 1)
-        nn.init.uniform_(norm.running_var, 0.5, 2)
-        nn.init.uniform_(norm.weight, 0.5, 1.2)
-        nn.init.uniform_(norm.bias, -0.5, 0.5)
-    return network.eval()
-
-
-@pytest.mark.parametrize(
-    ("network", "shape"),
-    [
-        (CsnUNet(NARROW), (1, 1, 8, 32, 32)),
-        (CsnClassifier(ClassifierSettings("ir", 50, 8)), (2, 3, 8, 32, 32)),
-        (CsnClassifier(ClassifierSettings("ip", 152, 8)), (2, 3, 8, 32, 32)),
-    ],
-    ids=["unet", "ir-50", "ip-152"],
-)
-def test_a_folded_network_computes_the_same(network, shape):
-    randomised(network)
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    folded = fold_batch_norm(network)
-    assert not list(batch_norms(folded))
-    image = torch.randn(shape)
-    with torch.no_grad():
-        expected, got = network(image), folded(image)
-    assert (expected - got).abs().max() < 1e-5 * expected.abs().max()
-    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
-
-
-def test_folding_keeps_the_memory_format():
-    network = CsnClassifier(ClassifierSettings("ir", 50, 8)).eval().to(memory_format=torch.channels_last_3d)
-    weight = fold_batch_norm(network).backbone.conv1.conv.weight
-    assert weight.is_contiguous(memory_format=torch.channels_last_3d)
-
-
-def test_a_network_in_training_is_not_folded():
-    with pytest.raises(ValueError, match="eval"):
-        fold_batch_norm(CsnUNet(NARROW))
-
-
-def test_a_batch_norm_without_a_convolution_is_not_folded():
-    with pytest.raises(ValueError, match="convolution"):
-        fold_batch_norm(nn.Sequential(nn.BatchNorm3d(2)).eval())
 
 
 def test_two_processes_compute_what_one_does(tmp_path):

@@ -77,7 +77,7 @@ def test_train_and_eval_return_the_network():
     assert not network.training
 
 
-@pytest.mark.parametrize("settings", [{"depth": 34}, {"variant": "xx"}])
+@pytest.mark.parametrize("settings", [{"depth": 34}, {"mode": "xx"}])
 def test_an_impossible_network_is_refused(settings):
     with pytest.raises(ValueError, match="CSN"):
         CsnSettings(**settings)

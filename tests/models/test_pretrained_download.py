@@ -12,14 +12,8 @@ from pathlib import Path
 import pytest
 
 from spine_models.errors import UserError
-from spine_models.models.pretrained_download import (
-    CLASSIFIER_WEIGHTS,
-    MODEL_ZOO_FOLDERS,
-    SEGMENTATION_WEIGHTS,
-    Retries,
-    fetch,
-    locate,
-)
+from spine_models.models.pretrained_download import Retries, fetch, locate
+from spine_models.models.published import PUBLISHED
 
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -230,14 +224,14 @@ def test_an_unknown_kind_of_source():
 
 
 def test_the_model_zoo_has_the_three_checkpoints_of_the_method():
-    assert SEGMENTATION_WEIGHTS.endswith("r50_32x2x1_58e_kinetics400_rgb_20210617-86d33018.pth")
-    assert CLASSIFIER_WEIGHTS["ir"].endswith("-fc66ce8d.pth")
-    assert CLASSIFIER_WEIGHTS["ip"].endswith("-c3be9793.pth")
+    segmentation, ir, ip = (PUBLISHED[name].file for name in ("ircsn-50", "ircsn-152", "ipcsn-152"))
+    assert segmentation.endswith("r50_32x2x1_58e_kinetics400_rgb_20210617-86d33018.pth")
+    assert ir.endswith("-fc66ce8d.pth")
+    assert ip.endswith("-c3be9793.pth")
     zoo = "https://download.openmmlab.com/mmaction/recognition/csn"
-    assert locate(SEGMENTATION_WEIGHTS, "model_zoo") == f"{zoo}/vmz/{SEGMENTATION_WEIGHTS}"
-    ir = CLASSIFIER_WEIGHTS["ir"]
+    assert locate(segmentation, "model_zoo") == f"{zoo}/vmz/{segmentation}"
     assert locate(ir, "model_zoo") == f"{zoo}/ircsn_ig65m_pretrained_r152_32x2x1_58e_kinetics400_rgb/{ir}"
-    assert len(MODEL_ZOO_FOLDERS) == 3
+    assert len(PUBLISHED) == 3
     with pytest.raises(UserError, match="the model zoo has no"):
         locate(NAME, "model_zoo")
 

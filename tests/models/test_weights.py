@@ -26,7 +26,7 @@ def saved(tmp_path):
 
 def test_a_segmentation_network_is_rebuilt_from_its_file(saved):
     model, path = saved
-    loaded, provenance = load_model(path)
+    loaded, provenance = load_model(path, "segmentation")
     assert isinstance(loaded, CsnUNet)
     assert loaded.settings == UNET
     assert provenance == PROVENANCE
@@ -39,7 +39,7 @@ def test_a_segmentation_network_is_rebuilt_from_its_file(saved):
 def test_a_classifier_is_rebuilt_from_its_file(tmp_path):
     model = CsnClassifier(CLASSIFIER, freeze_bn=True, activation_checkpointing=True).eval()
     save_model(tmp_path / "m.safetensors", model, {})
-    loaded, _ = load_model(tmp_path / "m.safetensors")
+    loaded, _ = load_model(tmp_path / "m.safetensors", "classification")
     assert isinstance(loaded, CsnClassifier)
     assert loaded.settings == CLASSIFIER
     crops = torch.randn(1, 3, 8, 32, 32)
@@ -50,7 +50,7 @@ def test_a_classifier_is_rebuilt_from_its_file(tmp_path):
 
 def test_loading_leaves_the_random_state_alone(saved):
     before = torch.random.get_rng_state()
-    load_model(saved[1])
+    load_model(saved[1], "segmentation")
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -61,7 +61,7 @@ def test_equal_content_gives_equal_bytes(saved, tmp_path):
     reordered = dict(reversed(PROVENANCE.items())) | {"inputs": {"a": "1", "b": "2"}}
     save_model(tmp_path / "other.safetensors", other, reordered)
     assert (tmp_path / "other.safetensors").read_bytes() == path.read_bytes()
-    loaded, provenance = load_model(path)
+    loaded, provenance = load_model(path, "segmentation")
     save_model(tmp_path / "again.safetensors", loaded, provenance)
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
 
@@ -85,34 +85,33 @@ def test_a_failed_save_leaves_the_earlier_file(saved):
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        load_model(tmp_path / "none.safetensors")
+        load_model(tmp_path / "none.safetensors", "segmentation")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\0\0\0\0\0\0\0{broken}"])
 def test_a_damaged_file(tmp_path, content):
     (tmp_path / "m.safetensors").write_bytes(content)
     with pytest.raises(UserError, match="damaged"):
-        load_model(tmp_path / "m.safetensors")
+        load_model(tmp_path / "m.safetensors", "segmentation")
 
 
 def test_a_truncated_file(saved):
     path = saved[1]
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(UserError, match="damaged"):
-        load_model(path)
+        load_model(path, "segmentation")
 
 
 @pytest.mark.parametrize("metadata", [None, {"other": "1"}, {"spine_models": "no JSON"}, {"spine_models": "[1]"}])
 def test_a_foreign_file(tmp_path, metadata):
     save_file({"w": torch.zeros(2)}, tmp_path / "m.safetensors", metadata=metadata)
     with pytest.raises(UserError, match="not written by this pipeline"):
-        load_model(tmp_path / "m.safetensors")
+        load_model(tmp_path / "m.safetensors", "segmentation")
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"kind": "other"},
         {"settings": {}},
         {"settings": None},
         {"settings": {"depth": 50, "unknown": 1}},
@@ -123,7 +122,33 @@ def test_a_description_that_does_not_fit(tmp_path, saved, change):
     state, description = load_state(saved[1])
     save_state(tmp_path / "m.safetensors", state, description | change)
     with pytest.raises(UserError, match="does not fit"):
-        load_model(tmp_path / "m.safetensors")
+        load_model(tmp_path / "m.safetensors", "segmentation")
+
+
+@pytest.mark.parametrize("kind", ["csn", "other", None])
+def test_a_network_of_another_stage(tmp_path, saved, kind):
+    state, description = load_state(saved[1])
+    save_state(tmp_path / "m.safetensors", state, description | {"kind": kind})
+    with pytest.raises(UserError, match=rf"the kind {kind}, which is none of segmentation"):
+        load_model(tmp_path / "m.safetensors", "segmentation")
+
+
+def test_settings_do_not_choose_the_kind(tmp_path, saved):
+    state, description = load_state(saved[1])
+    save_state(tmp_path / "m.safetensors", state, description | {"settings": {**vars(UNET), "kind": "csn"}})
+    assert load_model(tmp_path / "m.safetensors", "segmentation")[0].settings == UNET
+
+
+def test_a_classifier_of_release_0_1(tmp_path):
+    model = CsnClassifier(CLASSIFIER)
+    settings = {"variant": "ip", "depth": 50, "base_channels": 8, "dropout": 0.25}
+    description = {"kind": "csn_classifier", "settings": settings, "provenance": PROVENANCE}
+    save_state(tmp_path / "m.safetensors", model.state_dict(), description)
+    loaded, provenance = load_model(tmp_path / "m.safetensors", "classification")
+    assert loaded.settings == CLASSIFIER
+    assert provenance == PROVENANCE
+    save_model(tmp_path / "again.safetensors", loaded, provenance)
+    assert load_state(tmp_path / "again.safetensors")[1]["kind"] == "csn"
 
 
 @pytest.mark.parametrize("drop", [True, False])
@@ -135,7 +160,7 @@ def test_a_missing_or_additional_tensor(tmp_path, saved, drop):
         state["more"] = torch.zeros(1)
     save_state(tmp_path / "m.safetensors", state, description)
     with pytest.raises(UserError, match="does not fit"):
-        load_model(tmp_path / "m.safetensors")
+        load_model(tmp_path / "m.safetensors", "segmentation")
 
 
 def test_describe_is_what_a_file_says(saved):

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from spine_models.provenance.canonical import canonical_json, digest_file, digest_json, work_key
+from spine_models.provenance.canonical import canonical_json, digest_file, digest_json
 
 
 def test_order_of_keys_does_not_matter_and_values_do():
@@ -21,14 +21,3 @@ def test_digest_of_a_file_is_its_sha256(tmp_path):
     content = b"x" * (3 << 20)
     (tmp_path / "file").write_bytes(content)
     assert digest_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
-
-
-def test_a_work_key_depends_on_each_of_its_parts():
-    base = ("crops", {"mask": "1"}, {"depth": 40}, "code")
-    changed = [
-        ("masks", *base[1:]),
-        (base[0], {"mask": "2"}, *base[2:]),
-        (*base[:2], {"depth": 41}, "code"),
-        (*base[:3], "other"),
-    ]
-    assert len({work_key(*base), *(work_key(*arguments) for arguments in changed)}) == 5

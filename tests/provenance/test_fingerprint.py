@@ -42,8 +42,8 @@ def project(tmp_path):
     return tmp_path
 
 
-def digest(project):
-    return Fingerprints(project)("workflow_scripts/stage.py")
+def digest(project, modules=()):
+    return fingerprint.fingerprint(Fingerprints(project).parts("workflow_scripts/stage.py", modules))
 
 
 def test_the_closure_follows_every_kind_of_import(project):
@@ -125,7 +125,7 @@ def test_files_that_a_module_reads_belong_to_it(project, monkeypatch):
 
 def test_a_missing_script_is_an_error(project):
     with pytest.raises(FileNotFoundError):
-        Fingerprints(project)("workflow_scripts/none.py")
+        Fingerprints(project).parts("workflow_scripts/none.py")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -172,12 +172,11 @@ def test_a_statement_that_tells_has_no_effect_of_its_own():
 
 
 def test_modules_that_are_imported_by_name_are_told_by_the_rule(project):
-    fingerprints = Fingerprints(project)
-    with_named = fingerprints("workflow_scripts/stage.py", ["spine_models.named"])
-    assert with_named != fingerprints("workflow_scripts/stage.py")
+    alone, with_named = digest(project), digest(project, ["spine_models.named"])
+    assert with_named != alone
     (project / "spine_models/named.py").write_text("NAMED = 2\n")
-    assert Fingerprints(project)("workflow_scripts/stage.py", ["spine_models.named"]) != with_named
-    assert Fingerprints(project)("workflow_scripts/stage.py") == fingerprints("workflow_scripts/stage.py")
+    assert digest(project, ["spine_models.named"]) != with_named
+    assert digest(project) == alone
 
 
 def test_no_module_is_imported_behind_the_back_of_the_fingerprint():
@@ -199,5 +198,5 @@ def test_each_file_is_parsed_once_for_all_scripts(project, monkeypatch):
     parse = ast.parse
     monkeypatch.setattr(fingerprint.ast, "parse", lambda text, filename: parsed.append(filename) or parse(text))
     fingerprints = Fingerprints(project)
-    assert fingerprints("workflow_scripts/stage.py") == fingerprints("workflow_scripts/second.py")
+    assert fingerprints.parts("workflow_scripts/stage.py") == fingerprints.parts("workflow_scripts/second.py")
     assert len(parsed) == len(set(parsed)) == 9

@@ -2,16 +2,20 @@ import numpy as np
 import pytest
 
 from spine_models.errors import UserError
+from spine_models.provenance.keys import Key
 from spine_models.provenance.records import (
-    ArrayReader,
     Work,
     array_facts,
     file_facts,
     find_record,
+    open_array,
     read_record,
     write_array,
     write_record,
 )
+
+KEY = Key("convert_volumes", {"files": "d1"}, {"depth": 40}, "one")
+OTHER = Key("convert_volumes", {"files": "d1"}, {"depth": 40}, "two")
 
 
 @pytest.fixture
@@ -20,19 +24,19 @@ def recorded(tmp_path):
     shard = tmp_path / "volumes" / "3"
     shard.mkdir(parents=True)
     facts = write_array(shard / "1.2.npy", array)
-    write_record(shard / "1.2.json", "key", {"1.2.npy": facts}, {"mean": 1.5})
+    write_record(shard / "1.2.json", KEY, {"1.2.npy": facts}, {"mean": 1.5})
     return shard / "1.2.json", array
 
 
 def test_a_record_is_found_only_under_its_own_key(recorded):
     path, _ = recorded
-    assert find_record(path, "key").facts == {"mean": 1.5}
-    assert find_record(path, "another key") is None
+    assert find_record(path, KEY).facts == {"mean": 1.5}
+    assert find_record(path, OTHER) is None
 
 
 def test_array_comes_back_as_a_read_only_memory_map(recorded):
     path, array = recorded
-    opened = ArrayReader().open(path, "1.2.npy")
+    opened = open_array(path, "1.2.npy", read_record(path))
     assert isinstance(opened, np.memmap)
     np.testing.assert_array_equal(opened, array)
     with pytest.raises(ValueError, match="read-only"):
@@ -51,15 +55,38 @@ def test_damage_is_never_reused_and_reading_it_names_the_repair(recorded, damage
     else:
         data[-1] ^= 1
         array_file.write_bytes(data)
-    assert find_record(path, "key") is None
+    assert find_record(path, KEY) is None
     with pytest.raises(UserError, match=r"snakemake --force \S*volumes/3.json"):
-        ArrayReader().open(path, "1.2.npy")
+        open_array(path, "1.2.npy", read_record(path))
+
+
+@pytest.mark.parametrize("before", ['"mean": 1.5', '"code": "one"', '"depth": 40'])
+def test_a_changed_value_in_a_record_is_noticed(recorded, before):
+    path, _ = recorded
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, before[:-2] + "9" + before[-1:], 1))
+    assert find_record(path, KEY) is None
+    with pytest.raises(UserError, match=r"differs from its digest: run `snakemake --force \S*volumes/3.json"):
+        read_record(path)
+
+
+def test_a_record_with_another_content_than_its_manifest_says_is_refused(recorded):
+    path, _ = recorded
+    record = read_record(path)
+    assert read_record(path, record.digest) == record
+    with pytest.raises(UserError, match="differs from its digest"):
+        read_record(path, "0" * 64)
+
+
+def test_a_record_tells_the_parts_of_its_key(recorded):
+    path, _ = recorded
+    assert read_record(path).key == KEY
 
 
 def test_a_damaged_record_is_not_found_and_reading_it_is_a_sentence(recorded):
     path, _ = recorded
     path.write_text(path.read_text()[:-20])
-    assert find_record(path, "key") is None
+    assert find_record(path, KEY) is None
     with pytest.raises(UserError, match="missing or damaged"):
         read_record(path)
 
@@ -67,9 +94,9 @@ def test_a_damaged_record_is_not_found_and_reading_it_is_a_sentence(recorded):
 def test_the_digest_speaks_of_content_and_not_of_the_key(tmp_path):
     (tmp_path / "a.txt").write_text("content")
     files = {"a.txt": file_facts(tmp_path / "a.txt")}
-    first = write_record(tmp_path / "1.json", "key one", files, {"n": 1})
-    second = write_record(tmp_path / "2.json", "key two", files, {"n": 1})
-    other = write_record(tmp_path / "3.json", "key one", files, {"n": 2})
+    first = write_record(tmp_path / "1.json", KEY, files, {"n": 1})
+    second = write_record(tmp_path / "2.json", OTHER, files, {"n": 1})
+    other = write_record(tmp_path / "3.json", KEY, files, {"n": 2})
     assert first.digest == second.digest != other.digest
 
 
@@ -85,19 +112,20 @@ def test_files_that_were_dropped_may_lack_and_nothing_else(recorded):
     array_file = path.with_suffix(".npy")
     data = array_file.read_bytes()
     array_file.write_bytes(data[:-1])
-    assert find_record(path, "key", dropped=True) is None
+    assert find_record(path, KEY, dropped=True) is None
     array_file.unlink()
-    assert find_record(path, "key", dropped=True).facts == {"mean": 1.5}
-    assert find_record(path, "another key", dropped=True) is None
-    assert find_record(path, "key") is None
+    assert find_record(path, KEY, dropped=True).facts == {"mean": 1.5}
+    assert find_record(path, OTHER, dropped=True) is None
+    assert find_record(path, KEY) is None
 
 
 def test_a_job_says_what_it_made_and_what_it_found(tmp_path, capsys):
     work = Work("make_tables", "tables")
-    for key in ("one", "one", "two"):
-        work.result(tmp_path / f"{key}.json", key, lambda key=key: write_record(tmp_path / f"{key}.json", key, {}, {}))
+    for key in (KEY, KEY, OTHER):
+        path = tmp_path / f"{key.code}.json"
+        work.result(path, key, lambda key=key, path=path: write_record(path, key, {}, {}))
     with pytest.raises(ZeroDivisionError):
-        work.result(tmp_path / "three.json", "three", lambda: 1 // 0)
+        work.result(tmp_path / "three.json", KEY, lambda: 1 // 0)
     work.say()
     work.say(refused=1)
     lines = capsys.readouterr().err.splitlines()

@@ -9,6 +9,7 @@ import pytest
 from spine_models.evaluation.evaluate import EvaluationSettings, evaluate
 from spine_models.levels import LEVELS
 from spine_models.provenance.files import write_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
 from spine_models.report.contents import ReportInputs
@@ -47,6 +48,7 @@ def write_run(tmp_path: Path, volumes: tuple[Path, Path]) -> ReportInputs:
         bundle=tmp_path / "bundle" / "bundle.json",
         half=[half],
         masks=[masks],
+        output_dir=tmp_path,
     )
 
 
@@ -74,7 +76,8 @@ def _volumes(folder: Path) -> tuple[Path, Path]:
         for stage, array, kept in (("half", volume, facts), ("masks", mask, levels)):
             base = folder / stage / "0"
             files = {f"{study}.npy": write_array(base / f"{study}.npy", array)}
-            digests[stage][study] = write_record(base / f"{study}.json", "key", files, kept).digest
+            key = Key(stage, {}, {}, "code")
+            digests[stage][study] = write_record(base / f"{study}.json", key, files, kept).digest
     for stage, studies in digests.items():
         write_manifest(folder / stage / "0.json", studies, {})
     return folder / "half" / "0.json", folder / "masks" / "0.json"

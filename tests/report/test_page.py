@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from spine_models.provenance.acceptance import Acceptance, write_acceptances
 from spine_models.provenance.files import read_json, write_json
 from spine_models.report.page import report_page
 from tests.report.conftest import HOSTILE, write_run
@@ -110,6 +111,23 @@ def test_it_says_what_the_figures_are(run):
     assert all(version in words for version in ("torch", "mmaction2", "d" * 64))
 
 
+def test_results_that_stand_on_accepted_code_are_named(run):
+    assert 'id="accepted"' not in report_page(run, "code")
+    known = Acceptance("train_segmentation", "1" * 16, "2" * 16, ("spine_models.models.losses",), "a constant renamed")
+    unknown = Acceptance("make_crops", "3" * 16, "4" * 16, None, HOSTILE)
+    write_acceptances(run.output_dir, [known, unknown])
+    page = Page(report_page(run, "code"))
+    for text in (
+        "train_segmentation",
+        "2" * 16,
+        "spine_models.models.losses",
+        "a constant renamed",
+        "unknown",
+        HOSTILE,
+    ):
+        assert text in page.text
+
+
 def test_real_data_is_not_called_phantom(run):
     metrics = read_json(run.metrics) | {"phantom": False, "per_grade": {}}
     write_json(run.metrics, metrics)
@@ -135,7 +153,7 @@ def test_the_script_gives_the_same_page_in_another_process(run, tmp_path):
     command = [sys.executable, str(REPOSITORY / "workflow_scripts/report.py"), "--code", "code"]
     command += ["--metrics", run.metrics, "--quarantine", run.quarantine, "--histories", *run.histories]
     command += ["--oof", *run.oof, "--train-csv", run.train_csv, "--bundle", run.bundle]
-    command += ["--half", *run.half, "--masks", *run.masks, "--out", tmp_path / "page.html"]
+    command += ["--half", *run.half, "--masks", *run.masks, "--run", run.output_dir, "--out", tmp_path / "page.html"]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     subprocess.run([str(part) for part in command], check=True, env=environment)
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == report_page(run, "code")

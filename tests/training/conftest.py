@@ -15,12 +15,14 @@ import torch
 
 from spine_models.compute.devices import Compute
 from spine_models.data.crops.crop import CropSettings
+from spine_models.provenance.settings import settings_from
 from spine_models.training.batching import BatchPlan
 from spine_models.training.classification import ClassificationInputs, ClassificationTask
+from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.job import Job
 from spine_models.training.loaders import EpochBatches
-from spine_models.training.recipe import classification_recipe, segmentation_recipe
 from spine_models.training.segmentation import SegmentationInputs, SegmentationTask
+from spine_models.training.segmentation_recipe import SegmentationRecipe
 from tests.training import tiny
 
 ONE = Compute("cpu", 1, 1)
@@ -48,19 +50,20 @@ def segmentation_task(data: Path, fold: int = 0, **changes: Any) -> Segmentation
     inputs = SegmentationInputs(
         data / "folds" / "segmentation.csv", [data / "volumes_half" / "0.json"], [data / "labels_half" / "0.json"], None
     )
-    return SegmentationTask(inputs, fold, segmentation_recipe({**tiny.SEGMENTATION, **changes}))
+    return SegmentationTask(inputs, fold, settings_from(SegmentationRecipe, {**tiny.SEGMENTATION, **changes}))
 
 
-def classification_task(data: Path, variant: str = "ip", **changes: Any) -> ClassificationTask:
+def classification_task(data: Path, mode: str = "ip", **changes: Any) -> ClassificationTask:
     inputs = ClassificationInputs(
         data / "folds" / "classification.csv", data / "train.csv", [data / "crops" / "0.json"], None
     )
-    recipe = classification_recipe({**tiny.CLASSIFICATION, **changes}, variant)
-    return ClassificationTask(inputs, variant, 0, recipe, CropSettings(**tiny.CROPS))
+    network = {**tiny.CLASSIFICATION["network"], "mode": mode}
+    recipe = settings_from(ClassificationRecipe, {**tiny.CLASSIFICATION, "network": network, **changes})
+    return ClassificationTask(inputs, 0, recipe, CropSettings(**tiny.CROPS))
 
 
 def make_job(folder: Path, **changes: Any) -> Job:
-    job = Job("train", {"fold": 0}, 1, 15.0, 2, "code", folder / "state", folder / "out")
+    job = Job("train", {"fold": 0}, 1, 0, 15.0, 2, "code", folder / "state", folder / "out")
     return replace(job, **changes)
 
 

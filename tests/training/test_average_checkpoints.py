@@ -50,7 +50,7 @@ def test_the_published_weights_are_the_mean_of_the_best(trained, tmp_path):
             assert torch.equal(value, states[0][name]), name
     assert any("running_var" in name for name in found)
     assert [entry["epoch"] for entry in description["provenance"]["averaged"]] == [e["epoch"] for e in report["epochs"]]
-    load_model(tmp_path / "model.safetensors")
+    load_model(tmp_path / "model.safetensors", "classification")
 
 
 def test_the_table_compares_the_best_single_epoch_with_the_average(trained, tmp_path):

@@ -43,7 +43,7 @@ def test_the_segmentation_publishes_its_best_epoch(segmented):
     assert metrics["dice_mean"] == pytest.approx(history["dice_mean"].max())
     assert metrics["epoch"] == history["dice_mean"].idxmax()
     assert metrics["n_studies"] == 3 and set(metrics["dice_per_class"]) == set(LEVELS)
-    network, provenance = load_model(segmented / "model.safetensors")
+    network, provenance = load_model(segmented / "model.safetensors", "segmentation")
     assert type(network).__name__ == "CsnUNet"
     assert provenance["epoch"] == metrics["epoch"] and provenance["code"] == "code"
     assert {"inputs", "config", "packages", "key"} <= provenance.keys()
@@ -112,7 +112,7 @@ def test_equal_runs_give_equal_bytes_and_another_seed_others(data, tmp_path):
 
 def test_workers_change_nothing(data, tmp_path):
     for name, workers in (("a", 0), ("b", 2)):
-        run_job(make_job(tmp_path / name), classification_task(data, workers=workers), ONE)
+        run_job(make_job(tmp_path / name, workers=workers), classification_task(data), ONE)
     assert files_of(tmp_path / "a" / "out") == files_of(tmp_path / "b" / "out")
 
 
@@ -120,7 +120,7 @@ def test_workers_change_nothing(data, tmp_path):
 def test_frozen_batch_norm_is_what_it_was_and_trained_is_not(data, tmp_path, frozen, checkpointing):
     task = classification_task(data, freeze_bn=frozen, activation_checkpointing=checkpointing)
     run_job(make_job(tmp_path), task, ONE)
-    trained, _ = load_model(tmp_path / "out" / "epochs" / "epoch-001.safetensors")
+    trained, _ = load_model(tmp_path / "out" / "epochs" / "epoch-001.safetensors", "classification")
     torch.manual_seed(1)
     fresh = task.module(plan_batches("classification", 4, 2, 1), 6).network
     pairs = list(zip(batch_norms(fresh), batch_norms(trained), strict=True))
@@ -146,7 +146,7 @@ def test_momentum_is_adjusted_to_the_accumulation(data):
 def test_a_study_without_crops_is_predicted_by_the_prior_of_the_training(data):
     # Fold 1 holds out the study without a vertebra.
     task = classification_task(data)
-    task = type(task)(task.inputs, task.variant, 1, task.recipe, task.crops)
+    task = type(task)(task.inputs, 1, task.recipe, task.crops)
     module = task.module(plan_batches("classification", 4, 2, 1), 6)
     module.eval()
     with torch.no_grad():

@@ -124,7 +124,7 @@ def test_two_processes_resume_bit_for_bit_with_the_dropout_of_each(data, tmp_pat
 def test_rank_0_alone_writes(data, tmp_path):
     folder = tmp_path / "state"
     folder.mkdir()
-    settings = FitSettings(seed=1, checkpoint_minutes=0.0, keep_best=1, provenance={})
+    settings = FitSettings(seed=1, workers=0, checkpoint_minutes=0.0, keep_best=1, provenance={})
     run_ranks(
         watched_fit, TWO, classification_task(data, freeze_bn=True, epochs=1, **PLAIN), settings, folder, tmp_path
     )
@@ -137,10 +137,10 @@ def test_rank_0_alone_writes(data, tmp_path):
 @pytest.mark.parametrize("compute", [ONE, TWO], ids=["one process", "two processes"])
 def test_nothing_outlives_a_killed_training(data, tmp_path, compute):
     """Neither ranks nor the processes that load samples, which hold the state's lock and the leases open."""
-    task = classification_task(data, epochs=30, workers=2)
+    task = classification_task(data, epochs=30)
 
     def child() -> None:
-        train(tmp_path, task, compute, checkpoint_minutes=0.0)
+        train(tmp_path, task, compute, checkpoint_minutes=0.0, workers=2)
 
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()

@@ -9,6 +9,7 @@ import numpy as np
 
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.files import write_text
+from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
 
@@ -31,12 +32,12 @@ COMMON: dict[str, Any] = {
     "activation_checkpointing": False,
     "freeze_bn": False,
     "max_skipped_steps": 2,
-    "workers": 0,
 }
 SEGMENTATION: dict[str, Any] = {
     **COMMON,
     "window": 16,
     "network": {
+        "kind": "csn_unet",
         "depth": 50,
         "base_channels": 4,
         "decoder_channels": [8, 8, 8, 8, 8],
@@ -52,7 +53,7 @@ CLASSIFICATION: dict[str, Any] = {
     "micro_batch": 2,
     "draws_per_study": 6,
     "fractured_probability": 0.7,
-    "network": {"depth": 50, "base_channels": 4, "dropout": 0.5},
+    "network": {"kind": "csn", "mode": "ip", "depth": 50, "base_channels": 4, "dropout": 0.5},
     "augmentation": {**AUGMENTATION, "rotate90_probability": 0.5},
 }
 CROPS = {"margin": 2, "depth": 8, "size": 32, "min_voxels": 16, "visible_fraction": 0.3}
@@ -111,7 +112,7 @@ def write_folds(path: Path) -> None:
 
 def _record(folder: Path, study: str, arrays: dict[str, Any], facts: dict[str, Any]) -> str:
     files = {f"{study}{suffix}.npy": write_array(folder / f"{study}{suffix}.npy", a) for suffix, a in arrays.items()}
-    return write_record(folder / f"{study}.json", "key", files, facts).digest
+    return write_record(folder / f"{study}.json", Key("make_crops", {}, {}, "code"), files, facts).digest
 
 
 def _study(number: int) -> tuple[Any, Any]:

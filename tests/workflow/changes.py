@@ -214,20 +214,20 @@ CHANGES = [
     Change("a template of the report", edit("spine_models/report/base.html.j2", "<", " <"), {"report": 1}, {}),
     Change(
         "an augmentation of the classifier",
-        configure(classification={"augmentation": {"scale": 0.2}}),
+        configure(classification={"training": {"augmentation": {"scale": 0.2}}}),
         after("train_classifier"),
         CLASSIFICATION,
     ),
     Change(
         "the classifier's micro-batch",
-        configure(classification={"micro_batch": 2}),
+        configure(classification={"training": {"micro_batch": 2}}),
         after("train_classifier"),
         {"train_classifier": 2, "average_checkpoints": 4, "predict_oof": 6},
         "ip's batch norm is frozen, so that its weights do not depend on it",
     ),
     Change(
         "the segmentation's learning rate",
-        configure(segmentation={"learning_rate": 2.0e-2}),
+        configure(segmentation={"training": {"learning_rate": 2.0e-2}}),
         after("train_segmentation"),
         FROM_SEGMENTATION,
         "crops of studies whose masks differ, and what follows from them",

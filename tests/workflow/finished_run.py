@@ -19,6 +19,7 @@ SEGMENTED = STUDIES[:4]
 LABELS = {study: number % 2 for number, study in enumerate(STUDIES)}
 SHARDS, SEGMENTATION_FOLDS, CLASSIFIERS = 2, 2, 3
 SLICES, SIDE = 32, 40
+NARROW = {"depth": 50, "base_channels": 4}
 OVERLAY = {
     "dataset_dir": "data",
     "pretrained": "none",
@@ -29,31 +30,30 @@ OVERLAY = {
     "half_size": 32,
     "segmentation": {
         "gpus": 0,
-        "global_batch": 2,
-        "micro_batch": 2,
-        "epochs": 1,
-        "folds": SEGMENTATION_FOLDS,
-        "draws_per_study": 8,
-        "window": 16,
-        "learning_rate": 1.0e-2,
         "workers": 0,
+        "folds": SEGMENTATION_FOLDS,
         "network": {"base_channels": 4, "decoder_channels": [8, 8, 8, 8, 8]},
-        "validation": {"window": 16, "overlap": 8},
+        "training": {
+            "global_batch": 2,
+            "micro_batch": 2,
+            "epochs": 1,
+            "draws_per_study": 8,
+            "window": 16,
+            "learning_rate": 1.0e-2,
+            "validation": {"window": 16, "overlap": 8},
+        },
         "inference": {"window": 32, "overlap": 8},
     },
     "crops": {"margin": 2, "depth": 8, "size": 32, "min_voxels": 1},
     "classification": {
         "gpus": 0,
-        "global_batch": 4,
-        "micro_batch": 4,
-        "epochs": 2,
+        "workers": 0,
         "folds": 2,
         "fold_parts": 2,
-        "workers": 0,
-        "network": {"depth": 50, "base_channels": 4},
+        "training": {"global_batch": 4, "micro_batch": 4, "epochs": 2},
         "variants": {
-            "ir": {"draws_per_study": 2, "average": 2},
-            "ip": {"folds": 1, "draws_per_study": 2, "average": 1},
+            "ir": {"network": NARROW, "draws_per_study": 2, "average": 2},
+            "ip": {"network": NARROW, "folds": 1, "draws_per_study": 2, "average": 1},
         },
     },
 }
@@ -67,15 +67,20 @@ def run(project, work, *arguments, **environment):
 def make_run(folder, environment):
     """Copy the checkout to ``project``, make a data set in ``work`` and run every rule over it."""
     project, work = folder / "project", folder / "work"
-    project.mkdir(parents=True)
-    for part in PARTS:
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
-        copy(ROOT / part, project / part)
+    copy_project(project)
     make_data(work / "data")
     (work / "overlay.yaml").write_text(yaml.safe_dump(OVERLAY))
     process = run(project, work, "--cores", "2", **environment)
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
     return folder
+
+
+def copy_project(project):
+    """Copy what the workflow needs of the checkout."""
+    project.mkdir(parents=True)
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
+        copy(ROOT / part, project / part)
 
 
 def copy_run(source, target):

@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from spine_models.configuration.checked import checked
+from spine_models.configuration.schema import load_schema, resolved
 from spine_models.errors import UserError
 from tests.workflow.runs import ROOT, TINY, snakemake
 
@@ -23,18 +24,19 @@ def merged(config, overlay):
     return config
 
 
-def keys_of_schema(schema, root, path=""):
-    if "$ref" in schema:
-        schema = {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
-    if "properties" not in schema:
-        yield path, schema
-        return
-    assert schema["additionalProperties"] is False, path
-    assert sorted(schema["required"]) == sorted(schema["properties"]), path
+def keys_of_schema(schema, value, root, path=""):
+    """Yield the keys of a schema as it applies to ``value``: names and kinds that a user chooses are the value's."""
+    schema = resolved(schema, value, root)
     if path:
         yield path, schema
-    for key, part in schema["properties"].items():
-        yield from keys_of_schema(part, root, f"{path}.{key}" if path else key)
+    names = schema.get("properties", {})
+    if "propertyNames" in schema:
+        names = {key: {"description": "A name of the user's own.", **schema["additionalProperties"]} for key in value}
+    elif names:
+        assert schema["additionalProperties"] is False, path
+        assert sorted(schema["required"]) == sorted(names), path
+    for key, part in names.items():
+        yield from keys_of_schema(part, value.get(key), root, f"{path}.{key}" if path else key)
 
 
 def keys_of_yaml(node, path=""):
@@ -45,8 +47,8 @@ def keys_of_yaml(node, path=""):
 
 
 def test_config_and_schema_hold_the_same_keys_and_each_is_described():
-    schema = yaml.safe_load(SCHEMA.read_text())
-    described = dict(keys_of_schema(schema, schema))
+    schema = load_schema(SCHEMA)
+    described = dict(keys_of_schema(schema, full_recipe(), schema))
     written = dict(keys_of_yaml(yaml.compose((ROOT / "config.yaml").read_text())))
     assert sorted(described) == sorted(written)
     assert [path for path, part in described.items() if not part.get("description")] == []
@@ -70,9 +72,13 @@ def test_each_preset_fits_the_schema_and_changes_what_it_names(overlay):
 
 def test_the_full_recipe_is_the_published_one():
     config = checked(full_recipe(), SCHEMA)
-    assert config["segmentation"]["global_batch"] == 4 * 4
-    assert config["classification"]["global_batch"] == 16 * 4
-    assert {name: part["average"] for name, part in config["classification"]["variants"].items()} == {"ir": 5, "ip": 3}
+    variants = config["classification"]["variants"]
+    assert config["segmentation"]["training"]["global_batch"] == 4 * 4
+    assert config["classification"]["training"]["global_batch"] == 16 * 4
+    assert {name: (part["network"]["depth"], part["average"]) for name, part in variants.items()} == {
+        "ir": (152, 5),
+        "ip": (152, 3),
+    }
 
 
 @pytest.mark.parametrize(
@@ -96,7 +102,10 @@ def test_null_and_empty_values_of_the_command_line():
 
 MISTAKES = [
     ("sead: 1", "'sead' (value 1) is unknown; did you mean 'seed'?"),
-    ("segmentation: {epoch: 3}", "'segmentation.epoch' (value 3) is unknown; did you mean 'epochs'?"),
+    (
+        "segmentation: {training: {epoch: 3}}",
+        "'segmentation.training.epoch' (value 3) is unknown; did you mean 'epochs'?",
+    ),
     ("phantom: {grades: {grave: {share: 1}}}", "'phantom.grades.grave' (value {'share': 1}) is unknown; allowed here"),
     ("seed: abc", "seed is 'abc', but must be an integer"),
     ("seed: null", "seed is null, but must be an integer"),
@@ -111,22 +120,60 @@ MISTAKES = [
     ("crops: {size: 30}", "crops.size is 30, but must be an integer, at least 32"),
     ("crops: {visible_fraction: 30}", "crops.visible_fraction is 30, but must be a number, at least 0 and at most 1"),
     ("half_size: 250", "half_size is 250, but must be an integer, at least 32 and a multiple of 32"),
-    ("segmentation: {window: 60}", "segmentation.window is 60, but must be an integer, at least 8 and a multiple of 8"),
-    ("segmentation: {gradient_clip: .inf}", "segmentation.gradient_clip is inf, but must be a finite number"),
+    (
+        "segmentation: {training: {window: 60}}",
+        "training.window is 60, but must be an integer, at least 8 and a multiple of 8",
+    ),
+    ("segmentation: {training: {gradient_clip: .inf}}", "training.gradient_clip is inf, but must be a finite number"),
     ("z_step: 9999999999", "z_step has 10 digits, but must be at most 4294967295"),
-    ("segmentation: {micro_batch: 3}", "segmentation.global_batch is 16, but must be a multiple of micro_batch x gpus"),
-    ("classification: {gpus: 3}", "classification.global_batch is 64, but must be a multiple of micro_batch x gpus"),
+    (
+        "segmentation: {training: {micro_batch: 3}}",
+        "training.global_batch is 16, but must be a multiple of micro_batch x gpus",
+    ),
+    (
+        "classification: {gpus: 3}",
+        "classification.training.global_batch is 64, but must be a multiple of micro_batch x gpus",
+    ),
     ("keep_best: 4", "classification.variants.ir.average is 5, but must be at most keep_best, which is 4"),
-    ("classification: {epochs: 4}", "variants.ir.average is 5, but must be at most classification.epochs, which is 4"),
+    (
+        "classification: {training: {epochs: 4}}",
+        "ir.average is 5, but must be at most classification.training.epochs, whi",
+    ),
     ("classification: {folds: 5}", "classification.folds is 5, but must be at most classification.fold_parts"),
     ("classification: {variants: {ip: {folds: 5}}}", "variants.ip.folds is 5, but must be at most classification.fold"),
     ("classification: {variants: {ip: {folds: 0}, ir: {folds: 0}}}", "at least one variant must be trained"),
     ("segmentation: {inference: {overlap: 384}}", "inference.overlap is 384, but must be below segmentation.inference"),
     ("segmentation: {inference: {window: 392}}", "inference.window is 392, but must be a multiple of"),
-    ("classification: {final_learning_rate: 1}", "final_learning_rate is 1, but must be at most classification.lear"),
+    (
+        "classification: {training: {final_learning_rate: 1}}",
+        "rate is 1, but must be at most classification.training.lear",
+    ),
     ("segmentation: {network: {base_channels: 16}}", "base_channels is 16, but the published weights need 64"),
-    ("{segmentation: {gpus: 0, micro_batch: 1, window: 8}, half_size: 32}", "samples of 8 x 32 x 32: of one such"),
-    ("{classification: {gpus: 1, micro_batch: 1}, crops: {depth: 8, size: 32}}", "classification.micro_batch is 1"),
+    ("classification: {variants: {ir: {network: {kind: unet}}}}", "ir.network.kind is 'unet', but must be one of csn"),
+    (
+        "classification: {variants: {ir: {network: {deph: 50}}}}",
+        "ir.network.deph' (value 50) is unknown; did you mean 'd",
+    ),
+    ("classification: {variants: {ir: {network: {depth: 50}}}}", "depth is 50, but the published weights need 152"),
+    (
+        "classification: {variants: {ir: {weights: ircsn}}}",
+        "ir.weights is 'ircsn', but must be one of ircsn-50, ircsn-",
+    ),
+    ("classification: {variants: {ir: {weights: ipcsn-152}}}", "mode is ir, but the published weights need ip"),
+    ("segmentation: {weights: ipcsn-152}", "weights is ipcsn-152, but those fit no network of the kind csn_unet"),
+    ("classification: {variants: {IR: {folds: 1}}}", "classification.variants holds the name 'IR', but names here are"),
+    (
+        "classification: {variants: {ir50: {folds: 1}}}",
+        "'classification.variants.ir50.network' is missing; take it over",
+    ),
+    (
+        "{segmentation: {gpus: 0, training: {micro_batch: 1, window: 8}}, half_size: 32}",
+        "samples of 8 x 32 x 32: of one such",
+    ),
+    (
+        "{classification: {gpus: 1, training: {micro_batch: 1}}, crops: {depth: 8, size: 32}}",
+        "training.micro_batch is 1",
+    ),
     ("{phantom: {enabled: true}, dataset_dir: /data}", "dataset_dir is '/data', but must be empty while phantom"),
     ("phantom: {enabled: true, segmented: 41}", "phantom.segmented is 41, but must be at most phantom.studies"),
     ("phantom: {enabled: true, segmented: 3}", "phantom.segmented is 3, but must be at least segmentation.folds"),

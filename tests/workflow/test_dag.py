@@ -103,7 +103,7 @@ def test_a_rule_with_a_script_has_every_directive(name):
     parts = WITH_SCRIPT[name]
     needed = [part for part in DIRECTIVES if part != "input" or name not in WITHOUT_INPUT]
     assert [part for part in needed if part not in parts] == []
-    assert f'code=code_of("{name}")' in parts["params"]
+    assert f'code=code_of("{name}"' in parts["params"]
     assert (ROOT / f"workflow_scripts/{name}.py").is_file()
     assert f"python -m workflow_scripts.{name} " in parts["shell"]
     assert "{log:q}" in parts["shell"]

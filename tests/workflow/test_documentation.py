@@ -14,6 +14,8 @@ from tests.workflow.runs import ROOT, snakemake
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 README = ROOT / "README.md"
+FOLDERS = ("spine_models", "workflow_scripts", "rules", "tests", "benchmarks")
+SOURCES = [path for name in FOLDERS for path in (ROOT / name).rglob("*.*")]
 
 
 def commands(page: Path):
@@ -42,6 +44,13 @@ def test_links_lead_to_files_and_headings(page):
         if not path.exists() or (heading and heading not in headings(path)):
             missing.append(target)
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_and_rules_that_a_page_names_exist(page):
+    names = set(re.findall(r"`([\w/]+\.(?:py|smk))`", page.read_text()))
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for path in SOURCES]
+    assert [name for name in sorted(names) if not any(file.endswith(f"/{name}") for file in files)] == []
 
 
 def headings(page: Path):

@@ -17,8 +17,13 @@ from tests.training.rank_functions import alive, wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
 HOOK = Path(__file__).parent / "at_a_point"
 TARGET = "chaos/classification/ip/fold0/model.safetensors"
-VARIANTS = {**PRESET["classification"]["variants"], "ip": {"folds": 1, "draws_per_study": 8, "average": 2}}
-SMALL = {**PRESET, "classification": {**PRESET["classification"], "epochs": 3, "variants": VARIANTS}}
+CLASSIFICATION = PRESET["classification"]
+VARIANTS = {
+    **CLASSIFICATION["variants"],
+    "ip": {**CLASSIFICATION["variants"]["ip"], "draws_per_study": 8, "average": 2, "freeze_bn": True},
+}
+TRAINING = {**CLASSIFICATION["training"], "epochs": 3}
+SMALL = {**PRESET, "classification": {**CLASSIFICATION, "training": TRAINING, "variants": VARIANTS}}
 POINTS = {
     "before the first checkpoint": ("train_classifier", "/checkpoint.ckpt", 1),
     "while a checkpoint is being written": ("train_classifier", "/checkpoint.ckpt", 3),

@@ -105,7 +105,7 @@ def test_dropped_volumes_trigger_nothing_and_are_decoded_again_for_what_needs_th
 def test_a_job_that_misses_an_array_names_the_command_that_makes_it(copied, jobs):
     project, work = copied
     (work / f"results/volumes_half/{shard_with(work, SEGMENTED[0])}/{SEGMENTED[0]}.npy").unlink()
-    configure(segmentation={"learning_rate": 2.0e-2})(project, work)
+    configure(segmentation={"training": {"learning_rate": 2.0e-2}})(project, work)
     process = run(project, work, "segmentation", **jobs)
     assert process.returncode == 1
     command = re.search(r"run `snakemake (--force [^`]+)`", process.stdout + process.stderr).group(1)

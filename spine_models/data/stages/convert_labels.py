@@ -10,13 +10,13 @@ from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.labels.nifti import LabelSettings, label_file, most_voxels, read_label, require_inside
 from spine_models.data.labels.onto_grid import half_label
 from spine_models.data.stages.convert_volumes import remove_strangers
-from spine_models.provenance.canonical import digest_file, work_key
+from spine_models.provenance.canonical import digest_file, digest_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import read_manifest, write_manifest
 from spine_models.provenance.records import (
     Record,
     Work,
-    read_record,
     write_array,
     write_record,
 )
@@ -48,7 +48,7 @@ def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSett
             try:
                 if not settings.allow_symlinks:
                     require_inside(path, dataset_dir)
-                facts = read_record(volumes.record_path(study)).facts
+                facts = volumes.record(study).facts
                 done[study] = _convert_label(path, facts, folder / f"{study}.json", settings, code, work).digest
             except StudyRefused as refusal:
                 refused[study] = refusal.as_entry()
@@ -61,7 +61,7 @@ def _convert_label(
     path: Path, facts: Mapping[str, Any], record_path: Path, settings: LabelSettings, code: str, work: Work
 ) -> Record:
     inputs = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
-    key = work_key("convert_labels", inputs, {"label_geometry": settings.label_geometry}, code)
+    key = Key("convert_labels", inputs, {"label_geometry": settings.label_geometry}, code)
 
     def make() -> Record:
         _, rows, columns = facts["shape"]
@@ -75,4 +75,4 @@ def _convert_label(
 
 def _geometry_digest(facts: Mapping[str, Any]) -> str:
     names = ("affine_lps", "half_affine_lps", "half_inner_shape", "half_shape", "shape", "slices", "z_step")
-    return work_key("geometry", {}, {name: facts[name] for name in names}, "")
+    return digest_json({name: facts[name] for name in names})

@@ -11,8 +11,8 @@ from spine_models.data.dataset import layout
 from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
 from spine_models.data.stages.index_studies import read_index
-from spine_models.provenance.canonical import work_key
 from spine_models.provenance.files import read_json, write_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import (
@@ -76,7 +76,7 @@ def _convert_study(
         content = source.content_digest
         write_json(side, {"stat": stat, "code": code, "content": content, **_described(source)})
     config = {"z_step": settings.z_step, "half_size": settings.half_size}
-    key = work_key("convert_volumes", {"files": content}, config, code)
+    key = Key("convert_volumes", {"files": content}, config, code)
     paths = folders[0] / f"{study}.json", folders[1] / f"{study}.json"
     found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)
 
@@ -87,7 +87,7 @@ def _convert_study(
     return work.count((found[0], found[1]) if found[0] and found[1] else None, make)
 
 
-def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: str, keep: bool) -> tuple[Record, Record]:
+def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: Key, keep: bool) -> tuple[Record, Record]:
     """Write the arrays of a study and their records; without ``keep``, the full-size one is described alone."""
     full, half = (path.with_suffix(".npy") for path in paths)
     if keep:

@@ -13,7 +13,7 @@ from spine_models.data.crops.crop import CropSettings, spine_crop
 from spine_models.data.crops.files import crop_facts
 from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.errors import UserError
-from spine_models.provenance.canonical import work_key
+from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import Record, Work, write_array, write_record
@@ -45,7 +45,7 @@ def make_crops(
     work = Work("make_crops")
     with folder_lock(folder):
         for study in stages.masks.studies:
-            key = work_key("make_crops", stages.digests(study), {"crops": asdict(settings)}, code)
+            key = Key("make_crops", stages.digests(study), {"crops": asdict(settings)}, code)
             path = folder / f"{study}.json"
             make = partial(_make_crop, path, key, study, stages, settings)
             made[study] = work.result(path, key, make)
@@ -69,7 +69,7 @@ class Stages:
         return {name: getattr(self, name).digest(study) for name in ("volumes", "half", "masks")}
 
 
-def _make_crop(path: Path, key: str, study: str, stages: Stages, settings: CropSettings) -> Record:
+def _make_crop(path: Path, key: Key, study: str, stages: Stages, settings: CropSettings) -> Record:
     volume, mask = stages.volumes.array(study), stages.masks.array(study)
     mask_facts = stages.masks.record(study).facts
     if volume.shape[0] != mask.shape[0]:

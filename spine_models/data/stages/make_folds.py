@@ -9,7 +9,6 @@ from spine_models.data.dataset import layout, tables
 from spine_models.data.dataset.folds import FoldSettings, FoldStudy, kept_folds, user_folds, write_folds
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import Manifest, read_manifests
-from spine_models.provenance.records import read_record
 
 
 def make_folds(
@@ -58,7 +57,7 @@ def make_folds(
 def _groups(manifests: Iterable[Manifest]) -> dict[str, str]:
     """Return study to group: the digest of the PatientID, or the study itself where the files have none."""
     return {
-        study: str(read_record(manifest.record_path(study)).facts["group"]) or study
+        study: str(manifest.record(study).facts["group"]) or study
         for manifest in manifests
         for study in manifest.studies
     }

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +12,9 @@ from numpy.typing import NDArray
 
 from spine_models.data.phantom.dataset import generate_dataset, render_study
 from spine_models.data.phantom.plan import plan_dataset
-from spine_models.data.phantom.settings import PhantomSettings
 from spine_models.errors import UserError
 from spine_models.levels import LEVELS, TARGETS
-from spine_models.provenance.canonical import canonical_json, digest_file
+from spine_models.provenance.canonical import digest_file
 from tests.data.phantom.conftest import SEED, TINY, Tiny
 
 SMALL = replace(TINY, studies=3, segmented=1, defective=1, matrix=32, slice_mm=8.0)
@@ -150,28 +146,3 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no phantom data set"):
         generate_dataset(tmp_path, SMALL, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).parents[3]
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False, cwd=root, env=os.environ.copy()
-    )
-
-
-def test_command_line_and_rule_write_the_same_data_set(tmp_path: Path) -> None:
-    flags = ["--studies=2", "--test-studies=0", "--defective=0", "--matrix=32", "--slice-mm=10"]
-    direct = run_module("spine_models", "phantom", f"--out={tmp_path / 'direct'}", "--seed=5", *flags)
-    assert direct.returncode == 0, direct.stderr
-    settings = PhantomSettings(studies=2, segmented=2, test_studies=0, defective=0, matrix=32, slice_mm=10.0)
-    section = {key: value for key, value in settings.as_json().items() if key != "marker"} | {"enabled": True}
-    config = canonical_json({"phantom": section, "seed": 5})
-    rule = run_module("workflow_scripts.generate_phantom", "--config", config, "--out", str(tmp_path / "rule"))
-    assert rule.returncode == 0, rule.stderr
-    assert digests(tmp_path / "direct") == digests(tmp_path / "rule")
-
-
-def test_a_bad_flag_is_one_sentence(tmp_path: Path) -> None:
-    bad = run_module("spine_models", "phantom", f"--out={tmp_path / 'x'}", "--matrix=4")
-    assert bad.returncode == 1
-    assert bad.stderr == "error: phantom.matrix is 4: choose a value from 32 to 1024\n"

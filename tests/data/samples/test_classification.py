@@ -85,7 +85,7 @@ print(hashlib.sha256(samples.sample(4, 11)[0].tobytes()).hexdigest())
 
 
 def test_draws_are_the_same_in_another_process(shelf, tmp_path_factory):
-    manifest = shelf._path("fine").parent.with_suffix(".json")
+    manifest = shelf._manifest("fine").path
     command = [sys.executable, "-c", _ELSEWHERE, str(manifest)]
     root = Path(__file__).parents[3]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)

@@ -24,7 +24,8 @@ from spine_models.data.stages.make_folds import make_folds
 from spine_models.errors import UserError
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import read_manifest
-from spine_models.provenance.records import ArrayReader, read_record
+from spine_models.provenance.records import read_record
+from spine_models.provenance.shelf import Shelf
 from tests.data.dicom_builder import write_stack
 
 UIDS = [f"1.2.826.{i}" for i in range(6)]
@@ -97,8 +98,8 @@ def test_arrays_records_and_manifests(run: Run) -> None:
     assert set(labels.studies) == {UIDS[1]}
     record = read_record(half.record_path(UIDS[1]))
     assert record.digest == half.studies[UIDS[1]]
-    volume = ArrayReader().open(full.record_path(UIDS[1]), f"{UIDS[1]}.npy")
-    label = ArrayReader().open(labels.record_path(UIDS[1]), f"{UIDS[1]}.npy")
+    volume = Shelf([run.paths["volumes"]]).array(UIDS[1])
+    label = Shelf([run.paths["labels"]]).array(UIDS[1])
     assert (volume.dtype, volume.shape) == (np.int16, (3, 6, 5))
     assert (label.dtype, label.shape) == (np.uint8, (3, 4, 4))
     assert record.facts["half_shape"] == [3, 4, 4]

@@ -1,0 +1,80 @@
+"""Which results of a run differ from what the checkout would make in their code alone, as Snakemake plans it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spine_models.errors import UserError
+
+_JOB = re.compile(r"^(?:local)?rule (?P<stage>\w+):\n(?P<body>(?: {4}.*\n?)*)", re.MULTILINE)
+_REASON = re.compile(r"^ {4}reason: (.*)$", re.MULTILINE)
+_CODE_ALONE = re.compile(
+    r"Params have changed since last execution: Union of exclusive params before and now across all output: "
+    r"before: '(?P<earlier>[0-9a-f]{16})' now: '(?P<code>[0-9a-f]{16})'"
+)
+_LATER = "Input files updated by another job"
+"""The reason of a job that runs because one before it does; whether its inputs will differ shows only then."""
+
+
+@dataclass(frozen=True)
+class CodeDifference:
+    """Results of one stage that only another code stands against.
+
+    Attributes:
+        stage: name of the rule.
+        earlier: fingerprint under which they were made.
+        code: fingerprint of the code now.
+        results: number of jobs that would make them anew.
+    """
+
+    stage: str
+    earlier: str
+    code: str
+    results: int
+
+
+def planned_jobs(checkout: Path, arguments: Sequence[str]) -> str:
+    """Return what ``snakemake -n`` says in the current folder.
+
+    Args:
+        checkout: folder of the workflow.
+        arguments: of Snakemake, those with which the run was made.
+
+    Raises:
+        UserError: if the checkout holds no workflow, or Snakemake refuses.
+    """
+    snakefile = checkout / "Snakefile"
+    if not snakefile.is_file():
+        raise UserError(f"{snakefile} is missing: run this command from the checkout whose workflow made the results")
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nocolor", "--snakefile", str(snakefile), *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        # Snakemake's own errors are on its standard output, the workflow's sentences on the other.
+        said = [line.strip() for line in f"{process.stderr}\n{process.stdout}".splitlines() if line.strip()]
+        raise UserError(f"`snakemake --dry-run` fails ({said[-1] if said else 'without a word'}): run it to see why")
+    return process.stdout + process.stderr
+
+
+def code_differences(plan: str) -> list[CodeDifference]:
+    """Return the results that differ in their code alone, in the order of the plan.
+
+    A job whose configuration, input files or command changed as well, or whose results are missing, is none of them.
+
+    Args:
+        plan: from ``planned_jobs``.
+    """
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for job in _JOB.finditer(plan):
+        reason = _REASON.search(job["body"])
+        reasons = [part.strip() for part in reason[1].split(";")] if reason else []
+        own = [part for part in reasons if not part.startswith(_LATER)]
+        found = _CODE_ALONE.fullmatch(own[0]) if len(own) == 1 else None
+        if found:
+            counts[job["stage"], found["earlier"], found["code"]] += 1
+    return [CodeDifference(*key, number) for key, number in counts.items()]
