@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandera.pandas as pa
 
+from spine_models.data.dataset.delimited import read_delimited
 from spine_models.data.dataset.layout import is_uid
 from spine_models.errors import UserError
 from spine_models.levels import TARGETS
@@ -125,24 +126,8 @@ def read_folds(path: Path, parts: int) -> dict[str, int]:
 
 
 def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
-    """Read a table as text, indexed by the line in the file; byte-order mark, spaces and line ends are no matter."""
-    import pandas as pd
-
-    try:
-        raw: pd.DataFrame = pd.read_csv(
-            path, dtype=str, encoding="utf-8-sig", na_filter=False, skip_blank_lines=False, index_col=False
-        )
-    except (OSError, ValueError) as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        reason = (error.strerror or reason) if isinstance(error, OSError) else reason
-        raise UserError(f"{path} cannot be read as a table ({reason}): give a CSV file in UTF-8") from None
-    raw.columns = [str(name).strip() for name in raw.columns]
-    raw = raw.apply(lambda column: column.str.strip())
-    raw.index = raw.index + 2
-    raw = raw[(raw != "").any(axis=1)]
-    lacking = [name for name in schema.columns if name not in raw.columns]
-    if lacking:
-        raise UserError(f"{path} lacks the column {', '.join(lacking)}: it must have {', '.join(schema.columns)}")
+    """Read a table as text, indexed by the line in the file, and check its values."""
+    raw = read_delimited(path, list(schema.columns))
     try:
         schema.validate(raw, lazy=True)
     except pa.errors.SchemaErrors as errors:
