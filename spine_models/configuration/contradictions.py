@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from spine_models.configuration.trainings import folds_of
+from spine_models.data.labels.numbering import NUMBERINGS
 from spine_models.models.networks import KIND, KINDS
 from spine_models.models.published import NONE, PUBLISHED
 
@@ -24,6 +25,7 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         yield from _training_contradictions(name, config[name]["gpus"], config[name]["training"])
     yield from _window_contradictions(config["segmentation"])
     yield from _fold_contradictions(config)
+    yield from _label_contradictions(config["label_numbers"])
     yield from _weight_contradictions(config)
     yield from _batch_norm_contradictions(config)
     if config["phantom"]["enabled"]:
@@ -67,6 +69,15 @@ def _window_contradictions(segmentation: Mapping[str, Any]) -> Iterator[str]:
             f"segmentation.inference.window is {inference['window']}, but must be a multiple of "
             f"segmentation.inference.z_multiple, which is {inference['z_multiple']}"
         )
+
+
+def _label_contradictions(numbers: str | Mapping[str, int]) -> Iterator[str]:
+    if isinstance(numbers, str):
+        if numbers not in NUMBERINGS:
+            presets = ", ".join(NUMBERINGS)
+            yield f"label_numbers is '{numbers}', but must be one of {presets}, or a number for each level"
+    elif len(set(numbers.values())) < len(numbers):
+        yield "label_numbers has two levels with the same number, but each level must have its own"
 
 
 def _fold_contradictions(config: Mapping[str, Any]) -> Iterator[str]:

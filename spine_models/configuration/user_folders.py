@@ -20,8 +20,8 @@ from spine_models.data.dataset.layout import (
     folders_digests,
     require_dataset,
     study_folders,
-    study_id,
 )
+from spine_models.data.labels.files import label_study
 from spine_models.errors import UserError
 
 GENERATED = "generated"
@@ -143,5 +143,5 @@ class UserFolders:
 def _label_line(file: os.DirEntry[str]) -> tuple[str, str]:
     """Return the study of a segmentation, and its name, size and time."""
     stat = file.stat()
-    study = study_id(file.name.removesuffix(".gz").removesuffix(".nii"))
+    study = label_study(file.name) or file.name
     return study, f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"

@@ -42,8 +42,8 @@ def read_delimited(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     lacking = [name for name in columns if name not in header]
     if lacking:
         raise UserError(
-            f"{path}, read with {DELIMITERS[delimiter]} between its fields, lacks the column {', '.join(lacking)}: it must"
-            f" have {', '.join(columns)}"
+            f"{path}, read with {DELIMITERS[delimiter]} between its fields, lacks the column {', '.join(lacking)}: it "
+            f"must have {', '.join(columns)}"
         )
     twice = [name for name in columns if header.count(name) > 1]
     if twice:

@@ -25,7 +25,8 @@ TEST_TABLE = "test.csv"
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _UID_LENGTH = 64  # DICOM PS3.5 section 9.1
-_MAX_DEPTH = 4  # folders of series inside a study's folder
+_MAX_DEPTH = 16
+"""Folders within folders; links that lead in a circle are deeper."""
 _MUST_HOLD = (
     f"{IMAGES}/<StudyInstanceUID>/*.dcm, {SEGMENTATIONS}/<StudyInstanceUID>.nii, {TRAIN_TABLE} and {BOXES_TABLE}"
 )
@@ -74,12 +75,14 @@ def _required(root: Path) -> list[tuple[str, bool]]:
 
 
 def study_id(folder_name: str) -> str:
-    """Return the id of the study in a data set's folder: the folder's name if it is a UID, otherwise a digest of it.
+    """Return the id of the study in a data set's folder: the UID that is its name, otherwise a digest of the name.
+
+    Spaces around a UID do not change whose folder it is; ``list_study`` refuses the name.
 
     A name that is no UID may be a person's: it never becomes the name of an output.
     """
-    if is_uid(folder_name):
-        return folder_name
+    if is_uid(folder_name.strip()):
+        return folder_name.strip()
     return "folder-" + hashlib.sha256(folder_name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
@@ -156,8 +159,10 @@ def list_study(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyF
     Raises:
         StudyRefused: ``folder_name`` if the name is no UID, ``no_images`` if there are no files; or as ``list_files``.
     """
+    if name != name.strip() and is_uid(name.strip()):
+        raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name begins or ends with a space: rename it")
     if not is_uid(name):
-        raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name is no UID: name it by the StudyInstanceUID")
+        raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name is not a UID: name it by the StudyInstanceUID")
     files = list_files(images_dir / name, images_dir.parent, allow_symlinks)
     if not files:
         raise StudyRefused(RefusalCode.NO_IMAGES, "the folder holds no files")
@@ -170,8 +175,11 @@ def _walk(folder: Path, prefix: str, root: Path, allow_symlinks: bool, depth: in
             if entry.is_symlink() and not allow_symlinks:
                 _require_inside(Path(entry.path), root)
             if entry.is_dir():
-                if depth < _MAX_DEPTH:
-                    yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, allow_symlinks, depth + 1)
+                if depth == _MAX_DEPTH:
+                    raise StudyRefused(
+                        RefusalCode.NO_IMAGES, f"folders are more than {_MAX_DEPTH} deep: move the files further up"
+                    )
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, allow_symlinks, depth + 1)
             elif entry.is_file():
                 stat = entry.stat()
                 yield StudyFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns)

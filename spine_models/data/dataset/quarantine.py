@@ -26,6 +26,7 @@ class RefusalCode(StrEnum):
     PIXELS_UNSUPPORTED = "pixels_unsupported"
     PIXELS_DAMAGED = "pixels_damaged"
     PIXELS_CONSTANT = "pixels_constant"
+    LABEL_FORMAT = "label_format"
     LABEL_DAMAGED = "label_damaged"
     LABEL_INVALID = "label_invalid"
     LABEL_GEOMETRY = "label_geometry"

@@ -183,9 +183,9 @@ def _placed(headers: Sequence[SliceHeader]) -> tuple[list[SliceHeader], list[Lef
 def _by_series(headers: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
     """Group slices of one study, patient, series and size.
 
-    Frames of reference are no reason to part slices: some scanners and anonymisers give each slice its own. A UID that only
-    some slices lack is that of the others, where there is one alone. Series of one slice each are taken for one series
-    whose UIDs were made anew for every file.
+    Frames of reference are no reason to part slices: some scanners and anonymisers give each slice its own. A UID that
+    only some slices lack is that of the others, where there is one alone. Series of one slice each are taken for one
+    series whose UIDs were made anew for every file.
     """
     sizes: dict[tuple[int, int], list[SliceHeader]] = defaultdict(list)
     for header in headers:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from spine_models.data.dataset.quarantine import StudyRefused
-from spine_models.data.labels.nifti import LabelSettings, label_file, most_voxels, read_label, require_inside
+from spine_models.data.labels.files import label_files, one_label_file, require_inside
+from spine_models.data.labels.nifti import LabelSettings, most_voxels, read_label
 from spine_models.data.labels.onto_grid import half_label
 from spine_models.data.stages.convert_volumes import remove_strangers
 from spine_models.provenance.canonical import digest_file, digest_json
@@ -41,11 +42,10 @@ def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSett
     refused: dict[str, dict[str, str]] = {}
     work = Work("convert_labels")
     with folder_lock(folder):
-        for study in sorted(volumes.studies):
-            path = label_file(dataset_dir, study)
-            if path is None:
-                continue
+        files = label_files(dataset_dir)
+        for study in sorted(set(volumes.studies) & set(files)):
             try:
+                path = one_label_file(files[study])
                 if not settings.allow_symlinks:
                     require_inside(path, dataset_dir)
                 facts = volumes.record(study).facts
@@ -61,7 +61,9 @@ def _convert_label(
     path: Path, facts: Mapping[str, Any], record_path: Path, settings: LabelSettings, code: str, work: Work
 ) -> Record:
     inputs = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
-    key = Key("convert_labels", inputs, {"label_geometry": settings.label_geometry}, code)
+    key = Key(
+        "convert_labels", inputs, {"label_geometry": settings.label_geometry, "label_numbers": settings.numbers}, code
+    )
 
     def make() -> Record:
         _, rows, columns = facts["shape"]

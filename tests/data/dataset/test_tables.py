@@ -74,7 +74,11 @@ def test_later_stages_read_the_same_table(tmp_path) -> None:
         ("1.2.4,0,0,0", "1.2.4,0,0,0,0,0,0,0,0", "line 3 has 14 fields, the header has 9"),
         ("1.2.3,1,0", "1.2.3,1,0,0", "line 2 has 10 fields, the header has 9"),
         ("1.2.3,1,0,1,0", "1.2.3,1,0,1", "line 2 has 8 fields, the header has 9"),
-        ("1.2.3,1,0,1,0,0,0,0,0", "1.2.3" + ",1,0" * 8, "line 2 has 17 fields, the header has 9: correct it; a decimal"),
+        (
+            "1.2.3,1,0,1,0,0,0,0,0",
+            "1.2.3" + ",1,0" * 8,
+            "line 2 has 17 fields, the header has 9: correct it; a decimal",
+        ),
         (",C3", ",C3,C3", "has the column C3 twice"),
         ("1.2.4,0", '1.2.4,"0', "line 3 cannot be read as a row"),
     ],
