@@ -28,7 +28,7 @@ from typing import Any
 import psutil
 import yaml
 
-from tests.training import tiny
+from benchmarks import tiny_data
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = ("train_segmentation", "train_classifier", "average_checkpoints")
@@ -54,14 +54,14 @@ PRESET: dict[str, Any] = {
     # A state at every step.
     "checkpoint_minutes": 1e-6,
     "keep_best": 3,
-    "half_size": tiny.SIDE,
-    "crops": tiny.CROPS,
+    "half_size": tiny_data.SIDE,
+    "crops": tiny_data.CROPS,
     "segmentation": {
         "gpus": 0,
         "workers": 0,
         "folds": 2,
-        "network": tiny.SEGMENTATION["network"],
-        "training": _without(tiny.SEGMENTATION, "network") | {"epochs": 3, "draws_per_study": 12},
+        "network": tiny_data.SEGMENTATION["network"],
+        "training": _without(tiny_data.SEGMENTATION, "network") | {"epochs": 3, "draws_per_study": 12},
         "inference": {"window": 16, "overlap": 8, "z_multiple": 8},
     },
     "classification": {
@@ -69,7 +69,7 @@ PRESET: dict[str, Any] = {
         "workers": 0,
         "folds": 2,
         "fold_parts": 2,
-        "training": _without(tiny.CLASSIFICATION, "network", "draws_per_study", "freeze_bn") | {"epochs": 4},
+        "training": _without(tiny_data.CLASSIFICATION, "network", "draws_per_study", "freeze_bn") | {"epochs": 4},
         "averaging": {"greedy": True},
         "variants": {
             "ir": {"network": _NETWORK, "draws_per_study": 16, "average": 3, "freeze_bn": False},
@@ -82,8 +82,8 @@ PRESET: dict[str, Any] = {
 def lay_out(folder: Path, preset: Mapping[str, Any] = PRESET) -> None:
     """Write into ``folder`` the preset, and the data where the workflow's data rules would have put them."""
     output, dataset = folder / "chaos", folder / "data"
-    tiny.write_segmentation_data(output)
-    tiny.write_classification_data(output)
+    tiny_data.write_segmentation_data(output)
+    tiny_data.write_classification_data(output)
     (dataset / "train_images").mkdir(parents=True)
     (output / "train.csv").rename(dataset / "train.csv")
     (folder / "preset.yaml").write_text(yaml.safe_dump(dict(preset)), encoding="utf-8")

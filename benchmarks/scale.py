@@ -74,11 +74,15 @@ def _rows(dry: dict[int, Cost], idle: dict[int, Cost], per_study: Cost) -> list[
             rows.append(_reported(f"{name}, {studies} against {first} studies, s", ours.seconds, other.seconds))
             rows.append(_reported(f"{name}, {studies} against {first} studies, MiB", ours.mebibytes, other.mebibytes))
     rows.append(
-        _reported(f"dry run, shards against one job per study, {first} studies, s", dry[first].seconds, per_study.seconds)
+        _reported(
+            f"dry run, shards against one job per study, {first} studies, s", dry[first].seconds, per_study.seconds
+        )
     )
     rows.append(
         _reported(
-            f"dry run, shards against one job per study, {first} studies, MiB", dry[first].mebibytes, per_study.mebibytes
+            f"dry run, shards against one job per study, {first} studies, MiB",
+            dry[first].mebibytes,
+            per_study.mebibytes,
         )
     )
     return rows

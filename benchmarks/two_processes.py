@@ -22,9 +22,9 @@ TURNS = 3
 
 def seconds_a_step(data: Path, folder: Path, processes: int) -> float:
     """Train and return the seconds of a step in the second epoch, the first with everything warm."""
+    from benchmarks.tiny_training import classification_task, make_job
     from spine_models.compute.devices import Compute
     from spine_models.training.job import run_job
-    from tests.training.conftest import classification_task, make_job
 
     network = {"depth": 50, "base_channels": 32, "dropout": 0.5}
     task = classification_task(
@@ -38,13 +38,13 @@ def seconds_a_step(data: Path, folder: Path, processes: int) -> float:
 
 def measure() -> list[Row]:
     """Train in one process, then in two."""
-    from tests.training import tiny
+    from benchmarks import tiny_data
 
-    # The processes of a training import the tests' data set by name.
+    # The processes of a training import the data set by name.
     os.environ["PYTHONPATH"] = str(ROOT)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tiny.write_classification_data(folder)
+        tiny_data.write_classification_data(folder)
         turns = [
             [seconds_a_step(folder, folder / f"{turn}-{processes}", processes) for processes in (1, 2)]
             for turn in range(TURNS)

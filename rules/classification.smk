@@ -1,7 +1,7 @@
 rule train_classifier:
     input:
         folds=out("folds/classification.csv"),
-        train=dataset_file("train.csv"),
+        train_csv=dataset_file("train.csv"),
         crops=shards("crops/{shard}.json"),
         pretrained=variant_weights,
     output:
@@ -25,22 +25,21 @@ rule train_classifier:
         config=classifier_settings,
         code=code_of("train_classifier", variant_modules),
         state=out("state/classification/{variant}/fold{fold}"),
-        pretrained=optional("--pretrained", "pretrained"),
+        inputs=input_options,
         folder=folder_of("history"),
     shell:
         "python -m workflow_scripts.train_classifier --config {params.config:q} --code {params.code}"
         " --set device={resources.device} workers={resources.workers}"
         " checkpoint_minutes={resources.checkpoint_minutes}"
-        " --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu} --folds {input.folds:q}"
-        " --train-csv {input.train:q} --crops {input.crops:q} {params.pretrained} --state {params.state:q}"
-        " --out {params.folder:q} > {log:q} 2>&1"
+        " --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu} {params.inputs}"
+        " --state {params.state:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule average_checkpoints:
     input:
         epochs=out("classification/{variant}/fold{fold}/epochs"),
         folds=out("folds/classification.csv"),
-        train=dataset_file("train.csv"),
+        train_csv=dataset_file("train.csv"),
         crops=shards("crops/{shard}.json"),
     output:
         model=out("classification/{variant}/fold{fold}/model.safetensors"),
@@ -60,19 +59,19 @@ rule average_checkpoints:
     params:
         config=averaging_settings,
         code=code_of("average_checkpoints", variant_modules),
+        inputs=input_options,
         folder=folder_of("model"),
     shell:
         "python -m workflow_scripts.average_checkpoints --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu}"
-        " --epochs {input.epochs:q} --folds {input.folds:q} --train-csv {input.train:q} --crops {input.crops:q}"
-        " --out {params.folder:q} > {log:q} 2>&1"
+        " {params.inputs} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule predict_oof:
     input:
         model=out("classification/{variant}/fold{fold}/model.safetensors"),
         folds=out("folds/classification.csv"),
-        train=dataset_file("train.csv"),
+        train_csv=dataset_file("train.csv"),
         crops=shards("crops/{shard}.json"),
     output:
         out("classification/{variant}/fold{fold}/oof.csv"),
@@ -91,11 +90,11 @@ rule predict_oof:
     params:
         config=settings("math_threads", "crops"),
         code=code_of("predict_oof", variant_modules),
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.predict_oof --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu}"
-        " --model {input.model:q} --folds {input.folds:q} --train-csv {input.train:q} --crops {input.crops:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule classification:

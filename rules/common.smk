@@ -214,6 +214,12 @@ def optional(flag, name):
     return words
 
 
+def input_options(wildcards, input):
+    """Return a rule's inputs as options of its script: --train-csv and the path for `train_csv`; nothing for none."""
+    given = [optional(f"--{name.replace('_', '-')}", name)(wildcards, input) for name in input.keys()]
+    return " ".join(filter(None, given))
+
+
 def folder_of(name):
     """Return a function of a rule's outputs: the folder of the output `name`."""
     return lambda wildcards, output: str(Path(output[name]).parent)

@@ -1,6 +1,6 @@
 rule evaluate:
     input:
-        train=dataset_file("train.csv"),
+        train_csv=dataset_file("train.csv"),
         folds=out("folds/classification.csv"),
         oof=classifiers("oof.csv"),
         segmentation=segmentation_folds("metrics.json"),
@@ -22,13 +22,10 @@ rule evaluate:
     params:
         config=settings("seed"),
         code=code_of("evaluate"),
-        segmentation=optional("--segmentation", "segmentation"),
-        grades=optional("--grades", "grades"),
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.evaluate --config {params.config:q} --code {params.code}"
-        " --train-csv {input.train:q} --folds {input.folds:q} --oof {input.oof:q} {params.segmentation}"
-        " --averaging {input.averaging:q} --quarantine {input.quarantine:q} {params.grades}"
-        " --out {output:q} > {log:q} 2>&1"
+        " {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule export_bundle:

@@ -6,7 +6,7 @@ rule report:
         half=shards("volumes_half/{shard}.json"),
         masks=shards("masks/{shard}.json"),
         oof=classifiers("oof.csv"),
-        train=dataset_file("train.csv"),
+        train_csv=dataset_file("train.csv"),
         bundle=out("bundle/bundle.json"),
     output:
         out("report/index.html"),
@@ -22,10 +22,9 @@ rule report:
         runtime=grows(30),
     params:
         code=code_of("report"),
+        inputs=input_options,
         # No input: what a person accepts makes nothing anew.
         run=config["output_dir"],
     shell:
-        "python -m workflow_scripts.report --code {params.code} --metrics {input.metrics:q}"
-        " --quarantine {input.quarantine:q} --histories {input.histories:q} --half {input.half:q}"
-        " --masks {input.masks:q} --oof {input.oof:q} --train-csv {input.train:q} --bundle {input.bundle:q}"
-        " --run {params.run:q} --out {output:q} > {log:q} 2>&1"
+        "python -m workflow_scripts.report --code {params.code} {params.inputs}"
+        " --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"

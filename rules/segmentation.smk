@@ -26,14 +26,13 @@ rule train_segmentation:
         config=settings("seed", "math_threads", recipe=segmentation_recipe(config)),
         code=code_of("train_segmentation", modules_of([config["segmentation"]["network"]])),
         state=out("state/segmentation/fold{fold}"),
-        pretrained=optional("--pretrained", "pretrained"),
+        inputs=input_options,
         folder=folder_of("model"),
     shell:
         "python -m workflow_scripts.train_segmentation --config {params.config:q} --code {params.code}"
         " --set device={resources.device} workers={resources.workers}"
         " checkpoint_minutes={resources.checkpoint_minutes} --fold {wildcards.fold} --gpus {resources.gpu}"
-        " --folds {input.folds:q} --half {input.half:q} --labels {input.labels:q} {params.pretrained}"
-        " --state {params.state:q} --out {params.folder:q} > {log:q} 2>&1"
+        " {params.inputs} --state {params.state:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule segmentation:

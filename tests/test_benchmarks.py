@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,13 @@ def test_finds_benchmarks_and_leaves_campaigns_out() -> None:
     found = benchmarks()
     assert {"benchmarks.check_speed", "benchmarks.two_processes"} <= set(found)
     assert not {"benchmarks.chaos", "benchmarks.replay_geometries", "benchmarks.row"} & set(found)
+
+
+def test_benchmarks_import_nothing_from_tests() -> None:
+    files = sorted(FOLDER.glob("*.py"))
+    assert len(files) > 5
+    found = [file.name for file in files if re.search(r"^\s*(?:from|import) tests\b", file.read_text(), re.MULTILINE)]
+    assert found == []
 
 
 def test_a_row_is_ok_by_its_unrounded_ratio() -> None:

@@ -8,7 +8,7 @@ from spine_models.command_line import run_stage
 from spine_models.compute.devices import use_device
 from spine_models.data.crops.crop import CropSettings
 from spine_models.log import say
-from spine_models.provenance.arguments import stage_parser
+from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.settings import settings_from
 from spine_models.training.average_checkpoints import AveragingInputs, AveragingSettings, average_checkpoints
 
@@ -19,14 +19,11 @@ def main() -> None:
     parser.add_argument("--variant", required=True)
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--gpus", type=int, required=True)
-    parser.add_argument("--epochs", type=Path, required=True)
-    parser.add_argument("--folds", type=Path, required=True)
-    parser.add_argument("--train-csv", type=Path, required=True)
-    parser.add_argument("--crops", type=Path, nargs="+", required=True)
+    add_inputs(parser, AveragingInputs)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     config = args.config
-    inputs = AveragingInputs(args.epochs, args.folds, args.train_csv, args.crops)
+    inputs = inputs_from(AveragingInputs, args)
     settings = AveragingSettings(config["average"], config["greedy"], settings_from(CropSettings, config["crops"]))
     compute = use_device(config["device"], args.gpus, config["math_threads"])
     report = average_checkpoints(inputs, args.fold, settings, compute, code=args.code, out=args.out)

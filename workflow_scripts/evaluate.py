@@ -6,27 +6,23 @@ from pathlib import Path
 
 from spine_models.command_line import run_stage
 from spine_models.evaluation.evaluate import EvaluationInputs, EvaluationSettings, evaluate
-from spine_models.provenance.arguments import stage_parser
+from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.files import write_json
+from spine_models.provenance.keys import Key
 from spine_models.provenance.settings import settings_from
+from spine_models.provenance.vouched import vouch
 
 
 def main() -> None:
     """Parse the rule's arguments, evaluate and write ``metrics.json``."""
     parser = stage_parser(__doc__ or "")
-    parser.add_argument("--train-csv", type=Path, required=True)
-    parser.add_argument("--folds", type=Path, required=True)
-    parser.add_argument("--oof", type=Path, nargs="+", required=True)
-    parser.add_argument("--segmentation", type=Path, nargs="*", default=[])
-    parser.add_argument("--averaging", type=Path, nargs="*", default=[])
-    parser.add_argument("--quarantine", type=Path, required=True)
-    parser.add_argument("--grades", type=Path)
+    add_inputs(parser, EvaluationInputs)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    inputs = EvaluationInputs(
-        args.train_csv, args.folds, args.oof, args.segmentation, args.averaging, args.quarantine, args.grades
-    )
-    write_json(args.out, evaluate(inputs, settings_from(EvaluationSettings, args.config), args.code))
+    inputs = inputs_from(EvaluationInputs, args)
+    metrics = evaluate(inputs, settings_from(EvaluationSettings, args.config), args.code)
+    write_json(args.out, metrics)
+    vouch(args.out, Key("evaluate", metrics["provenance"]["inputs"], args.config, args.code))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage
-from spine_models.inference.bundle import ExportSettings, export_bundle
+from spine_models.inference.export_bundle import ExportSettings, export_bundle
 from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage
+from spine_models.data.dataset.index import write_index
 from spine_models.data.dataset.layout import require_dataset
-from spine_models.data.stages.index_studies import IndexSettings, index_shard, write_index
+from spine_models.data.stages.index_studies import IndexSettings, index_shard
 from spine_models.provenance.arguments import stage_parser
+from spine_models.provenance.keys import Key
 from spine_models.provenance.settings import settings_from
+from spine_models.provenance.vouched import vouch
 
 
 def main() -> None:
@@ -19,7 +22,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     settings = settings_from(IndexSettings, args.config)
-    write_index(args.out, index_shard(require_dataset(args.dataset), args.shard, settings))
+    rows = index_shard(require_dataset(args.dataset), args.shard, settings)
+    write_index(args.out, rows)
+    vouch(args.out, Key("index_studies", {row.study: row.stat_digest for row in rows}, args.config, args.code))
 
 
 if __name__ == "__main__":

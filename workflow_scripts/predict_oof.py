@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spine_models.command_line import run_stage
 from spine_models.inference.oof import OofInputs, OofSettings, predict_oof
-from spine_models.provenance.arguments import stage_parser
+from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.settings import settings_from
 
 
@@ -16,13 +16,10 @@ def main() -> None:
     parser.add_argument("--variant", required=True)
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--gpus", type=int, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--folds", type=Path, required=True)
-    parser.add_argument("--train-csv", type=Path, required=True)
-    parser.add_argument("--crops", type=Path, nargs="+", required=True)
+    add_inputs(parser, OofInputs)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    inputs = OofInputs(args.model, args.folds, args.train_csv, args.crops)
+    inputs = inputs_from(OofInputs, args)
     settings = settings_from(OofSettings, args.config)
     predict_oof(inputs, args.variant, args.fold, settings, gpus=args.gpus, code=args.code, out=args.out)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from spine_models.command_line import run_stage
 from spine_models.compute.devices import use_device
 from spine_models.data.crops.crop import CropSettings
-from spine_models.provenance.arguments import stage_parser
+from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.settings import settings_from
 from spine_models.training.classification import ClassificationInputs, ClassificationTask, train_classifier
 from spine_models.training.classification_recipe import ClassificationRecipe
@@ -20,10 +20,7 @@ def main() -> None:
     parser.add_argument("--variant", required=True)
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--gpus", type=int, required=True)
-    parser.add_argument("--folds", type=Path, required=True)
-    parser.add_argument("--train-csv", type=Path, required=True)
-    parser.add_argument("--crops", type=Path, nargs="+", required=True)
-    parser.add_argument("--pretrained", type=Path)
+    add_inputs(parser, ClassificationInputs)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -39,7 +36,7 @@ def main() -> None:
         state=args.state,
         out=args.out,
     )
-    inputs = ClassificationInputs(args.folds, args.train_csv, args.crops, args.pretrained)
+    inputs = inputs_from(ClassificationInputs, args)
     recipe = settings_from(ClassificationRecipe, config["recipe"])
     task = ClassificationTask(inputs, args.fold, recipe, settings_from(CropSettings, config["crops"]))
     train_classifier(task, job, use_device(config["device"], args.gpus, config["math_threads"]))

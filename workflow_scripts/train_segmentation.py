@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spine_models.command_line import run_stage
 from spine_models.compute.devices import use_device
-from spine_models.provenance.arguments import stage_parser
+from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.settings import settings_from
 from spine_models.training.job import Job
 from spine_models.training.segmentation import SegmentationInputs, SegmentationTask, train_segmentation
@@ -18,10 +18,7 @@ def main() -> None:
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--gpus", type=int, required=True)
-    parser.add_argument("--folds", type=Path, required=True)
-    parser.add_argument("--half", type=Path, nargs="+", required=True)
-    parser.add_argument("--labels", type=Path, nargs="+", required=True)
-    parser.add_argument("--pretrained", type=Path)
+    add_inputs(parser, SegmentationInputs)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -38,7 +35,7 @@ def main() -> None:
         state=args.state,
         out=args.out,
     )
-    inputs = SegmentationInputs(args.folds, args.half, args.labels, args.pretrained)
+    inputs = inputs_from(SegmentationInputs, args)
     task = SegmentationTask(inputs, args.fold, settings_from(SegmentationRecipe, config["recipe"]))
     train_segmentation(task, job, use_device(config["device"], args.gpus, config["math_threads"]))
 

@@ -41,7 +41,7 @@ def predict(
     from spine_models.inference.predict_studies import PredictSettings, predict_studies
     from spine_models.inference.predictions import PREDICTED
     from spine_models.inference.study_folders import folders_to_predict
-    from spine_models.provenance.fingerprint import Fingerprints, fingerprint
+    from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
 
     if test_csv and not test_csv.is_file():
@@ -53,14 +53,25 @@ def predict(
         manifest,
         PredictSettings(1, allow_symlinks, threads, device),
         gpus=gpus,
-        # Of what computes: the wording of this command is part of no key.
-        code=fingerprint(Fingerprints(_ROOT).parts("spine_models/inference/predict_studies.py")),
+        code=fingerprint(code_parts()),
         progress=_say,
     )
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
     found = publish_predictions([manifest], bundle, test_csv, outputs)
     predicted = sum(study.status == PREDICTED for study in found)
     typer.echo(f"{predicted} of {len(found)} studies predicted\n{outputs.page}")
+
+
+def code_parts() -> dict[str, str]:
+    """Return the digests of the modules that compute a prediction, whatever networks the bundle holds.
+
+    This module is not one of them: the wording of a command is part of no key.
+    """
+    from spine_models.models.networks import modules_of_stages
+    from spine_models.provenance.fingerprint import Fingerprints
+
+    networks = modules_of_stages("segmentation", "classification")
+    return Fingerprints(_ROOT).parts("spine_models/inference/predict_studies.py", networks)
 
 
 def _say(number: int, total: int, sentence: str) -> None:

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from spine_models.data.dataset.label_files import label_study
 from spine_models.data.dataset.layout import (
     IMAGES,
     SEGMENTATIONS,
@@ -21,7 +22,6 @@ from spine_models.data.dataset.layout import (
     require_dataset,
     study_folders,
 )
-from spine_models.data.labels.files import label_study
 from spine_models.errors import UserError
 
 GENERATED = "generated"

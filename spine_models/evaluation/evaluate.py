@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from spine_models.errors import UserError
 from spine_models.evaluation.dice import mean_dice, mean_dice_per_level
+from spine_models.evaluation.ensemble import ensemble_of, read_predictions
 from spine_models.evaluation.grades import grade_scores, read_grades
 from spine_models.evaluation.scores import calibration, classification_scores, permuted_label_control, rounded
-from spine_models.evaluation.tables import (
-    FROM_PRIOR,
-    STUDY,
-    ensemble_of,
-    read_csv,
-    read_predictions,
-    read_truth,
-)
+from spine_models.evaluation.tables import FROM_PRIOR, STUDY, read_csv
+from spine_models.evaluation.truth import read_truth
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.files import read_json
@@ -39,7 +34,7 @@ class EvaluationSettings:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationInputs:
     """The files that an evaluation reads.
 
@@ -56,7 +51,7 @@ class EvaluationInputs:
     train_csv: Path
     folds: Path
     oof: Sequence[Path]
-    segmentation: Sequence[Path]
+    segmentation: Sequence[Path] = ()
     averaging: Sequence[Path]
     quarantine: Path
     grades: Path | None = None

@@ -1,4 +1,4 @@
-"""The tables that an evaluation reads: predictions, folds and quarantine."""
+"""Tables with one row per study: their columns, and how they are read."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from spine_models.errors import UserError
-from spine_models.evaluation.aggregate import mean_over_models
 from spine_models.levels import TARGETS
 
 if TYPE_CHECKING:
@@ -43,54 +40,3 @@ def read_csv(path: Path, columns: Sequence[str], made_by: str) -> pd.DataFrame:
     if missing:
         raise UserError(f"{path} has no column {missing[0]}: it must have {', '.join(columns)}; {made_by} makes it")
     return frame
-
-
-def read_truth(path: Path) -> pd.DataFrame:
-    """Read ``train.csv``: index StudyInstanceUID, columns ``levels.TARGETS`` of 0 and 1.
-
-    Raises:
-        UserError: as ``data.dataset.tables.read_train``.
-    """
-    from spine_models.data.dataset.tables import read_train
-
-    return read_train(path).set_index(STUDY)[list(TARGETS)]
-
-
-def read_predictions(paths: Sequence[Path]) -> pd.DataFrame:
-    """Read out-of-fold predictions of several variants and folds into one table with ``OOF_COLUMNS``.
-
-    Raises:
-        UserError: if a file cannot be read or two of them predict a study with the same variant.
-    """
-    import pandas as pd
-
-    if not paths:
-        raise UserError("no out-of-fold predictions were given: run `snakemake classification` first")
-    frames = [read_csv(path, OOF_COLUMNS, "the rule predict_oof")[list(OOF_COLUMNS)] for path in sorted(paths)]
-    table = pd.concat(frames, ignore_index=True)
-    twice = table.duplicated([STUDY, "variant"])
-    if twice.any():
-        row = table[twice].iloc[0]
-        raise UserError(
-            f"the study {row[STUDY]} is predicted twice by the variant {row['variant']}: its folds overlap, remove"
-            " the out-of-fold tables of an earlier split"
-        )
-    return table
-
-
-def ensemble_of(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Average the variants that predicted a study: index StudyInstanceUID (sorted), columns TARGETS and ``source``.
-
-    ``source`` is ``crops`` if any variant saw a crop of the study, ``prior`` otherwise.
-    """
-    import pandas as pd
-
-    rows = {
-        study: mean_over_models(list(group[list(TARGETS)].to_numpy(dtype=np.float64)))
-        for study, group in predictions.groupby(STUDY, sort=True)
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS))
-    seen = predictions.loc[predictions["source"] == FROM_CROPS, STUDY].unique()
-    table["source"] = np.where(table.index.isin(seen), FROM_CROPS, FROM_PRIOR)
-    table.index.name = STUDY
-    return table

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-import torch
-from torch import nn
-
-from spine_models.compute.devices import use_device
+from spine_models.compute.devices import Compute, use_device
+from spine_models.compute.inference_network import InferenceNetwork
+from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
+from spine_models.compute.out_of_memory import memory_advice
 from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.inference.mask_networks import FoldTable, MaskNetwork, networks_for
-from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
+from spine_models.inference.masks import checked_mask
 from spine_models.models.weights import load_model
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
@@ -35,7 +35,7 @@ class InferMasksSettings:
 
     math_threads: int
     plausibility: PlausibilitySettings
-    inference: InferenceSettings
+    inference: SlidingWindowSettings
     device: str = "auto"
 
 
@@ -64,7 +64,8 @@ def infer_masks(
         UserError: if a network is damaged, or learnt from a study that its fold holds out.
     """
     volumes, folder = Shelf([half]), out.with_suffix("")
-    loaded = _Networks(settings, gpus)
+    # Loaded when the first study needs it: a job that finds every mask done takes no GPU.
+    load = cache(partial(_load_network, cache(partial(use_device, settings.device, gpus, settings.math_threads))))
     config = {name: value for name, value in asdict(settings).items() if name != "device"}
     digests: dict[str, str] = {}
     work = Work("infer_masks")
@@ -73,7 +74,7 @@ def infer_masks(
             chosen = networks_for(study, volumes.record(study).facts.get("group", ""), networks, folds)
             inputs = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}
             key, path = Key("infer_masks", inputs, config, code), folder / f"{study}.json"
-            make = partial(_write_mask, volumes, study, chosen, loaded, path=path, key=key)
+            make = partial(_write_mask, volumes, study, chosen, load, settings, path=path, key=key)
             digests[study] = work.result(path, key, make).digest
         remove_strangers(folder, digests)
         write_manifest(out, digests, {})
@@ -81,27 +82,23 @@ def infer_masks(
 
 
 def _write_mask(
-    volumes: Shelf, study: str, chosen: Sequence[MaskNetwork], loaded: _Networks, *, path: Path, key: Key
+    volumes: Shelf,
+    study: str,
+    chosen: Sequence[MaskNetwork],
+    load: Callable[[MaskNetwork], InferenceNetwork],
+    settings: InferMasksSettings,
+    *,
+    path: Path,
+    key: Key,
 ) -> Record:
-    models = [loaded.model(network) for network in chosen]
-    settings, facts = loaded.settings, volumes.record(study).facts
-    mask, shown = checked_mask(volumes.array(study), facts, models, settings.inference, settings.plausibility)
+    predictor = MaskPredictor([load(network) for network in chosen], settings.inference)
+    with memory_advice("lower segmentation.inference.window, which makes all masks anew, or set device: cpu"):
+        facts = volumes.record(study).facts
+        mask, shown = checked_mask(volumes.array(study), facts, predictor, settings.plausibility)
     files = {f"{study}.npy": write_array(path.with_name(f"{study}.npy"), mask)}
     return write_record(path, key, files, shown.to_json() | {"models": [network.name for network in chosen]})
 
 
-class _Networks:
-    """Loads each network when the first study needs it: a job that finds every mask done loads none."""
-
-    def __init__(self, settings: InferMasksSettings, gpus: int) -> None:
-        self.settings, self._gpus = settings, gpus
-        self._device: torch.device | None = None
-        self._models: dict[str, nn.Module] = {}
-
-    def model(self, network: MaskNetwork) -> nn.Module:
-        if self._device is None:
-            self._device = use_device(self.settings.device, self._gpus, self.settings.math_threads).device
-        if network.name not in self._models:
-            model, _ = load_model(network.path, "segmentation")
-            self._models[network.name] = prepared(model, self._device)
-        return self._models[network.name]
+def _load_network(use: Callable[[], Compute], network: MaskNetwork) -> InferenceNetwork:
+    model, _ = load_model(network.path, "segmentation")
+    return InferenceNetwork(model, use().device)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spine_models.compute.crop_predictor import CropPredictor
 from spine_models.compute.devices import use_device
+from spine_models.compute.inference_network import InferenceNetwork
+from spine_models.compute.out_of_memory import memory_advice
 from spine_models.data.crops.crop import CropSettings, validation_windows
 from spine_models.data.crops.files import open_crop
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
 from spine_models.errors import UserError
-from spine_models.evaluation.aggregate import study_probabilities
 from spine_models.evaluation.competition import prior_probabilities
-from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv, read_truth
-from spine_models.inference.classify import ClassifySettings, CropClassifier
+from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv
+from spine_models.evaluation.truth import read_truth
 from spine_models.levels import TARGETS
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file
@@ -27,6 +29,7 @@ from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work, write_record
 from spine_models.provenance.shelf import Shelf
+from spine_models.provenance.vouched import digests, vouch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,13 +43,11 @@ class OofSettings:
         crops: section ``crops`` of the configuration.
         math_threads: threads inside torch.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
-        classify: batch and precision.
     """
 
     crops: CropSettings
     math_threads: int
     device: str = "auto"
-    classify: ClassifySettings = field(default_factory=ClassifySettings)
 
 
 @dataclass(frozen=True)
@@ -95,16 +96,23 @@ def predict_oof(
     crops = Shelf(inputs.crops)
     fixed = {"model": digest_file(inputs.model)}
     config = {name: value for name, value in asdict(settings).items() if name != "device"}
-    predictor = _Lazy(inputs.model, variant, settings, gpus)
+    # Loaded when the first study needs it: a job that finds every study done takes no GPU.
+    load = cache(partial(_load_classifier, inputs.model, variant, settings, gpus))
+
+    def make(study: str, path: Path, key: Key) -> Record:
+        return write_record(path, key, {}, _facts(crops, study, inputs.model, load, settings.crops))
+
     rows = []
     work = Work("predict_oof")
     with folder_lock(out.with_suffix("")):
         for study in held_out:
             key = Key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
             path = out.with_suffix("") / f"{study}.json"
-            record = work.result(path, key, partial(predictor.write, path, key, crops, study))
+            record = work.result(path, key, partial(make, study, path, key))
             rows.append(_row(study, variant, fold, record.facts, prior))
     write_table(out, rows)
+    read = digests(model=inputs.model, folds=inputs.folds, train=inputs.train_csv, crops=inputs.crops)
+    vouch(out, Key("predict_oof", read, config, code))
     work.say()
 
 
@@ -116,39 +124,39 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
 
 
-class _Lazy:
-    """Loads the classifier when the first study asks for it: a job that finds everything done needs none."""
+@dataclass(frozen=True)
+class _Classifier:
+    """The fold's classifier, and the tokens of the studies that it learnt from by its own account."""
 
-    def __init__(self, model: Path, variant: str, settings: OofSettings, gpus: int) -> None:
-        self._model, self._variant, self._settings, self._gpus = model, variant, settings, gpus
-        self._classifier: CropClassifier | None = None
-        self._trained_on: frozenset[str] = frozenset()
+    predictor: CropPredictor
+    trained_on: frozenset[str]
 
-    def write(self, path: Path, key: Key, crops: Shelf, study: str) -> Record:
-        return write_record(path, key, {}, self._facts(crops, study))
 
-    def _facts(self, crops: Shelf, study: str) -> dict[str, Any]:
-        crop = open_crop(crops, study)
-        if crop is None:
-            return {"probabilities": None, "levels": []}
-        classifier = self._loaded()
-        if study_token(study) in self._trained_on:
-            raise UserError(f"{self._model} learnt from study {study}, which its fold holds out: train it anew")
-        windows = list(validation_windows(crop, self._settings.crops))
-        probabilities = study_probabilities(list(classifier.probabilities(image for _, image in windows)))
-        seen = dict.fromkeys(level for level, _ in windows)
-        visible = [level for level in seen if crop.levels[level] == "visible"]
-        return {"probabilities": [float(value) for value in probabilities], "levels": visible}
+def _load_classifier(model: Path, variant: str, settings: OofSettings, gpus: int) -> _Classifier:
+    compute = use_device(settings.device, gpus, settings.math_threads)
+    network, provenance = load_model(model, "classification")
+    if provenance.get("variant") != variant:
+        raise UserError(f"{model} holds no classifier of the variant {variant}: train it anew")
+    predictor = CropPredictor(InferenceNetwork(network, compute.device))
+    return _Classifier(predictor, frozenset(provenance.get(TRAINING_STUDIES, ())))
 
-    def _loaded(self) -> CropClassifier:
-        if self._classifier is None:
-            compute = use_device(self._settings.device, self._gpus, self._settings.math_threads)
-            model, provenance = load_model(self._model, "classification")
-            if provenance.get("variant") != self._variant:
-                raise UserError(f"{self._model} holds no classifier of the variant {self._variant}: train it anew")
-            self._trained_on = frozenset(provenance.get(TRAINING_STUDIES, ()))
-            self._classifier = CropClassifier(model, compute.device, self._settings.classify)
-        return self._classifier
+
+def _facts(
+    crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier], settings: CropSettings
+) -> dict[str, Any]:
+    crop = open_crop(crops, study)
+    if crop is None:
+        return {"probabilities": None, "levels": []}
+    classifier = load()
+    if study_token(study) in classifier.trained_on:
+        raise UserError(f"{model} learnt from study {study}, which its fold holds out: train it anew")
+    windows = list(validation_windows(crop, settings))
+    with memory_advice("set device: cpu, or use a GPU with more memory"):
+        probabilities = classifier.predictor.study(image for _, image in windows)
+    assert probabilities is not None, "a crop has at least one window"
+    seen = dict.fromkeys(level for level, _ in windows)
+    visible = [level for level in seen if crop.levels[level] == "visible"]
+    return {"probabilities": [float(value) for value in probabilities], "levels": visible}
 
 
 def _row(study: str, variant: str, fold: int, facts: Mapping[str, Any], prior: list[float]) -> dict[str, Any]:

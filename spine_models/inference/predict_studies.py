@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from spine_models.compute.devices import use_device
+from spine_models.compute.out_of_memory import memory_advice
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
 from spine_models.inference.bundle import Bundle, load_bundle
@@ -90,12 +92,13 @@ def predict_studies(
 
 
 class _Shard:
-    """The bundle's networks, loaded when the first study needs them."""
+    """What a shard's studies are predicted with."""
 
     def __init__(self, bundle: Bundle, folder: Path, settings: PredictSettings, gpus: int, code: str) -> None:
         self.folder = folder
-        self._bundle, self._settings, self._gpus, self._code = bundle, settings, gpus, code
-        self._predictor: StudyPredictor | None = None
+        self._bundle, self._settings, self._code = bundle, settings, code
+        # Loaded when the first study needs it: a job that finds every study done takes no GPU.
+        self._load = cache(partial(_load_predictor, bundle, settings, gpus))
         self.work = Work("predict_studies")
 
     def predict(self, folder: StudyFolder, done: dict[str, Record]) -> tuple[str, Record, str]:
@@ -113,7 +116,8 @@ class _Shard:
         sentence = "already predicted" if record is not None else "predicted"
 
         def make() -> Record:
-            prediction = self._loaded().predict(source, volume_settings)
+            with memory_advice("set device: cpu, or use a GPU with more memory"):
+                prediction = self._load().predict(source, volume_settings)
             prediction.facts["folder_uid"] = folder.uid
             return write_study(self.folder, study, key, prediction)
 
@@ -125,11 +129,9 @@ class _Shard:
         config = {"z_step": volume.z_step, "math_threads": self._settings.math_threads, "folder": folder.uid}
         return Key("predict_studies", inputs, config, self._code)
 
-    def _loaded(self) -> StudyPredictor:
-        if self._predictor is None:
-            compute = use_device(self._settings.device, self._gpus, self._settings.math_threads)
-            self._predictor = StudyPredictor(self._bundle, compute.device)
-        return self._predictor
+
+def _load_predictor(bundle: Bundle, settings: PredictSettings, gpus: int) -> StudyPredictor:
+    return StudyPredictor(bundle, use_device(settings.device, gpus, settings.math_threads).device)
 
 
 def _remove_strangers(folder: Path, studies: dict[str, Record]) -> None:

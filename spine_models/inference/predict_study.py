@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spine_models.compute.crop_predictor import CropPredictor
+from spine_models.compute.inference_network import InferenceNetwork
+from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.crop import CropSettings, spine_crop, validation_windows
 from spine_models.data.crops.plausibility import MaskFacts, PlausibilitySettings
-from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study
-from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
+from spine_models.data.dicom.study import StudySource, VolumeSettings, decode_study
+from spine_models.evaluation.aggregate import mean_over_models
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR
 from spine_models.inference.bundle import Bundle
-from spine_models.inference.classify import ClassifySettings, CropClassifier
-from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
+from spine_models.inference.masks import checked_mask
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.settings import settings_from
 
@@ -57,10 +58,10 @@ class StudyPredictor:
         self._bundle = bundle
         self._crops = settings_from(CropSettings, settings["crops"])
         self._plausibility = settings_from(PlausibilitySettings, settings["plausibility"])
-        self._inference = settings_from(InferenceSettings, settings["inference"])
-        self._segmentation = [prepared(model, device) for model in bundle.load_segmentation()]
+        windows = settings_from(SlidingWindowSettings, settings["inference"])
+        self._masks = MaskPredictor([InferenceNetwork(net, device) for net in bundle.load_segmentation()], windows)
         self._classifiers = {
-            entry.name: CropClassifier(model, device, ClassifySettings())
+            entry.name: CropPredictor(InferenceNetwork(model, device))
             for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
         }
 
@@ -75,13 +76,12 @@ class StudyPredictor:
             StudyRefused: if its slices cannot be decoded.
         """
         study = decode_study(source, volume_settings)
-        mask, shown = self._mask(study)
+        mask, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
         found = shown.to_json()
         crop = spine_crop(study.full, mask, study.facts, found, self._crops)
         windows = [image for _, image in validation_windows(crop, self._crops)] if crop else []
-        models = {
-            name: study_probabilities(list(model.probabilities(windows))) for name, model in self._models(windows)
-        }
+        found_by = {name: predictor.study(windows) for name, predictor in self._classifiers.items()}
+        models = {name: values for name, values in found_by.items() if values is not None}
         prior = np.array([self._bundle.prior[target] for target in TARGETS])
         mean = mean_over_models(list(models.values())) if models else prior
         step_notes = _step_notes(source, volume_settings, self._bundle)
@@ -95,13 +95,6 @@ class StudyPredictor:
             "volume": study.facts,
         }
         return StudyPrediction(study.half, mask, facts)
-
-    def _mask(self, study: StudyVolume) -> tuple[NDArray[np.uint8], MaskFacts]:
-        return checked_mask(study.half, study.facts, self._segmentation, self._inference, self._plausibility)
-
-    def _models(self, windows: list[NDArray[np.float32]]) -> Iterable[tuple[str, CropClassifier]]:
-        """The classifiers that have something to look at: none without a window."""
-        return self._classifiers.items() if windows else ()
 
 
 def volume_settings_for(bundle: Bundle, source: StudySource, allow_symlinks: bool) -> VolumeSettings:

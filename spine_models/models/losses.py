@@ -18,7 +18,7 @@ JACCARD_EPS = 1e-4
 
 @dataclass(frozen=True)
 class LossSettings:
-    """The configuration's ``segmentation.loss``.
+    """The configuration's ``segmentation.training.loss``.
 
     Attributes:
         focal_gamma: exponent of the focal loss; 0 is plain cross entropy.

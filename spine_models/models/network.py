@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torch import nn
 
-from spine_models.models.pretrained import PretrainedReport
 from spine_models.provenance.settings import settings_from
+
+if TYPE_CHECKING:
+    from spine_models.models.pretrained import PretrainedReport
 
 
 class Network(nn.Module, ABC):

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import typing
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+Inputs = TypeVar("Inputs")
 
 
 def stage_parser(description: str) -> argparse.ArgumentParser:
@@ -23,6 +28,32 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--code", default="", metavar="DIGEST", help="fingerprint of the code that runs")
     return parser
+
+
+def add_inputs(parser: argparse.ArgumentParser, kind: type[Any]) -> None:
+    """Add an option for each field of ``kind``, a dataclass of the files that a stage reads: --train-csv for train_csv.
+
+    A field is a path, a path or None, or a sequence of paths; one with a default or None may be left out.
+    """
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        required = field.default is dataclasses.MISSING and type(None) not in typing.get_args(hint)
+        several = typing.get_origin(hint) is Sequence
+        default = None if field.default is dataclasses.MISSING else field.default
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=Path,
+            nargs="+" if several else None,
+            required=required,
+            default=default,
+            metavar="FILE",
+        )
+
+
+def inputs_from(kind: type[Inputs], args: argparse.Namespace) -> Inputs:
+    """Return the files that the options of ``add_inputs`` named."""
+    return kind(**{field.name: getattr(args, field.name) for field in dataclasses.fields(typing.cast("Any", kind))})
 
 
 def _json_object(text: str) -> dict[str, Any]:

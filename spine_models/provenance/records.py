@@ -151,7 +151,7 @@ def find_record(path: Path, key: Key, *, dropped: bool = False) -> Record | None
     if record.key.digest != key.digest:
         return None
     files = [(path.parent / name, facts) for name, facts in record.files.items()]
-    intact = all((dropped and not file.exists()) or _is_intact(file, facts) for file, facts in files)
+    intact = all((dropped and not file.exists()) or is_intact(file, facts) for file, facts in files)
     return record if intact else None
 
 
@@ -214,7 +214,8 @@ def _slice_checksums(array: NDArray[Any]) -> list[int]:
     return [zlib.crc32(np.ascontiguousarray(part).data) for part in array]
 
 
-def _is_intact(path: Path, facts: FileFacts) -> bool:
+def is_intact(path: Path, facts: FileFacts) -> bool:
+    """Say whether the file at ``path`` is there with the size and the content of ``facts``."""
     if not path.is_file() or path.stat().st_size != facts.bytes:
         return False
     return digest_file(path) == facts.sha256

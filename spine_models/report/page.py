@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from spine_models.evaluation.tables import ensemble_of, read_predictions, read_truth
+from spine_models.evaluation.ensemble import ensemble_of, read_predictions
+from spine_models.evaluation.truth import read_truth
 from spine_models.inference.overlays import LEVEL_COLOURS
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.acceptance import read_acceptances

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from spine_models.compute.crop_predictor import CropPredictor
 from spine_models.compute.devices import Compute
+from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import competition_loss
@@ -22,12 +25,11 @@ from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Work, write_record
 from spine_models.provenance.shelf import Shelf
-from spine_models.training.best_epochs import Epoch, read_table
+from spine_models.provenance.vouched import digests, vouch
+from spine_models.training.best_epochs import TABLE, Epoch, read_table
 from spine_models.training.classification import FoldData, HeldOutStudies, read_fold
-from spine_models.training.classification_module import predict_study
-from spine_models.training.fit import chosen_precision
+from spine_models.training.classification_module import probabilities_or_prior
 
-_BATCH = 4
 Judge = Callable[[Sequence[Epoch]], float]
 
 
@@ -98,7 +100,8 @@ def _average(
             "variant, or raise keep_best and epochs"
         )
     data = read_fold(inputs.folds, inputs.train_csv, Shelf(inputs.crops), fold)
-    judge = _Judge(inputs, data, settings.crops, compute, code=code, folder=out / "averaging")
+    load = cache(lambda: load_model(epochs / table[0].file, "classification")[0])
+    judge = _Judge(inputs, data, settings.crops, compute, load, code=code, folder=out / "averaging")
     report, states, names = _compare(epochs, table, settings, judge)
     judge.work.say()
     description = load_state(epochs / table[0].file)[1]
@@ -109,8 +112,12 @@ def _average(
     }
     for stem in ("model", "averaging"):
         clear_left_overs(out, stem)
-    save_state(out / "model.safetensors", states[chosen], description | {"provenance": provenance})
-    write_json(out / "averaging.json", report)
+    model, comparison = out / "model.safetensors", out / "averaging.json"
+    save_state(model, states[chosen], description | {"provenance": provenance})
+    write_json(comparison, report)
+    read = digests(epochs=epochs / TABLE, folds=inputs.folds, train=inputs.train_csv, crops=inputs.crops)
+    for path in (model, comparison):
+        vouch(path, Key("average_checkpoints", read, asdict(settings), code))
     return report
 
 
@@ -166,13 +173,14 @@ class _Judge:
         data: FoldData,
         settings: CropSettings,
         compute: Compute,
+        load: Callable[[], Network],
         *,
         code: str,
         folder: Path,
     ) -> None:
         self._epochs, self._shelf, self._data = inputs.epochs, Shelf(inputs.crops), data
         self._settings, self._compute, self._code, self._folder = settings, compute, code, folder
-        self._network: Network | None = None
+        self._load = load
         self.work = Work("average_checkpoints", "judgements")
 
     def __call__(self, epochs: Sequence[Epoch]) -> float:
@@ -196,19 +204,9 @@ class _Judge:
 
     def _loss(self, state: Mapping[str, torch.Tensor]) -> float:
         compute, data = self._compute, self._data
-        network = self._network = self._network or self._loaded()
+        network = self._load()
         network.load_state_dict(state, strict=True)
+        predictor = CropPredictor(InferenceNetwork(network, compute.device))
         studies = HeldOutStudies(self._shelf, self._settings, data.split.validation, data.labels)
-        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(chosen_precision("auto", compute.kind))
-        with torch.inference_mode(), torch.autocast(compute.kind, half, enabled=half is not None):
-            predicted = [
-                predict_study(network, studies[i].crops, _BATCH, compute.device, data.prior)
-                for i in range(len(studies))
-            ]
+        predicted = [probabilities_or_prior(predictor, studies[i], data.prior) for i in range(len(studies))]
         return competition_loss(predicted, [list(data.labels[study]) for study in data.split.validation])
-
-    def _loaded(self) -> Network:
-        example = self._epochs / read_table(self._epochs)[0].file
-        network, _ = load_model(example, "classification")
-        network.to(self._compute.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        return network

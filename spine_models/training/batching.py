@@ -47,7 +47,7 @@ def plan_batches(stage: str, global_batch: int, micro_batch: int, processes: int
     together = micro_batch * processes
     if micro_batch < 1 or processes < 1 or global_batch < 1 or global_batch % together:
         raise UserError(
-            f"{stage}.global_batch {global_batch} is not a multiple of micro_batch {micro_batch} times "
-            f"{processes} GPUs or processes: choose {stage}.micro_batch or gpus so that it is"
+            f"{stage}.training.global_batch {global_batch} is not a multiple of micro_batch {micro_batch} times "
+            f"{processes} GPUs or processes: choose {stage}.training.micro_batch or gpus so that it is"
         )
     return BatchPlan(micro_batch, processes, global_batch // together)

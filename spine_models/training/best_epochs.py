@@ -81,7 +81,7 @@ class BestEpochs(Callback):
     def _write(self, epoch: Epoch, module: StageModule) -> Epoch:
         path = self.folder / epoch.file
         provenance = self.provenance | {"epoch": epoch.epoch, module.metric: epoch.metric}
-        save_model(path, module.network, provenance)  # type: ignore[arg-type]
+        save_model(path, module.network, provenance)
         return Epoch(epoch.epoch, epoch.metric, epoch.file, digest_file(path), module.verdict)
 
 

@@ -16,7 +16,7 @@ from spine_models.data.crops.crop import CropSettings, validation_windows
 from spine_models.data.crops.files import open_crop
 from spine_models.data.samples.classification import ClassificationSamples
 from spine_models.evaluation.competition import prior_probabilities
-from spine_models.evaluation.tables import read_truth
+from spine_models.evaluation.truth import read_truth
 from spine_models.models.batch_norm import adjust_momentum
 from spine_models.models.networks import build
 from spine_models.provenance.canonical import digest_file, digest_json

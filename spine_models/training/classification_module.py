@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
-from spine_models.evaluation.aggregate import study_probabilities
+from spine_models.compute.crop_predictor import CropPredictor
+from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.evaluation.competition import competition_loss
 from spine_models.levels import TARGETS
 from spine_models.models.network import Network
@@ -48,11 +49,10 @@ class ClassificationModule(StageModule):
         """Return the loss of crops (N, 3, D, S, S) with targets (N, 8)."""
         return {"loss": functional.binary_cross_entropy_with_logits(self.network(image), target)}
 
-    def assess(self, item: HeldOutStudy) -> dict[str, Any]:
-        """Return the study's probabilities and targets."""
-        crops = crop_probabilities(self.network, item.crops, self.plan.micro_batch, self.device)
-        self.refuse_non_finite(item.study, crops)
-        return {"probabilities": _of_study(crops, self.prior), "target": [int(value) for value in item.target.tolist()]}
+    def assess(self, item: HeldOutStudy, network: InferenceNetwork) -> dict[str, Any]:
+        """Return the study's probabilities and targets; see ``StageModule``."""
+        probabilities = probabilities_or_prior(CropPredictor(network), item, self.prior)
+        return {"probabilities": probabilities, "target": [int(value) for value in item.target.tolist()]}
 
     def judge(self, results: dict[str, Any]) -> dict[str, Any]:
         """Return the metric and the number of studies."""
@@ -61,32 +61,11 @@ class ClassificationModule(StageModule):
         return {"competition_loss": loss, "n_studies": len(found)}
 
 
-def predict_study(
-    network: Network, crops: torch.Tensor, batch: int, device: torch.device, prior: Sequence[float]
-) -> list[float]:
-    """Return the probabilities of one study, (8,): the maximum over its crops, clipped.
+def probabilities_or_prior(predictor: CropPredictor, item: HeldOutStudy, prior: Sequence[float]) -> list[float]:
+    """Return the probabilities of a held-out study, (8,); ``prior`` where it has no crop.
 
-    Args:
-        network: in evaluation mode on ``device``.
-        crops: (K, 3, D, S, S); K may be 0.
-        batch: crops at once.
-        device: where the network lies.
-        prior: what a study without crops is predicted as.
+    Raises:
+        NonFiniteOutputError: if the network's output is not finite.
     """
-    return _of_study(crop_probabilities(network, crops, batch, device), prior)
-
-
-def crop_probabilities(network: Network, crops: torch.Tensor, batch: int, device: torch.device) -> torch.Tensor:
-    """Return the probabilities of each crop of a study, (K, 8), float64 (arguments as ``predict_study`` has them)."""
-    parts = [
-        network(part.to(device).contiguous(memory_format=torch.channels_last_3d)).sigmoid().cpu().double()
-        for part in torch.split(crops, batch)
-        if len(part)
-    ]
-    return torch.cat(parts) if parts else torch.zeros(0, len(TARGETS), dtype=torch.float64)
-
-
-def _of_study(crops: torch.Tensor, prior: Sequence[float]) -> list[float]:
-    if not len(crops):
-        return list(prior)
-    return [float(value) for value in study_probabilities(list(crops.numpy()))]
+    probabilities = predictor.study(item.crops)
+    return [float(value) for value in (prior if probabilities is None else probabilities)]

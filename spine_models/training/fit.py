@@ -18,7 +18,9 @@ from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 
 from spine_models.compute.devices import Compute
-from spine_models.errors import UserError
+from spine_models.compute.layout import arrange
+from spine_models.compute.out_of_memory import memory_advice
+from spine_models.compute.precision import choose_precision
 from spine_models.log import say
 from spine_models.models.batch_norm import synchronise
 from spine_models.models.pretrained import PretrainedReport
@@ -116,7 +118,7 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     if module.pretrained is not None and place.rank == 0:
         say(f"{stage}: {module.pretrained.sentence()}")
     if compute.kind == "cpu":
-        module.arrange_network()
+        arrange(module.network, compute.device)
         if compute.processes > 1:
             synchronise(module.network)
     # Every process drops other features.
@@ -127,7 +129,10 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     keeper = StateKeeper(folder, settings.checkpoint_minutes, batches, len(held_out), best)
     callbacks = [best, history, *_bar(place), keeper]
     trainer = build_trainer(compute, recipe, plan, callbacks)
-    try:
+    with memory_advice(
+        f"lower {stage}.training.micro_batch ({recipe.micro_batch} now; global_batch and the results stay) or set "
+        f"{stage}.training.activation_checkpointing: true"
+    ):
         trainer.fit(
             module,
             training_loader(samples, batches, settings.workers, pin=compute.kind == "cuda"),
@@ -135,11 +140,6 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
             ckpt_path=keeper.path if keeper.path.exists() else None,
             weights_only=True,
         )
-    except torch.OutOfMemoryError:
-        raise UserError(
-            f"out of GPU memory: lower {stage}.micro_batch ({recipe.micro_batch} now; global_batch and the results "
-            f"stay) or set {stage}.activation_checkpointing: true"
-        ) from None
     if place.rank == 0:
         facts = {"resumes": keeper.resumes, "skipped_steps": module.skipped, "pretrained": _listed(module.pretrained)}
         write_json(folder / OUTCOME, {"best": [asdict(epoch) for epoch in best.best], "facts": facts})
@@ -170,22 +170,9 @@ def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: 
     )
 
 
-def chosen_precision(precision: str, kind: str) -> str:
-    """Return "fp32", "bf16" or "fp16" for ``precision``, which may be "auto".
-
-    ``auto`` is bf16 where the GPU computes in it, fp16 with a scaler on older GPUs, and fp32 on the CPU, where
-    autocast gains nothing for these networks.
-    """
-    if precision != "auto":
-        return precision
-    if kind == "cpu":
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-
-
 def precision_plugin(precision: str, kind: str) -> Precision:
     """Return Lightning's plugin for a precision of the configuration; fp16 comes with a gradient scaler."""
-    chosen = chosen_precision(precision, kind)
+    chosen = choose_precision(precision, kind)
     if chosen == "fp32":
         return Precision()
     return MixedPrecision("bf16-mixed" if chosen == "bf16" else "16-mixed", device=kind)

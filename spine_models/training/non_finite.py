@@ -57,9 +57,11 @@ def skipped_step_error(stage: str, counts: tuple[int, int], step: int, studies: 
         good: the last good checkpoint, or what to say where there is none.
     """
     return UserError(
-        f"the loss or gradient of step {step} is not finite (skipped steps: {counts[0]}, {stage}.max_skipped_steps: "
-        f"{counts[1]}); studies in the batch: {', '.join(sorted(set(studies)))}; last good checkpoint: {good}; "
-        f"look at these studies, or set {stage}.precision to bf16 or fp32 or lower {stage}.learning_rate"
+        f"the loss or gradient of step {step} is not finite (skipped steps: {counts[0]}, "
+        f"{stage}.training.max_skipped_steps: {counts[1]}); studies in the batch: {', '.join(sorted(set(studies)))}; "
+        f"last good checkpoint: {good}; "
+        f"look at these studies, or set {stage}.training.precision to bf16 or fp32 or lower "
+        f"{stage}.training.learning_rate"
     )
 
 
@@ -74,5 +76,6 @@ def held_out_error(stage: str, study: str, steps: int, good: str) -> UserError:
     """
     return UserError(
         f"after step {steps} the network's output for the held-out study {study} is not finite; last good checkpoint: "
-        f"{good}; set {stage}.precision to bf16 or fp32 or lower {stage}.learning_rate"
+        f"{good}; set {stage}.training.precision to bf16 or fp32 or lower "
+        f"{stage}.training.learning_rate"
     )

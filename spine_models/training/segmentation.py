@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from spine_models.compute.devices import Compute
-from spine_models.data.samples.segmentation import SegmentationSamples, standardised
-from spine_models.hounsfield import AIR_HU
+from spine_models.data.samples.segmentation import SegmentationSamples
 from spine_models.models.batch_norm import adjust_momentum
 from spine_models.models.networks import build
 from spine_models.provenance.canonical import digest_file, digest_json
@@ -127,10 +126,8 @@ class HeldOutVolumes:
         """Return one study."""
         study = self._studies[index]
         facts = self._half.record(study).facts
-        image = standardised(self._half.array(study).astype(np.float32), facts["mean"], facts["std"])
-        label = np.array(self._labels.array(study))
-        fill = (AIR_HU - facts["mean"]) / facts["std"]
-        return HeldOutVolume(study, torch.from_numpy(image), torch.from_numpy(label), fill)
+        half, label = np.array(self._half.array(study)), np.array(self._labels.array(study))
+        return HeldOutVolume(study, torch.from_numpy(half), torch.from_numpy(label), facts["mean"], facts["std"])
 
 
 def train_segmentation(task: SegmentationTask, job: Job, compute: Compute) -> None:

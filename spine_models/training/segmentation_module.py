@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from spine_models.compute.inference_network import InferenceNetwork
+from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.evaluation.dice import dice_per_level, mean_dice, mean_dice_per_level
 from spine_models.models.losses import segmentation_loss
 from spine_models.models.network import Network
-from spine_models.models.sliding_window import sliding_window
 from spine_models.training.batching import BatchPlan
 from spine_models.training.segmentation_recipe import SegmentationRecipe
 from spine_models.training.stage_module import StageModule
@@ -25,15 +26,17 @@ class HeldOutVolume(NamedTuple):
 
     Attributes:
         study: its id.
-        image: (Z, Y, X), standardised, float32.
+        half: (Z, Y, X), int16 HU.
         label: (Z, Y, X), uint8, 0 to 7 or 255.
-        fill: air, standardised like the image.
+        mean: of the half volume, in HU.
+        std: of the half volume, in HU.
     """
 
     study: str
-    image: torch.Tensor
+    half: torch.Tensor
     label: torch.Tensor
-    fill: float
+    mean: float
+    std: float
 
 
 class SegmentationModule(StageModule):
@@ -67,23 +70,15 @@ class SegmentationModule(StageModule):
         loss = segmentation_loss(logits, target, self.recipe.loss)
         return {"loss": loss.total, "focal": loss.focal, "jaccard": loss.jaccard}
 
-    def arrange(self, image: torch.Tensor) -> torch.Tensor:
+    def with_channels(self, image: torch.Tensor) -> torch.Tensor:
         """Add the channel axis to (N, Z, Y, X)."""
-        return super().arrange(image[:, None])
+        return image[:, None]
 
-    def assess(self, item: HeldOutVolume) -> dict[str, float]:
-        """Return the Dice of each level that the study's label holds."""
-        recipe = self.recipe
-        logits = sliding_window(
-            item.image.to(self.device),
-            lambda windows: self.network(super(SegmentationModule, self).arrange(windows)),
-            window=recipe.validation.window,
-            overlap=recipe.validation.overlap,
-            z_multiple=self.network.strides[0],
-            fill=item.fill,
-        )
-        self.refuse_non_finite(item.study, logits)
-        mask = logits.argmax(0).to(torch.uint8).cpu().numpy()
+    def assess(self, item: HeldOutVolume, network: InferenceNetwork) -> dict[str, float]:
+        """Return the Dice of each level that the study's label holds; see ``StageModule``."""
+        settings = self.recipe.validation
+        windows = SlidingWindowSettings(settings.window, settings.overlap, self.network.strides[0], batch=1)
+        mask = MaskPredictor([network], windows).mask(item.half.cpu().numpy(), item.mean, item.std)
         return dice_per_level(mask, item.label.cpu().numpy())
 
     def judge(self, results: dict[str, Any]) -> dict[str, Any]:

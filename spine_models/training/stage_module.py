@@ -8,8 +8,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import distributed, nn
+from torch import distributed
 
+from spine_models.compute.inference_network import InferenceNetwork, NonFiniteOutputError
+from spine_models.compute.layout import arrange
+from spine_models.models.network import Network
 from spine_models.models.pretrained import PretrainedReport
 from spine_models.training.batching import BatchPlan
 from spine_models.training.non_finite import StepGuard, held_out_error, skipped_step_error
@@ -34,16 +37,18 @@ class StageModule(pl.LightningModule, ABC):
         good_checkpoint: where the last state lies, for the sentence of an error.
         pretrained: what became of the published weights; None for a training from scratch.
         assessed: what ``assess`` found in this process's held-out studies so far, by study.
+        inference: during a validation, the copy of the network that predicts the held-out studies.
     """
 
     stage: str
     metric: str
     pretrained: PretrainedReport | None = None
     larger_is_better: bool
+    inference: InferenceNetwork | None = None
     # A process may hold no held-out study of a small fold.
     allow_zero_length_dataloader_with_multiple_devices = True
 
-    def __init__(self, network: nn.Module, recipe: Recipe, plan: BatchPlan, steps: int) -> None:
+    def __init__(self, network: Network, recipe: Recipe, plan: BatchPlan, steps: int) -> None:
         """Take a freshly built network.
 
         Args:
@@ -66,8 +71,12 @@ class StageModule(pl.LightningModule, ABC):
         """Return the losses of a micro-batch, float32 scalars; the one named "loss" is minimised."""
 
     @abstractmethod
-    def assess(self, item: Any) -> Any:
-        """Return what the metric needs of a held-out study (JSON values)."""
+    def assess(self, item: Any, network: InferenceNetwork) -> Any:
+        """Return what the metric needs of a held-out study (JSON values), predicted by ``network``.
+
+        Raises:
+            NonFiniteOutputError: if the network's output is not finite.
+        """
 
     @abstractmethod
     def judge(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +97,7 @@ class StageModule(pl.LightningModule, ABC):
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         """Return the loss of a micro-batch (images, targets, studies)."""
         image, target, studies = batch
-        losses = self.losses(self.arrange(image), target)
+        losses = self.losses(arrange(self.with_channels(image), self.device), target)
         self._guard.note(losses["loss"], studies)
         for name, value in losses.items():
             self._add(name, value.detach())
@@ -112,38 +121,36 @@ class StageModule(pl.LightningModule, ABC):
             # An overflow that the scaler answers by halving its scale has an infinite norm and is no defect.
             self._add("gradient_norm", norm)
 
+    def on_validation_epoch_start(self) -> None:
+        """Copy the network as it is now, the way that predicts new studies too."""
+        self.inference = InferenceNetwork(self.network, self.device, self.recipe.precision)
+
     def validation_step(self, item: Any, batch_idx: int) -> None:
-        """Assess one held-out study, unless that was done before the training was interrupted."""
-        if item.study not in self.assessed:
-            self.assessed[item.study] = self.assess(item)
+        """Assess one held-out study, unless that was done before the training was interrupted.
+
+        Raises:
+            UserError: if the output is not finite, with the study, the step and the last good checkpoint.
+        """
+        assert self.inference is not None
+        if item.study in self.assessed:
+            return
+        try:
+            self.assessed[item.study] = self.assess(item, self.inference)
+        except NonFiniteOutputError:
+            raise held_out_error(self.stage, item.study, self.global_step, self.good_checkpoint) from None
 
     def on_validation_epoch_end(self) -> None:
         """Gather the studies of all processes and judge them, each once."""
         parts = gather(self.assessed)
-        self.assessed = {}
+        self.assessed, self.inference = {}, None
         results = {study: result for part in parts for study, result in part.items()}
         if len(results) != sum(len(part) for part in parts):
             raise RuntimeError("a study was validated twice")
         self.verdict = self.judge({study: results[study] for study in sorted(results)})
 
-    def refuse_non_finite(self, study: str, output: torch.Tensor) -> None:
-        """Stop the training where the output for a held-out study is not finite: no metric would be worth anything.
-
-        Raises:
-            UserError: with the study, the step and the last good checkpoint.
-        """
-        if not bool(torch.isfinite(output).all()):
-            raise held_out_error(self.stage, study, self.global_step, self.good_checkpoint)
-
-    def arrange(self, image: torch.Tensor) -> torch.Tensor:
-        """Lay out images for speed: channels last doubles the speed of these networks on the CPU."""
-        if image.device.type == "cpu":
-            return image.contiguous(memory_format=torch.channels_last_3d)
+    def with_channels(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the images of a batch as (N, C, Z, Y, X)."""
         return image
-
-    def arrange_network(self) -> None:
-        """Lay out the network's kernels as ``arrange`` does the images, on the CPU."""
-        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def take_means(self) -> dict[str, float]:
         """Return the means of the epoch's losses over all processes and start anew; call it in every process."""

@@ -19,12 +19,15 @@ from spine_models.provenance.files import clear_left_overs, read_json, replacing
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, file_facts, find_record, write_record
+from spine_models.provenance.vouched import vouch
 
 KEPT_STATES = 3
 """States that a training's folder holds at most: this one and the two used before it."""
 _KEY = "key.json"
 _RESULT = "result"
 _RECORD = "finished.json"
+_OF_THIS_RUN = ".run.json"
+"""Ending of what no two runs share, and no later job reads."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class State:
         return record
 
     def publish(self, out: Path) -> None:
-        """Copy the finished result to ``out``, each file atomically; files of an earlier result are replaced.
+        """Copy the finished result to ``out``, each file atomically, with its record.
+
+        Files of an earlier result are replaced.
 
         Raises:
             UserError: if the result is not finished.
@@ -74,10 +79,12 @@ class State:
             raise UserError(f"{self.result} is not finished: run the same command again")
         for folder in {(out / name).parent for name in record.files} - {out}:
             shutil.rmtree(folder, ignore_errors=True)
-        for name in record.files:
+        for name, facts in record.files.items():
             clear_left_overs((out / name).parent, Path(name).stem)
             with replacing(out / name) as temporary:
                 shutil.copyfile(self.result / name, temporary)
+            if not name.endswith(_OF_THIS_RUN):
+                vouch(out / name, self.key, facts)
 
 
 def open_state(root: Path, key: Key) -> State:

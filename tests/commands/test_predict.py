@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from spine_models.commands.predict import code_parts
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -41,3 +43,9 @@ def test_a_mistake_is_one_sentence(phantom, bundle_folder, tmp_path, missing):
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_the_networks_are_part_of_the_key_and_the_command_is_not():
+    modules = set(code_parts())
+    assert {"spine_models.models.unet", "spine_models.models.classifier", "spine_models.models.csn"} <= modules
+    assert [name for name in modules if name.startswith("spine_models.commands")] == []

@@ -72,11 +72,11 @@ def write_inputs(tmp_path: Path) -> EvaluationInputs:
     ]
     pd.DataFrame(grades).to_csv(tmp_path / "phantom.csv", index=False)
     return EvaluationInputs(
-        tmp_path / "train.csv",
-        tmp_path / "folds.csv",
-        oof,
-        segmentation,
-        averaging,
-        tmp_path / "quarantine.csv",
-        tmp_path / "phantom.csv",
+        train_csv=tmp_path / "train.csv",
+        folds=tmp_path / "folds.csv",
+        oof=oof,
+        segmentation=segmentation,
+        averaging=averaging,
+        quarantine=tmp_path / "quarantine.csv",
+        grades=tmp_path / "phantom.csv",
     )

@@ -12,7 +12,8 @@ import pytest
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import competition_loss, prior_loss
 from spine_models.evaluation.evaluate import EvaluationSettings, evaluate
-from spine_models.evaluation.tables import STUDY, read_truth
+from spine_models.evaluation.tables import STUDY
+from spine_models.evaluation.truth import read_truth
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.files import write_json
 from tests.evaluation.conftest import STUDIES, labels

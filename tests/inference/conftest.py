@@ -4,16 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from spine_models.data.phantom.dataset import generate_dataset
 from spine_models.data.phantom.settings import PhantomSettings
 from spine_models.evaluation.tables import STUDY
-from spine_models.inference.bundle import ExportSettings, export_bundle
+from spine_models.inference.export_bundle import ExportSettings, export_bundle
 from spine_models.levels import TARGETS
-from spine_models.models.classifier import ClassifierSettings, CsnClassifier
-from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.models.weights import save_model
+from tests import tiny
 
 SETTINGS = ExportSettings(
     z_step=2,
@@ -29,25 +27,10 @@ SETTINGS = ExportSettings(
 def networks(tmp_path_factory) -> dict[str, list[Path]]:
     """One segmentation network and an ir and an ip classifier."""
     folder = tmp_path_factory.mktemp("networks")
-    torch.manual_seed(0)
-    unet = CsnUNet(UNetSettings(base_channels=8, decoder_channels=(16, 8, 8, 8, 8)))
-    # An untrained network calls everything background; this one has to show levels.
-    torch.nn.init.zeros_(unet.head.bias)
-    torch.nn.init.normal_(unet.head.weight)
-    save_model(folder / "unet.safetensors", unet, {"seed": 0})
-    paths = []
-    for variant in ("ir", "ip"):
-        model = CsnClassifier(ClassifierSettings(variant, depth=50, base_channels=8))
-        # An untrained head says nearly the same of every crop; what is compared here has to differ.
-        torch.nn.init.normal_(model.head.weight, std=0.2)
-        with torch.no_grad():
-            for module in model.modules():
-                if isinstance(module, torch.nn.BatchNorm3d):
-                    module.running_mean.normal_(0, 0.1)
-                    module.running_var.uniform_(0.5, 2.0)
-                    module.weight.uniform_(0.5, 1.5)
-        paths.append(folder / f"{variant}.safetensors")
-        save_model(paths[-1], model, {"seed": 0, "variant": variant})
+    save_model(folder / "unet.safetensors", tiny.segmentation_network(), {"seed": 0})
+    paths = [folder / f"{variant}.safetensors" for variant in ("ir", "ip")]
+    for seed, path in enumerate(paths):
+        save_model(path, tiny.classifier(path.stem, seed), {"seed": seed, "variant": path.stem})
     return {"segmentation": [folder / "unet.safetensors"], "classification": paths}
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from spine_models.errors import UserError
-from spine_models.inference.bundle import DESCRIPTION, export_bundle, load_bundle
+from spine_models.inference.bundle import DESCRIPTION, load_bundle
+from spine_models.inference.export_bundle import export_bundle
 from spine_models.models.weights import load_model, load_state, save_state
 from spine_models.provenance.canonical import digest_file, digest_json
 from tests.inference.conftest import SETTINGS

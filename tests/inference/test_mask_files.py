@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from spine_models.compute.inference_network import InferenceNetwork
+from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
 from spine_models.inference.mask_files import InferMasksSettings, infer_masks
 from spine_models.inference.mask_networks import fold_networks, read_fold_table
-from spine_models.inference.masks import InferenceSettings, checked_mask, prepared
+from spine_models.inference.masks import checked_mask
 from spine_models.levels import LEVELS
 from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.models.weights import load_model, save_model
@@ -24,7 +26,7 @@ from tests.data.sample_files import volume_facts, write_stage
 STUDIES = ("1.2.1", "1.2.2", "1.2.3", "1.2.4")
 FOLDS = {"1.2.1": 0, "1.2.2": 1}  # 1.2.3 is not segmented; 1.2.4 is of the patient of 1.2.2
 PLAUSIBILITY = PlausibilitySettings(0.1, "none")
-WINDOWS = InferenceSettings(window=16, overlap=8, z_multiple=8, batch=1)
+WINDOWS = SlidingWindowSettings(window=16, overlap=8, z_multiple=8, batch=1)
 SETTINGS = InferMasksSettings(1, PLAUSIBILITY, WINDOWS, device="cpu")
 
 
@@ -76,10 +78,12 @@ def test_each_mask_is_made_by_the_networks_that_did_not_see_the_study(run):
     assert used == {"1.2.1": ["fold0"], "1.2.2": ["fold1"], "1.2.3": ["fold0", "fold1"], "1.2.4": ["fold1"]}
     for study, names in used.items():
         models = [
-            prepared(load_model(run.folder / name / "model.safetensors", "segmentation")[0], torch.device("cpu"))
+            InferenceNetwork(
+                load_model(run.folder / name / "model.safetensors", "segmentation")[0], torch.device("cpu")
+            )
             for name in names
         ]
-        expected, facts = checked_mask(run.volumes[study], volume_facts(), models, WINDOWS, PLAUSIBILITY)
+        expected, facts = checked_mask(run.volumes[study], volume_facts(), MaskPredictor(models, WINDOWS), PLAUSIBILITY)
         np.testing.assert_array_equal(masks.array(study), expected)
         assert masks.record(study).facts == facts.to_json() | {"models": names}
         assert set(facts.levels) == set(LEVELS)

@@ -13,7 +13,6 @@ from spine_models.data.crops.files import open_crop
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import OOF_COLUMNS, STUDY
-from spine_models.inference.classify import ClassifySettings
 from spine_models.inference.oof import OofInputs, OofSettings, predict_oof
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.weights import load_model, save_model
@@ -25,7 +24,7 @@ from tests.inference.conftest import SETTINGS as BUNDLE
 
 STUDIES = ["1.2.1", "1.2.2", "1.2.3"]
 CROPS = CropSettings(**BUNDLE.crops)
-SETTINGS = OofSettings(CROPS, math_threads=1, device="cpu", classify=ClassifySettings(batch=2))
+SETTINGS = OofSettings(CROPS, math_threads=1, device="cpu")
 
 
 def _crop(seed: int) -> SpineCrop:

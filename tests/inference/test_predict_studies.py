@@ -148,7 +148,7 @@ def test_without_a_vertebra_the_prior_is_the_prediction(studies, bundle_folder):
     bundle = load_bundle(bundle_folder)
     predictor = StudyPredictor(bundle, torch.device("cpu"))
     # A segmentation network that sees nothing but background.
-    head = predictor._segmentation[0].head
+    head = predictor._masks._networks[0]._network.head
     with torch.no_grad():
         head.weight.zero_()
         head.bias.copy_(torch.tensor([1.0] + [0.0] * 7))

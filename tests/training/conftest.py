@@ -6,24 +6,18 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import tiny_data
 from spine_models.compute.devices import Compute
-from spine_models.data.crops.crop import CropSettings
-from spine_models.provenance.settings import settings_from
 from spine_models.training.batching import BatchPlan
-from spine_models.training.classification import ClassificationInputs, ClassificationTask
-from spine_models.training.classification_recipe import ClassificationRecipe
-from spine_models.training.job import Job
+from spine_models.training.classification import ClassificationTask
 from spine_models.training.loaders import EpochBatches
-from spine_models.training.segmentation import SegmentationInputs, SegmentationTask
-from spine_models.training.segmentation_recipe import SegmentationRecipe
-from tests.training import tiny
 
 ONE = Compute("cpu", 1, 1)
 TWO = Compute("cpu", 2, 1)
@@ -41,30 +35,9 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
-    tiny.write_segmentation_data(root)
-    tiny.write_classification_data(root)
+    tiny_data.write_segmentation_data(root)
+    tiny_data.write_classification_data(root)
     return root
-
-
-def segmentation_task(data: Path, fold: int = 0, **changes: Any) -> SegmentationTask:
-    inputs = SegmentationInputs(
-        data / "folds" / "segmentation.csv", [data / "volumes_half" / "0.json"], [data / "labels_half" / "0.json"], None
-    )
-    return SegmentationTask(inputs, fold, settings_from(SegmentationRecipe, {**tiny.SEGMENTATION, **changes}))
-
-
-def classification_task(data: Path, mode: str = "ip", **changes: Any) -> ClassificationTask:
-    inputs = ClassificationInputs(
-        data / "folds" / "classification.csv", data / "train.csv", [data / "crops" / "0.json"], None
-    )
-    network = {**tiny.CLASSIFICATION["network"], "mode": mode}
-    recipe = settings_from(ClassificationRecipe, {**tiny.CLASSIFICATION, "network": network, **changes})
-    return ClassificationTask(inputs, 0, recipe, CropSettings(**tiny.CROPS))
-
-
-def make_job(folder: Path, **changes: Any) -> Job:
-    job = Job("train", {"fold": 0}, 1, 0, 15.0, 2, "code", folder / "state", folder / "out")
-    return replace(job, **changes)
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any) -> int:

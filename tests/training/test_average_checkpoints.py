@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import tiny_data
+from benchmarks.tiny_training import classification_task, make_job
 from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
 from spine_models.models.weights import load_model, load_state
@@ -19,10 +21,9 @@ from spine_models.training.average_checkpoints import (
 )
 from spine_models.training.best_epochs import Epoch
 from spine_models.training.job import run_job
-from tests.training import tiny
-from tests.training.conftest import ONE, classification_task, die_when, files_of, make_job, run_in_child
+from tests.training.conftest import ONE, die_when, files_of, run_in_child
 
-CROPS = CropSettings(**tiny.CROPS)
+CROPS = CropSettings(**tiny_data.CROPS)
 
 
 @pytest.fixture(scope="module")

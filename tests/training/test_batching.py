@@ -16,5 +16,5 @@ def test_the_global_batch_is_the_same_on_any_number_of_gpus(processes, accumulat
 
 @pytest.mark.parametrize(("whole", "micro", "processes"), [(16, 4, 3), (16, 5, 1), (4, 8, 1), (16, 0, 1), (0, 1, 1)])
 def test_an_impossible_combination_names_its_keys(whole, micro, processes):
-    with pytest.raises(UserError, match=rf"classification.global_batch {whole} .*micro_batch {micro}"):
+    with pytest.raises(UserError, match=rf"classification.training.global_batch {whole} .*micro_batch {micro}"):
         plan_batches("classification", whole, micro, processes)

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.tiny_training import classification_task
 from spine_models.errors import UserError
 from spine_models.training.batching import plan_batches
 from spine_models.training.best_epochs import BestEpochs, read_table, write_table
-from tests.training.conftest import classification_task
 
 METRICS = (0.5, 0.3, 0.4, 0.3, 0.2)
 

@@ -15,18 +15,19 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from benchmarks.tiny_training import classification_task, make_job, segmentation_task
+from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.evaluation.competition import competition_loss, prior_probabilities
 from spine_models.levels import LEVELS
 from spine_models.models.batch_norm import batch_norms
 from spine_models.models.weights import load_model
 from spine_models.provenance.files import read_json
 from spine_models.training.batching import plan_batches
-from spine_models.training.fit import chosen_precision
 from spine_models.training.history import Stopwatch, table
 from spine_models.training.job import run_job
 from spine_models.training.segmentation_module import ActivationMaxima
 from spine_models.training.stage_module import merge_sums
-from tests.training.conftest import ONE, classification_task, files_of, make_job, segmentation_task
+from tests.training.conftest import ONE, files_of
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,8 @@ IN_A_TERMINAL = """
 import sys
 from pathlib import Path
 from spine_models.training.job import run_job
-from tests.training.conftest import ONE, classification_task, make_job
+from benchmarks.tiny_training import classification_task, make_job
+from tests.training.conftest import ONE
 run_job(make_job(Path(sys.argv[2])), classification_task(Path(sys.argv[1]), epochs=1), ONE)
 """
 
@@ -148,9 +150,8 @@ def test_a_study_without_crops_is_predicted_by_the_prior_of_the_training(data):
     task = classification_task(data)
     task = type(task)(task.inputs, 1, task.recipe, task.crops)
     module = task.module(plan_batches("classification", 4, 2, 1), 6)
-    module.eval()
-    with torch.no_grad():
-        found = {item.study: module.assess(item) for item in map(task.held_out().__getitem__, range(3))}
+    network = InferenceNetwork(module.network.eval(), ONE.device)
+    found = {item.study: module.assess(item, network) for item in map(task.held_out().__getitem__, range(3))}
     labels = task.data()
     expected = prior_probabilities([labels.labels[study] for study in labels.split.training])
     assert found["1.2.5"]["probabilities"] == pytest.approx(expected.tolist())
@@ -191,20 +192,6 @@ def test_the_stopwatch_divides_waiting_from_working(monkeypatch):
         watch.data_came(4)
         watch.work_done()
     assert watch.take(2) == {"images_per_second": 2.286, "data_wait_share": 0.1429, "training_seconds": 7.0}
-
-
-@pytest.mark.parametrize(
-    ("precision", "kind", "bf16", "chosen"),
-    [
-        ("auto", "cpu", True, "fp32"),
-        ("auto", "cuda", True, "bf16"),
-        ("auto", "cuda", False, "fp16"),
-        ("fp32", "cuda", True, "fp32"),
-    ],
-)
-def test_auto_chooses_the_precision(monkeypatch, precision, kind, bf16, chosen):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
-    assert chosen_precision(precision, kind) == chosen
 
 
 @pytest.mark.parametrize(("changes", "warned"), [({}, True), ({"freeze_bn": True}, False), ({"micro_batch": 4}, False)])

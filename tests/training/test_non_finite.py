@@ -6,12 +6,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from benchmarks.tiny_training import classification_task, make_job, segmentation_task
 from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
 from spine_models.training.batching import plan_batches
 from spine_models.training.job import run_job
 from spine_models.training.non_finite import StepGuard
-from tests.training.conftest import ONE, PoisonedTask, classification_task, files_of, make_job, segmentation_task
+from tests.training.conftest import ONE, PoisonedTask, files_of
 
 STEPS = 6
 
@@ -37,7 +38,7 @@ def test_one_more_stops_with_step_studies_and_checkpoint(data, tmp_path):
         train(data, tmp_path, (1, 2, 4))
     sentence = str(error.value)
     assert "step 5 is not finite" in sentence
-    assert "skipped steps: 3, classification.max_skipped_steps: 2" in sentence
+    assert "skipped steps: 3, classification.training.max_skipped_steps: 2" in sentence
     assert "studies in the batch: 1.2." in sentence
     assert "checkpoint.ckpt" in sentence
     # The last good state is still there, and holds finite weights.
@@ -87,6 +88,7 @@ def test_a_validation_that_is_not_finite_stops_with_the_study(data, make_task):
     module.good_checkpoint = "state/checkpoint.ckpt"
     next(iter(module.network.state_dict().values())).fill_(float("nan"))
     sentence = r"held-out study 1\.2\.\d is not finite; last good .* state/checkpoint.ckpt"
+    module.on_validation_epoch_start()
     with torch.no_grad(), pytest.raises(UserError, match=sentence):
         module.validation_step(task.held_out()[0], 0)
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.tiny_training import classification_task, make_job, segmentation_task
 from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
 from spine_models.provenance.locks import folder_lock
@@ -22,17 +23,7 @@ from spine_models.training.fit import FitSettings
 from spine_models.training.job import run_job
 from spine_models.training.ranks import run_ranks
 from spine_models.training.state_file import CHECKPOINT
-from tests.training.conftest import (
-    ONE,
-    TWO,
-    PoisonedTask,
-    classification_task,
-    die,
-    files_of,
-    make_job,
-    run_in_child,
-    segmentation_task,
-)
+from tests.training.conftest import ONE, TWO, PoisonedTask, die, files_of, run_in_child
 from tests.training.rank_functions import alive, wait_for, watched_fit
 
 PLAIN = {"network": {"depth": 50, "base_channels": 4, "dropout": 0.0}}

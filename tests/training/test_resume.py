@@ -9,25 +9,17 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.tiny_training import classification_task, make_job, segmentation_task
 from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
-from spine_models.training import checkpoints, job
+from spine_models.training import job, state_file
 from spine_models.training.best_epochs import BestEpochs
 from spine_models.training.classification_module import ClassificationModule
 from spine_models.training.job import run_job
 from spine_models.training.stage_module import StageModule
 from spine_models.training.state import State
 from spine_models.training.state_file import CHECKPOINT, StateKeeper
-from tests.training.conftest import (
-    ONE,
-    classification_task,
-    die,
-    die_when,
-    files_of,
-    make_job,
-    run_in_child,
-    segmentation_task,
-)
+from tests.training.conftest import ONE, die, die_when, files_of, run_in_child
 
 STEPS = 6
 """Of the tiny classification: three in each of two epochs."""
@@ -95,7 +87,7 @@ def _die_while_writing() -> None:
                 stream.truncate(path.stat().st_size // 2)
             die()
 
-    checkpoints.torch.save = save
+    state_file.torch.save = save
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.tiny_training import classification_task, make_job
 from spine_models.compute.devices import Compute
 from spine_models.errors import UserError
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.vouched import vouched
 from spine_models.training.batching import plan_batches
 from spine_models.training.job import key_config
 from spine_models.training.state import KEPT_STATES, open_state, prune, prune_all
-from tests.training.conftest import ONE, TWO, classification_task, make_job
+from tests.training.conftest import ONE, TWO
 
 CONFIG = {"epochs": 2, "loss": {"gamma": 2.0}}
 
@@ -62,7 +64,9 @@ def test_a_finished_result_keeps_what_is_published_alone(tmp_path):
     (out / ".history.17.tmp.csv").write_text("what a killed process was writing")
     state.publish(out)
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
-    assert names == ["epochs/epoch-000.safetensors", "history.csv", "model.safetensors"]
+    published = ["epochs/epoch-000.safetensors", "history.csv"]
+    assert names == sorted([*published, *(f"{name}.record.json" for name in published), "model.safetensors"])
+    assert all(vouched(out / name) for name in published)
 
 
 def test_a_damaged_result_is_not_published(tmp_path):

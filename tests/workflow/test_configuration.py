@@ -1,4 +1,7 @@
+import dataclasses
+import importlib
 import re
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -6,7 +9,15 @@ import yaml
 
 from spine_models.configuration.checked import checked
 from spine_models.configuration.schema import load_schema, resolved
+from spine_models.configuration.trainings import classifier_recipe, segmentation_recipe
+from spine_models.data.crops.crop import CropSettings
+from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.errors import UserError
+from spine_models.inference.masks import InferenceSettings
+from spine_models.models.networks import KINDS
+from spine_models.provenance.settings import settings_from
+from spine_models.training.classification_recipe import ClassificationRecipe
+from spine_models.training.segmentation_recipe import SegmentationRecipe
 from tests.workflow.runs import ROOT, TINY, snakemake
 
 SCHEMA = ROOT / "rules/config.schema.yaml"
@@ -62,6 +73,71 @@ def test_every_key_of_the_full_recipe_has_a_comment():
 
     written = dict(keys_of_yaml(yaml.compose("\n".join(lines))))
     assert [path for path, number in written.items() if not commented(number)] == []
+
+
+def test_a_comment_names_every_choice_that_the_schema_gives():
+    """Where a key is one of a few words or numbers, its comment in config.yaml lists them, and no others."""
+    lines = (ROOT / "config.yaml").read_text().splitlines()
+    schema = load_schema(SCHEMA)
+    described = dict(keys_of_schema(schema, full_recipe(), schema))
+    for path, number in keys_of_yaml(yaml.compose("\n".join(lines))):
+        choices = [str(choice) for choice in described[path].get("enum", [])]
+        text = lines[number]
+        comment = text.split(" # ", 1)[1] if " # " in text else comment_above(lines, number)
+        if choices and "as for ir" not in comment and path.rsplit(".", 1)[1:] not in (["kind"], ["weights"]):
+            assert [choice for choice in choices if not re.search(rf"\b{choice}\b", comment)] == [], path
+
+
+def comment_above(lines, number):
+    """Return the lines of a comment that end above a line."""
+    start = number
+    while lines[start - 1].lstrip().startswith("# "):
+        start -= 1
+    return "\n".join(lines[start:number])
+
+
+def test_defaults_lie_within_the_bounds_of_their_own_keys_alone():
+    """The full recipe is valid, and one step outside of any bound is not."""
+    schema = load_schema(SCHEMA)
+    checked(full_recipe(), SCHEMA)
+    tried = 0
+    for path, part in keys_of_schema(schema, full_recipe(), schema):
+        for bound, step in (("minimum", -1), ("exclusiveMinimum", 0), ("maximum", 1), ("exclusiveMaximum", 0)):
+            if bound in part:
+                config = full_recipe()
+                *groups, key = path.split(".")
+                group = reduce(dict.__getitem__, groups, config)
+                group[key] = part[bound] + step
+                with pytest.raises(UserError, match=re.escape(f"{path} is")):
+                    checked(config, SCHEMA)
+                tried += 1
+    assert tried > 50
+
+
+@pytest.mark.parametrize("kind", ["csn_unet", "csn"])
+def test_settings_of_a_network_default_to_the_full_recipe(kind):
+    config = full_recipe()
+    parts = [config["segmentation"], *config["classification"]["variants"].values()]
+    network_class = getattr(importlib.import_module(KINDS[kind].module), KINDS[kind].network)
+    fields = dataclasses.fields(network_class.settings_type)
+    defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    for network in (part["network"] for part in parts if part["network"]["kind"] == kind):
+        written = settings_from(network_class.settings_type, {k: v for k, v in network.items() if k != "kind"})
+        assert {name: getattr(written, name) for name in defaults} == defaults
+
+
+@pytest.mark.parametrize(
+    ("settings", "section"),
+    [
+        (SegmentationRecipe, segmentation_recipe),
+        (ClassificationRecipe, lambda config: classifier_recipe(config, "ip")),
+        (CropSettings, lambda config: config["crops"]),
+        (PlausibilitySettings, lambda config: config["plausibility"]),
+        (InferenceSettings, lambda config: config["segmentation"]["inference"]),
+    ],
+)
+def test_a_section_has_the_keys_that_the_library_reads(settings, section):
+    assert {field.name for field in dataclasses.fields(settings)} == set(section(full_recipe()))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)

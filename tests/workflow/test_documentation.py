@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,21 @@ def headings(page: Path):
     """Return the anchors of a page's headings, as they are made on the web."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_key_that_a_page_names_exists():
+    """A dotted name of a section in a page's running text is a key of config.yaml."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    sections = "|".join(name for name, value in config.items() if isinstance(value, dict))
+    unknown = []
+    for page in PAGES:
+        if page.name != "CHANGELOG.md":
+            for name in re.findall(rf"`((?:{sections})(?:\.\w+)+)`", page.read_text()):
+                try:
+                    reduce(lambda part, key: part[key], name.split("."), config)
+                except (KeyError, TypeError):
+                    unknown.append(f"{page.name}: {name}")
+    assert unknown == []
 
 
 @pytest.fixture(scope="module")

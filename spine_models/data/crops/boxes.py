@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.levels import LEVELS
+
+LevelStatus = Literal["visible", "interpolated", "missing"]
 
 Box = tuple[int, int, int, int, int, int]
 """``(z0, z1, y0, y1, x0, x1)`` in voxels of the half grid, half-open."""

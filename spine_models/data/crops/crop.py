@@ -10,17 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spine_models.data.crops.boxes import Box, box_from_json, box_slices, level_voxels, union_of
+from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, level_voxels, union_of
 from spine_models.data.crops.windows import validation_window_starts, window_reach
 from spine_models.hounsfield import AIR_HU
 from spine_models.levels import LEVELS
-
-LevelStatus = Literal["visible", "interpolated", "missing"]
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spine_models.data.crops.boxes import Box, box_from_json, box_slices, level_boxes, level_voxels
-from spine_models.data.crops.crop import LevelStatus
+from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, level_boxes, level_voxels
 from spine_models.levels import LEVELS
 
 _PLAUSIBLE_MM: tuple[tuple[str, float, float], ...] = (

@@ -5,6 +5,7 @@ Imported while Snakemake parses the workflow: nothing here may import pandas, nu
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from spine_models.data.dataset.disk import patiently
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.shards import shard_of
 from spine_models.errors import UserError
@@ -81,8 +83,8 @@ def study_id(folder_name: str) -> str:
 
     A name that is no UID may be a person's: it never becomes the name of an output.
     """
-    if is_uid(folder_name.strip()):
-        return folder_name.strip()
+    if is_uid(folder_name.strip(" ")):
+        return folder_name.strip(" ")
     return "folder-" + hashlib.sha256(folder_name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
@@ -143,14 +145,15 @@ def list_files(folder: Path, root: Path, allow_symlinks: bool) -> list[StudyFile
         allow_symlinks: follow links that lead out of ``root``.
 
     Raises:
-        StudyRefused: ``link_outside`` if a link leads out of ``root``; ``no_images`` if the folder cannot be read.
+        StudyRefused: ``link_outside`` if a link leads out of ``root``; ``no_images`` if folders are too deep.
+        DiskError: if a folder cannot be read, or a link leads nowhere, as to a disk that is not mounted.
     """
-    try:
-        if not allow_symlinks:
-            _require_inside(folder, root.resolve())
-        return sorted(_walk(folder, "", root.resolve(), allow_symlinks, 0), key=lambda file: file.name)
-    except OSError as error:
-        raise StudyRefused(RefusalCode.NO_IMAGES, f"the folder cannot be read ({error.strerror})") from None
+    if not allow_symlinks:
+        _require_inside(folder, root.resolve())
+    files = patiently(
+        lambda: list(_walk(folder, "", root.resolve(), allow_symlinks, 0)), "a folder of the study, or a file in it,"
+    )
+    return sorted(files, key=lambda file: file.name)
 
 
 def list_study(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyFile]:
@@ -159,7 +162,7 @@ def list_study(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyF
     Raises:
         StudyRefused: ``folder_name`` if the name is no UID, ``no_images`` if there are no files; or as ``list_files``.
     """
-    if name != name.strip() and is_uid(name.strip()):
+    if name != name.strip(" ") and is_uid(name.strip(" ")):
         raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name begins or ends with a space: rename it")
     if not is_uid(name):
         raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name is not a UID: name it by the StudyInstanceUID")
@@ -175,6 +178,8 @@ def _walk(folder: Path, prefix: str, root: Path, allow_symlinks: bool, depth: in
             if entry.is_symlink() and not allow_symlinks:
                 _require_inside(Path(entry.path), root)
             if entry.is_dir():
+                if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
+                    continue  # a circle
                 if depth == _MAX_DEPTH:
                     raise StudyRefused(
                         RefusalCode.NO_IMAGES, f"folders are more than {_MAX_DEPTH} deep: move the files further up"
@@ -183,6 +188,8 @@ def _walk(folder: Path, prefix: str, root: Path, allow_symlinks: bool, depth: in
             elif entry.is_file():
                 stat = entry.stat()
                 yield StudyFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns)
+            elif entry.is_symlink():
+                raise FileNotFoundError(errno.ENOENT, "a symbolic link leads nowhere")
 
 
 def _require_inside(path: Path, root: Path) -> None:

@@ -26,6 +26,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from spine_models.data.dataset.disk import patiently
+
 HEAD_BYTES = (1 << 15, 1 << 20, 1 << 24)
 """How much of a file is read in search of its pixel data, one after the other. The header of an enhanced object of a
 thousand frames has a few MiB."""
@@ -97,23 +99,25 @@ def parse_file(path: Path, tags: Sequence[int]) -> ParsedFile:
         NotDicomError: if it is something else.
         FileTooLargeError: if it is, or inflates to, more than ``MAX_READ_BYTES``.
         UnreadableFileError: if it is damaged before its pixel data.
+        DiskError: if the disk does not give it.
     """
-    try:
-        with path.open("rb") as stream:
-            for length in HEAD_BYTES:
-                head = stream.read(length)
-                syntax, body = _meta(head, _start_of(head))
-                if syntax == DeflatedExplicitVRLittleEndian:
-                    stream.seek(body)
-                    return _parse_deflated(stream, tags)
-                encoding = _encoding(head, body, syntax)
-                syntax = syntax or _syntax_of(*encoding)
-                parsed = _parse(head, body, syntax, encoding, tags, complete=len(head) < length)
-                if parsed is not None:
-                    return parsed
-                stream.seek(0)
-    except OSError as error:
-        raise UnreadableFileError(f"it cannot be read ({error.strerror})") from None
+    return patiently(lambda: _parse_path(path, tags), "a file of the study")
+
+
+def _parse_path(path: Path, tags: Sequence[int]) -> ParsedFile:
+    with path.open("rb") as stream:
+        for length in HEAD_BYTES:
+            head = stream.read(length)
+            syntax, body = _meta(head, _start_of(head))
+            if syntax == DeflatedExplicitVRLittleEndian:
+                stream.seek(body)
+                return _parse_deflated(stream, tags)
+            encoding = _encoding(head, body, syntax)
+            syntax = syntax or _syntax_of(*encoding)
+            parsed = _parse(head, body, syntax, encoding, tags, complete=len(head) < length)
+            if parsed is not None:
+                return parsed
+            stream.seek(0)
     raise _endless_header()
 
 
@@ -151,17 +155,18 @@ def read_range(path: Path, syntax: str, start: int, length: int | None) -> bytes
 
     Raises:
         FileTooLargeError: if that is more than ``MAX_READ_BYTES``.
-        UnreadableFileError: if the file cannot be read or inflated.
+        UnreadableFileError: if it cannot be inflated.
+        DiskError: if the disk does not give it.
     """
-    deflated = syntax == DeflatedExplicitVRLittleEndian
-    try:
+
+    def read() -> bytes:
         with path.open("rb") as stream:
-            if deflated:
+            if syntax == DeflatedExplicitVRLittleEndian:
                 return _read_deflated(stream, start, length)
             stream.seek(start)
-            data = stream.read(MAX_READ_BYTES + 1 if length is None else length)
-    except OSError as error:
-        raise UnreadableFileError(f"it cannot be read ({error.strerror})") from None
+            return stream.read(MAX_READ_BYTES + 1 if length is None else length)
+
+    data = patiently(read, "a file of the study")
     if len(data) > MAX_READ_BYTES:
         raise FileTooLargeError(f"its pixels have more than {MAX_READ_BYTES >> 20} MiB")
     return data

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.dataset import layout
+from spine_models.data.dataset.disk import patiently
 from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom import series
@@ -89,9 +90,12 @@ class StudySource:
         """SHA-256 over (name, size, SHA-256) of the files that are used."""
         sha = hashlib.sha256()
         for file in self.used_files:
-            line = f"{file.name}\0{file.size}\0{digest_file(self.folder / file.name)}\n"
+            line = f"{file.name}\0{file.size}\0{self._digest_of(file)}\n"
             sha.update(line.encode("utf-8", "surrogateescape"))
         return sha.hexdigest()
+
+    def _digest_of(self, file: StudyFile) -> str:
+        return patiently(lambda: digest_file(self.folder / file.name), "a file of the study")
 
     @property
     def study_uid(self) -> str:

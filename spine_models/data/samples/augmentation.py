@@ -22,7 +22,7 @@ _ELASTIC_SIGMA = 12.0 / 256.0
 
 @dataclass(frozen=True)
 class SegmentationAugmentation:
-    """Section ``segmentation.augmentation`` of the configuration.
+    """Section ``segmentation.training.augmentation`` of the configuration.
 
     Attributes:
         shift: largest shift along y and x, as a part of the side.
@@ -46,7 +46,7 @@ class SegmentationAugmentation:
 
 @dataclass(frozen=True)
 class ClassificationAugmentation:
-    """Section ``classification.augmentation`` of the configuration.
+    """Section ``classification.training.augmentation`` of the configuration.
 
     Attributes:
         shift: largest shift along y and x, as a part of the side.

@@ -1,4 +1,4 @@
-"""Training windows and validation windows for the classifiers."""
+"""Training windows for the classifiers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from spine_models.data.crops.crop import (
     classifier_input,
     cut_window,
     trainable_levels,
-    validation_windows,
 )
 from spine_models.data.crops.files import open_crop
 from spine_models.data.crops.windows import draw_window_start
@@ -87,11 +86,6 @@ class ClassificationSamples:
         target = window_target(self._labels[study], window.inside, crop.voxels, self._settings.visible_fraction)
         image, mask = self._augment(window.image, window.mask, generator)
         return classifier_input(image, mask, crop), target, study
-
-    def crops_of(self, study: str) -> list[tuple[str, NDArray[np.float32]]]:
-        """Return all validation windows of ``study`` as (level, (3, depth, size, size)); empty without a usable one."""
-        crop = open_crop(self._crops, study)
-        return [] if crop is None else list(validation_windows(crop, self._settings))
 
     def _crop_of(self, study: str) -> SpineCrop:
         crop = open_crop(self._crops, study)

@@ -1,4 +1,4 @@
-"""Training windows and whole volumes for the segmentation."""
+"""Training windows for the segmentation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spine_models.data.samples.augmentation import Augmentation, SegmentationAugmentation, segmentation_augmentation
 from spine_models.data.samples.sampling import draw_generator, study_in_turn
-from spine_models.hounsfield import AIR_HU
+from spine_models.hounsfield import AIR_HU, standardised
 from spine_models.levels import IGNORE_LABEL
 from spine_models.provenance.shelf import Shelf
 
@@ -78,19 +78,9 @@ class SegmentationSamples:
         image, truth = self._augmentation(image, truth, generator)
         return self._standardise(image, study), truth, study
 
-    def volume_of(self, study: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return the whole standardised volume (z, y, x) and its label, for validation."""
-        volume = np.asarray(self._half.array(study)).astype(np.float32)
-        return self._standardise(volume, study), np.array(self._labels.array(study))
-
     def _standardise(self, image: NDArray[np.float32], study: str) -> NDArray[np.float32]:
         facts = self._half.record(study).facts
         return standardised(image, facts["mean"], facts["std"])
-
-
-def standardised(image: NDArray[np.float32], mean: float, std: float) -> NDArray[np.float32]:
-    """Return ``(image - mean) / std`` in float32; both numbers are the half volume's, in HU, and ``std`` is above 0."""
-    return (image - np.float32(mean)) / np.float32(std)
 
 
 def cut_slices(volume: NDArray[Any], start: int, depth: int, fill: int) -> NDArray[Any]:

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from spine_models.data.dataset import layout, tables
+from spine_models.data.dataset.label_files import label_files, one_label_file, require_inside
 from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.pixels import check_claims, is_lossy
 from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
-from spine_models.data.labels.files import label_files, one_label_file, require_inside
 from spine_models.data.labels.nifti import LabelSettings
 from spine_models.data.labels.onto_grid import check_label
 from spine_models.data.stages.collect_quarantine import unshared

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spine_models.data.dataset import layout, tables
+from spine_models.data.dataset.index import read_index
+from spine_models.data.dataset.label_files import label_files
 from spine_models.data.dataset.quarantine import RefusalCode
-from spine_models.data.labels.files import label_files
-from spine_models.data.stages.index_studies import read_index
 from spine_models.errors import UserError
 from spine_models.provenance.files import write_text
 from spine_models.provenance.manifest import Manifest, read_manifests

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spine_models.data.dataset.label_files import label_files, one_label_file, require_inside
 from spine_models.data.dataset.quarantine import StudyRefused
-from spine_models.data.labels.files import label_files, one_label_file, require_inside
 from spine_models.data.labels.nifti import LabelSettings, most_voxels, read_label
 from spine_models.data.labels.onto_grid import half_label
 from spine_models.data.stages.convert_volumes import remove_strangers

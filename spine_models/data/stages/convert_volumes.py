@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from spine_models.data.dataset import layout
+from spine_models.data.dataset.index import read_index
 from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
-from spine_models.data.stages.index_studies import read_index
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock

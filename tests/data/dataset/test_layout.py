@@ -116,12 +116,11 @@ def test_files_are_listed_below_the_study_and_links_out_of_it_refused(tmp_path) 
         link.unlink()
 
 
-def test_links_that_lead_nowhere_or_in_circles_do_not_hang(tmp_path) -> None:
+def test_links_that_lead_in_circles_do_not_hang(tmp_path) -> None:
     study = tmp_path / "1.2"
     study.mkdir()
     (study / "a").write_text("a")
     (study / "circle").symlink_to(study)
-    (study / "broken").symlink_to(study / "none")
     assert {Path(file.name).name for file in list_files(study, tmp_path, allow_symlinks=False)} == {"a"}
 
 

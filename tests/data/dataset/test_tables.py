@@ -4,7 +4,7 @@ import pytest
 
 from spine_models.data.dataset.tables import read_boxes, read_folds, read_test, read_train
 from spine_models.errors import UserError
-from spine_models.evaluation.tables import read_truth
+from spine_models.evaluation.truth import read_truth
 
 HEADER = "StudyInstanceUID,patient_overall,C1,C2,C3,C4,C5,C6,C7"
 GOOD = f"{HEADER}\n1.2.3,1,0,1,0,0,0,0,0\n1.2.4,0,0,0,0,0,0,0,0\n"

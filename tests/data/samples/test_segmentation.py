@@ -77,13 +77,6 @@ def test_draws_are_the_same_in_any_order(stages):
     assert np.any(samples.sample(6, 0)[0] != first[0][0])
 
 
-def test_a_whole_volume_comes_standardised_with_its_label(stages):
-    image, label = _samples(stages).volume_of("long")
-    assert image.shape == label.shape == (40, 24, 24)
-    np.testing.assert_allclose(image[:, 0, 0], (10 * np.arange(40) + 400) / 500, rtol=1e-6)
-    assert label.flags.writeable
-
-
 @pytest.mark.parametrize(("start", "values"), [(-2, [9, 9, 0, 1]), (1, [1, 2, 3, 4]), (4, [4, 5, 9, 9])])
 def test_cut_slices_fills_what_the_volume_lacks(start, values):
     volume = np.arange(6, dtype=np.int16)[:, None, None]

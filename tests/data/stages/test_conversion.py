@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from spine_models.data.dataset.folds import FoldSettings
+from spine_models.data.dataset.index import read_index, write_index
 from spine_models.data.dataset.layout import study_id
 from spine_models.data.dicom.study import VolumeSettings
 from spine_models.data.labels.nifti import LabelSettings
@@ -19,7 +20,7 @@ from spine_models.data.stages import convert_volumes as volumes_stage
 from spine_models.data.stages.collect_quarantine import QuarantineSettings, collect_quarantine, write_quarantine
 from spine_models.data.stages.convert_labels import convert_labels
 from spine_models.data.stages.convert_volumes import convert_volumes
-from spine_models.data.stages.index_studies import IndexSettings, index_shard, read_index, write_index
+from spine_models.data.stages.index_studies import IndexSettings, index_shard
 from spine_models.data.stages.make_folds import make_folds
 from spine_models.errors import UserError
 from spine_models.provenance.locks import folder_lock

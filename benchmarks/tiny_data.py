@@ -1,4 +1,4 @@
-"""A tiny data set in the formats that the trainings read: four studies, two folds."""
+"""Tiny recipes, and a data set in the formats that the trainings read: six studies, two folds."""
 
 from __future__ import annotations
 

@@ -1,0 +1,25 @@
+"""In which order the numbers of images and kernels lie in memory: one rule for each kind of device."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+T = TypeVar("T", torch.Tensor, nn.Module)
+
+
+def arrange(what: T, device: torch.device) -> T:
+    """Bring images (N, C, Z, Y, X), or a network's kernels in place, to ``device`` and into the layout for it.
+
+    Channels last doubles the speed of these networks on the CPU. On CUDA it sends depthwise 3D convolutions to cuDNN,
+    which is reported to be several times slower than PyTorch's own kernel for the plain layout (PyTorch pull request
+    40801), so that images and kernels keep that one there.
+    """
+    moved = what.to(device)
+    if device.type != "cpu":
+        return moved
+    if isinstance(moved, torch.Tensor):
+        return moved.contiguous(memory_format=torch.channels_last_3d)
+    return moved.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,78 @@
+"""Half-size volumes in, masks out: the one way for validation, held-out and new studies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spine_models.compute.inference_network import InferenceNetwork, require_finite
+from spine_models.hounsfield import AIR_HU, standardised
+from spine_models.models.sliding_window import sliding_window
+
+
+@dataclass(frozen=True)
+class SlidingWindowSettings:
+    """How a volume is cut into windows along z that hold the whole plane; ``segmentation.inference``.
+
+    Attributes:
+        window: slices of a window.
+        overlap: slices that neighbouring windows share.
+        z_multiple: the volume is padded with air to a multiple of this.
+        batch: windows at once.
+    """
+
+    window: int
+    overlap: int
+    z_multiple: int
+    batch: int
+
+
+class MaskPredictor:
+    """Segmentation networks whose probabilities are averaged."""
+
+    def __init__(self, networks: Sequence[InferenceNetwork], windows: SlidingWindowSettings) -> None:
+        """Take at least one network, all on one device."""
+        self._networks, self._windows = list(networks), windows
+
+    @torch.inference_mode()
+    def mask(self, half: NDArray[np.int16], mean: float, std: float) -> NDArray[np.uint8]:
+        """Predict the level of every voxel: the class with the largest mean probability over the networks.
+
+        Args:
+            half: (z, y, x) HU on the half grid.
+            mean: of the half volume, in HU.
+            std: of the half volume, in HU, above 0.
+
+        Returns:
+            (z, y, x), 0 for background and ``i + 1`` for ``LEVELS[i]``; not yet checked for plausibility.
+
+        Raises:
+            NonFiniteOutputError: if the output of a network is not finite.
+        """
+        device = self._networks[0].device
+        finite = torch.ones((), dtype=torch.bool, device=device)
+
+        def mean_probabilities(windows: torch.Tensor) -> torch.Tensor:
+            total = torch.zeros((), device=device)
+            for network in self._networks:
+                logits = network.logits(windows)
+                finite.logical_and_(torch.isfinite(logits).all())
+                total = total + torch.softmax(logits, dim=1)
+            return total / len(self._networks)
+
+        probabilities = sliding_window(
+            torch.from_numpy(standardised(half.astype(np.float32), mean, std)).to(device),
+            mean_probabilities,
+            window=self._windows.window,
+            overlap=self._windows.overlap,
+            z_multiple=self._windows.z_multiple,
+            fill=(AIR_HU - mean) / std,
+            batch=self._windows.batch,
+        )
+        # Once for a volume: each look waits for the device.
+        require_finite(finite, self._networks)
+        return np.asarray(probabilities.argmax(dim=0).to(torch.uint8).cpu().numpy())

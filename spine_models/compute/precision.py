@@ -1,0 +1,43 @@
+"""In which floating-point type networks compute: one rule for training and prediction."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Precision = Literal["fp32", "bf16", "fp16"]
+_AUTOCAST_TYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_precision(wanted: str, kind: str) -> Precision:
+    """Return what the configuration's ``precision`` means on a kind of device.
+
+    ``auto`` is bf16 where the GPU computes in it, fp16 on older GPUs, which only emulate bf16 and slowly, and fp32 on
+    the CPU, where autocast gains nothing for these networks.
+
+    Args:
+        wanted: "auto", "fp32", "bf16" or "fp16".
+        kind: "cuda" or "cpu".
+
+    Raises:
+        ValueError: if ``wanted`` is none of these.
+    """
+    if wanted == "auto":
+        if kind == "cpu":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if wanted in ("fp32", "bf16", "fp16"):
+        return wanted  # type: ignore[return-value]
+    raise ValueError(f"no such precision: {wanted!r}")
+
+
+def autocast_type(precision: Precision) -> torch.dtype | None:
+    """Return the type that autocast brings convolutions to; None for fp32, which needs no autocast."""
+    return _AUTOCAST_TYPES.get(precision)
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return the context in which a network computes with ``precision`` on ``device``."""
+    half = autocast_type(precision)
+    return torch.autocast(device.type, half, enabled=half is not None)

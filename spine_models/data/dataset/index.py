@@ -1,0 +1,57 @@
+"""``index/<shard>.csv``: the studies of a shard, and what their folders look like."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from spine_models.provenance.files import write_text
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """One study of a data set.
+
+    Attributes:
+        study: id; see ``layout.study_id``.
+        folder: name of its folder. This column is the one place where a folder's name that is no UID is kept.
+        files: number of files.
+        bytes: of all files.
+        stat_digest: see ``layout.stat_digest``.
+        rows: of the first readable slice, likewise the next two; 0 and "" if there is none.
+        columns: likewise.
+        transfer_syntax: likewise.
+        refused_code: "" for a study that goes on.
+        refused_reason: likewise.
+    """
+
+    study: str
+    folder: str
+    files: int = 0
+    bytes: int = 0
+    stat_digest: str = ""
+    rows: int = 0
+    columns: int = 0
+    transfer_syntax: str = ""
+    refused_code: str = ""
+    refused_reason: str = ""
+
+
+def write_index(path: Path, rows: Iterable[IndexRow]) -> None:
+    """Write the studies of a shard as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(IndexRow)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write_text(path, text.getvalue())
+
+
+def read_index(path: Path) -> list[IndexRow]:
+    """Read what ``write_index`` wrote."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = [{**row} for row in csv.DictReader(stream)]
+    numbers = ("files", "bytes", "rows", "columns")
+    return [IndexRow(**(row | {name: int(row[name]) for name in numbers})) for row in rows]  # type: ignore[arg-type]

@@ -1,0 +1,129 @@
+"""Writing a bundle: the networks of a run, and all that a prediction needs beside them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spine_models.errors import UserError
+from spine_models.evaluation.competition import prior_probabilities
+from spine_models.evaluation.scores import rounded
+from spine_models.evaluation.truth import read_truth
+from spine_models.inference.bundle import DESCRIPTION, SCHEMA, load_bundle
+from spine_models.levels import LEVELS, TARGETS
+from spine_models.models.networks import Stage, kinds_of
+from spine_models.models.weights import load_state
+from spine_models.provenance.canonical import digest_file, digest_json
+from spine_models.provenance.files import replacing, write_json
+
+_VERSIONED = ("torch", "numpy", "mmaction2", "mmcv-lite", "mmengine", "safetensors", "pydicom")
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What of the configuration goes into a bundle.
+
+    Attributes:
+        z_step: every so many slices are used.
+        half_size: side of the half grid.
+        crops: section ``crops``.
+        plausibility: section ``plausibility``.
+        inference: section ``segmentation.inference``.
+        phantom: True if the data set is a phantom.
+    """
+
+    z_step: int
+    half_size: int
+    crops: dict[str, Any]
+    plausibility: dict[str, Any]
+    inference: dict[str, Any]
+    phantom: bool
+
+
+def export_bundle(
+    out: Path,
+    segmentation: Sequence[Path],
+    classification: Sequence[Path],
+    train_csv: Path,
+    settings: ExportSettings,
+    *,
+    code: str,
+) -> None:
+    """Write a bundle; ``bundle.json`` comes last.
+
+    Args:
+        out: the ``bundle.json`` to write; the networks are copied beside it.
+        segmentation: files of segmentation networks, or the ``bundle.json`` of a bundle whose networks were used.
+        classification: files of classifiers.
+        train_csv: the training studies' targets, for the prior.
+        settings: the configuration.
+        code: fingerprint of the code that exports.
+
+    Raises:
+        UserError: if a file is missing, damaged or holds another kind of network.
+    """
+    if not segmentation or not classification:
+        raise UserError("a bundle needs at least one segmentation network and one classifier: train them first")
+    groups = {
+        "segmentation": _copy_networks(_expanded(segmentation), out.parent, "segmentation"),
+        "classification": _copy_networks(classification, out.parent, "classification"),
+    }
+    wanted = {entry["file"] for entries in groups.values() for entry in entries}
+    for stale in out.parent.glob("*.safetensors"):
+        if stale.name not in wanted:
+            stale.unlink()
+    truth = read_truth(train_csv)[list(TARGETS)].to_numpy(dtype=float)
+    prior = zip(TARGETS, prior_probabilities(truth), strict=True)
+    config = {name: getattr(settings, name) for name in ("z_step", "half_size", "crops", "plausibility", "inference")}
+    content = {
+        "schema": SCHEMA,
+        "levels": list(LEVELS),
+        "targets": list(TARGETS),
+        "settings": config,
+        "prior": {target: rounded(value) for target, value in prior},
+        "phantom": settings.phantom,
+        **groups,
+        "provenance": {
+            "code": code,
+            "train_csv": digest_file(train_csv),
+            "training_studies": len(truth),
+            "versions": {name: importlib.metadata.version(name) for name in _VERSIONED},
+        },
+    }
+    write_json(out, content | {"digest": digest_json(content)})
+
+
+def _expanded(paths: Sequence[Path]) -> list[Path]:
+    """Replace a bundle by its segmentation networks."""
+    found: list[Path] = []
+    for path in paths:
+        if path.name == DESCRIPTION:
+            bundle = load_bundle(path)
+            found += [bundle.folder / entry.file for entry in bundle.segmentation]
+        else:
+            found.append(path)
+    return found
+
+
+def _copy_networks(sources: Sequence[Path], folder: Path, group: Stage) -> list[dict[str, Any]]:
+    entries = []
+    seen: Counter[str] = Counter()
+    for source in sources:
+        description = load_state(source)[1]
+        kind = description["kind"]
+        if kind not in kinds_of(group):
+            raise UserError(f"{source} holds a network of the kind {kind}, not {' or '.join(kinds_of(group))}")
+        title = str(description["provenance"].get("variant", kind))
+        name = f"{title}-{seen[title]}"
+        seen[title] += 1
+        target = folder / f"{group}-{name}.safetensors"
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
+        size, digest = target.stat().st_size, digest_file(target)
+        entries.append({"file": target.name, "bytes": size, "sha256": digest, "name": name})
+    return entries

@@ -1,0 +1,48 @@
+"""The fast way through a classifier gives what the plain one gives."""
+
+import numpy as np
+import pytest
+import torch
+
+from spine_models.compute.crop_predictor import CropPredictor
+from spine_models.compute.inference_network import InferenceNetwork, NonFiniteOutputError
+from spine_models.evaluation.aggregate import study_probabilities
+from tests import tiny
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def crops():
+    random = np.random.default_rng(2)
+    return [random.standard_normal((3, 8, 32, 32)).astype(np.float32) for _ in range(5)]
+
+
+@pytest.mark.parametrize("variant", ["ir", "ip"])
+def test_folded_and_batched_equals_plain(crops, variant):
+    network = tiny.classifier(variant)
+    with torch.inference_mode():
+        plain = np.concatenate([torch.sigmoid(network(torch.from_numpy(crop[None]))).numpy() for crop in crops])
+    assert plain.std(axis=0).max() > 1e-3
+    predictor = CropPredictor(InferenceNetwork(network, CPU), batch=2)
+    np.testing.assert_allclose(predictor.probabilities(iter(crops)), plain, atol=1e-5)
+    np.testing.assert_allclose(predictor.study(crops), study_probabilities(list(plain)), atol=1e-5)
+
+
+def test_arrays_and_tensors_give_the_same(crops):
+    predictor = CropPredictor(InferenceNetwork(tiny.classifier("ir"), CPU))
+    tensors = torch.from_numpy(np.stack(crops))
+    np.testing.assert_array_equal(predictor.probabilities(tensors), predictor.probabilities(crops))
+
+
+def test_no_crop_gives_no_row_and_no_probabilities_of_the_study():
+    predictor = CropPredictor(InferenceNetwork(tiny.classifier("ir"), CPU))
+    assert predictor.probabilities([]).shape == (0, 8)
+    assert predictor.study([]) is None
+
+
+def test_an_output_that_is_not_finite_is_refused(crops):
+    predictor = CropPredictor(InferenceNetwork(tiny.classifier("ir"), CPU))
+    crops = [*crops[:2], np.full_like(crops[2], np.nan)]
+    with pytest.raises(NonFiniteOutputError):
+        predictor.study(crops)

@@ -1,0 +1,63 @@
+"""Masks by networks that are known functions, and by real ones."""
+
+import numpy as np
+import pytest
+import torch
+
+from spine_models.compute.inference_network import InferenceNetwork, NonFiniteOutputError
+from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
+from tests import tiny
+
+WINDOWS = SlidingWindowSettings(window=16, overlap=8, z_multiple=8, batch=2)
+CPU = torch.device("cpu")
+
+
+def _predict(volume, mean, std, networks):
+    return MaskPredictor([InferenceNetwork(network, CPU) for network in networks], WINDOWS).mask(volume, mean, std)
+
+
+def _stairs(depth=20):
+    """A volume whose slice z has the HU value of level z % 8 under mean -400 and standard deviation 100."""
+    volume = np.empty((depth, 32, 32), np.int16)
+    volume[:] = (-400 + 100 * (np.arange(depth) % 8))[:, None, None]
+    return volume
+
+
+def test_the_mask_is_the_most_probable_class_of_the_standardised_volume():
+    network = tiny.Levels()
+    mask = _predict(_stairs(), -400.0, 100.0, [network])
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask[:, 5, 5], np.arange(20) % 8)
+    assert np.isclose(network.smallest, -6.0)  # 20 slices are padded to 24, with air: (-1000 + 400) / 100
+
+
+def test_networks_are_averaged_as_probabilities_neither_as_votes_nor_as_logits():
+    volume = np.full((8, 32, 32), -200, np.int16)  # 2 in standardised values
+    sure = tiny.Levels(50.0)
+    unsure, fairly_sure = [tiny.Levels(0.05, 1.0)] * 2, [tiny.Levels(3.0, 1.0)] * 2
+    for others, level in ((unsure, 2), (fairly_sure, 3)):
+        assert set(np.unique(_predict(volume, -400.0, 100.0, [sure, *others]))) == {level}
+        # By votes it would be 3 both times, by the sum of the logits 2.
+        assert set(np.unique(_predict(volume, -400.0, 100.0, others))) == {3}
+        value = torch.full((1, 1, 1, 1, 1), 2.0)
+        assert int(sum(network(value) for network in [sure, *others]).argmax()) == 2
+
+
+def test_folded_channels_last_networks_in_windows_equal_the_plain_ones():
+    models = [tiny.segmentation_network(seed) for seed in range(2)]
+    volume = np.random.default_rng(0).integers(-1000, 1500, (16, 32, 32)).astype(np.int16)
+    mask = _predict(volume, 100.0, 400.0, models)
+    with torch.no_grad():
+        image = torch.from_numpy((volume.astype(np.float32) - 100) / 400)[None, None]
+        plain = sum(torch.softmax(model(image), dim=1) for model in models)[0]
+    best, second = plain.topk(2, dim=0).values
+    clear = (best - second > 1e-3).numpy()
+    assert clear.mean() > 0.5
+    assert len(np.unique(mask)) > 1
+    np.testing.assert_array_equal(mask[clear], plain.argmax(dim=0).numpy()[clear])
+
+
+def test_an_output_that_is_not_finite_is_refused():
+    networks = [tiny.Levels(), tiny.Levels(float("nan"))]
+    with pytest.raises(NonFiniteOutputError):
+        _predict(_stairs(), -400.0, 100.0, networks)
