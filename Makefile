@@ -57,6 +57,10 @@ fuzz: .venv ## read damaged files until something breaks (N=5000 cases, a few mi
 prune-state: .venv ## remove the states of trainings that nothing uses any more (OUTPUT=results)
 	$(BIN)/spine-models prune-state $(or $(OUTPUT),results)
 
+.PHONY: reach
+reach: .venv ## write which modules are part of which rules' keys (tests/provenance/reach.csv)
+	$(BIN)/python -m tests.provenance.reach
+
 # What conda installs is the lock: written anew after a change of it (a test says when that was forgotten).
 .PHONY: envs
 envs: ## write the lock into the conda environment's post-deploy script

@@ -26,7 +26,7 @@ def seconds_a_step(data: Path, folder: Path, processes: int) -> float:
     from spine_models.compute.devices import Compute
     from spine_models.training.job import run_job
 
-    network = {"depth": 50, "base_channels": 32, "dropout": 0.5}
+    network = {"kind": "csn", "mode": "ip", "depth": 50, "base_channels": 32, "dropout": 0.5}
     task = classification_task(
         data, network=network, freeze_bn=True, global_batch=8, micro_batch=4, draws_per_study=32, epochs=2
     )

@@ -41,7 +41,7 @@ SEGMENTED = 87
 """Of the challenge's data set (method, data)."""
 _SMALL = (16, 64, 64)
 _ROOT = Path(__file__).resolve().parents[2]
-_HALF = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": torch.bfloat16}
+_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _as_on_a_gpu(recipe: Recipe) -> Network:
 
 
 def _half(recipe: Recipe) -> torch.dtype | None:
-    return _HALF[recipe.precision]
+    return _AUTOCAST[recipe.precision]
 
 
 def _image(channels: int) -> torch.Tensor:

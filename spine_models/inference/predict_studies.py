@@ -13,7 +13,7 @@ from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
 from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
-from spine_models.inference.predictions import MAPPING, SUFFIXES, write_mapping
+from spine_models.inference.prediction_files import MAPPING, SUFFIXES, write_mapping
 from spine_models.inference.study_files import write_study
 from spine_models.inference.study_folders import StudyFolder
 from spine_models.provenance.keys import Key

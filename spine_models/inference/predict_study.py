@@ -69,7 +69,7 @@ class StudyPredictor:
         """Predict one study; memory holds that study alone.
 
         Args:
-            source: the study's files, as ``data.volumes.open_study`` found them.
+            source: the study's files, as ``data.dicom.study.open_study`` found them.
             volume_settings: see ``volume_settings_for``.
 
         Raises:

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import FROM_CROPS, STUDY
+from spine_models.inference.prediction_files import MAPPING, SUFFIXES, write_csv, write_mapping
 from spine_models.levels import LEVELS, TARGETS
-from spine_models.provenance.files import write_text
 from spine_models.provenance.manifest import Manifest, read_manifests
 
 ROW_ID = "row_id"
 PREDICTION_TYPES: tuple[str, ...] = (*LEVELS, "patient_overall")
 """Order of a study's rows in the challenge's sample submission."""
-
-SUFFIXES = {"mask": "_mask.nii.gz", "sagittal": "_sagittal.png", "axial": "_axial.png"}
-"""Kind of a study's file to what follows the study's name in its file name."""
-
-MAPPING = "folders.csv"
-"""Which folder is which study: the only file that holds the folders' own names, which may be people's."""
 
 PREDICTED = "predicted"
 PRIOR = "prior"
@@ -96,16 +88,11 @@ def read_test_rows(path: Path) -> list[tuple[str, str, str]]:
     """Read ``test.csv``: (row_id, study, prediction type) in its order.
 
     Raises:
-        UserError: as ``data.tables.read_test``.
+        UserError: as ``data.dataset.tables.read_test``.
     """
     from spine_models.data.dataset.tables import read_test
 
     return list(read_test(path).itertuples(index=False, name=None))
-
-
-def write_mapping(path: Path, rows: Iterable[tuple[str, str]]) -> None:
-    """Write which folder (its own name) is which study."""
-    _write_csv(path, (STUDY, "folder"), sorted(rows))
 
 
 def join_mappings(path: Path, manifests: Iterable[Path]) -> None:
@@ -140,7 +127,7 @@ def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
         )
         for row in studies
     ]
-    _write_csv(path, header, rows)
+    write_csv(path, header, rows)
 
 
 def write_submission(path: Path, studies: Sequence[PredictedStudy], test_csv: Path | None) -> None:
@@ -151,7 +138,7 @@ def write_submission(path: Path, studies: Sequence[PredictedStudy], test_csv: Pa
     else:
         asked = [(f"{row.study}_{kind}", row.study, kind) for row in studies for kind in PREDICTION_TYPES]
     rows = [(row_id, _fixed(by_name[study].probabilities[kind])) for row_id, study, kind in asked]
-    _write_csv(path, (ROW_ID, "fractured"), rows)
+    write_csv(path, (ROW_ID, "fractured"), rows)
 
 
 def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
@@ -174,11 +161,3 @@ def _without(study: str, prior: Mapping[str, float], status: str, code: str, rea
 
 def _fixed(value: float) -> str:
     return f"{value:.6f}"
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, stream.getvalue())

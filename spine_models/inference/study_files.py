@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spine_models.inference.overlays import axial_picture, picture_source, sagittal_picture, save_png
 from spine_models.inference.predict_study import StudyPrediction
-from spine_models.inference.predictions import SUFFIXES
+from spine_models.inference.prediction_files import SUFFIXES
 from spine_models.levels import LEVELS
 from spine_models.provenance.files import replacing
 from spine_models.provenance.keys import Key

@@ -6,8 +6,9 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from spine_models.data.dataset.layout import is_uid, study_folders, study_id
+from spine_models.data.dataset.layout import study_folders
 from spine_models.data.dataset.shards import shard_of
+from spine_models.data.dataset.uids import is_uid, study_id
 from spine_models.errors import UserError
 
 _PREAMBLE = 128

@@ -11,8 +11,8 @@ from typing import Any
 
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.overlays import LEVEL_COLOURS
+from spine_models.inference.prediction_files import MAPPING
 from spine_models.inference.predictions import (
-    MAPPING,
     MISSING,
     PREDICTED,
     PRIOR,

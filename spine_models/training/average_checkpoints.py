@@ -26,9 +26,8 @@ from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Work, write_record
 from spine_models.provenance.shelf import Shelf
 from spine_models.provenance.vouched import digests, vouch
-from spine_models.training.best_epochs import TABLE, Epoch, read_table
-from spine_models.training.classification import FoldData, HeldOutStudies, read_fold
-from spine_models.training.classification_module import probabilities_or_prior
+from spine_models.training.epoch_table import TABLE, Epoch, read_table
+from spine_models.training.held_out_crops import FoldData, HeldOutStudies, probabilities_or_prior, read_fold
 
 Judge = Callable[[Sequence[Epoch]], float]
 

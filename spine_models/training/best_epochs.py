@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,8 @@ from pytorch_lightning.callbacks import Callback
 from spine_models.errors import UserError
 from spine_models.models.weights import save_model
 from spine_models.provenance.canonical import digest_file
-from spine_models.provenance.files import read_json, write_json
+from spine_models.training.epoch_table import Epoch
 from spine_models.training.stage_module import StageModule
-
-TABLE = "epochs.json"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch whose weights are kept.
-
-    Attributes:
-        epoch: counted from 0.
-        metric: of its validation.
-        file: name of the ``.safetensors`` file.
-        sha256: digest of that file.
-        facts: what else the validation found.
-    """
-
-    epoch: int
-    metric: float
-    file: str
-    sha256: str
-    facts: dict[str, Any]
 
 
 class BestEpochs(Callback):
@@ -83,26 +62,3 @@ class BestEpochs(Callback):
         provenance = self.provenance | {"epoch": epoch.epoch, module.metric: epoch.metric}
         save_model(path, module.network, provenance)
         return Epoch(epoch.epoch, epoch.metric, epoch.file, digest_file(path), module.verdict)
-
-
-def write_table(folder: Path, best: list[Epoch]) -> None:
-    """Write ``epochs.json`` beside the weights, best first."""
-    keys = ("epoch", "metric", "file", "sha256")
-    write_json(folder / TABLE, [{key: asdict(epoch)[key] for key in keys} for epoch in best])
-
-
-def read_table(folder: Path) -> list[Epoch]:
-    """Read ``epochs.json`` and check the files that it names.
-
-    Raises:
-        UserError: if the table or one of its files is missing or differs from its digest.
-    """
-    try:
-        epochs = [Epoch(**entry, facts={}) for entry in read_json(folder / TABLE)]
-    except (OSError, ValueError, TypeError):
-        raise UserError(f"{folder / TABLE} is missing or damaged: run the rule train_classifier again") from None
-    for epoch in epochs:
-        path = folder / epoch.file
-        if not path.is_file() or digest_file(path) != epoch.sha256:
-            raise UserError(f"{path} is missing or differs from its digest: run the rule train_classifier again")
-    return epochs

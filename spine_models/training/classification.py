@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from spine_models.compute.devices import Compute
-from spine_models.data.crops.crop import CropSettings, validation_windows
-from spine_models.data.crops.files import open_crop
+from spine_models.data.crops.crop import CropSettings
 from spine_models.data.samples.classification import ClassificationSamples
-from spine_models.evaluation.competition import prior_probabilities
-from spine_models.evaluation.truth import read_truth
 from spine_models.models.batch_norm import adjust_momentum
 from spine_models.models.networks import build
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.shelf import Shelf
 from spine_models.training.batching import BatchPlan
-from spine_models.training.best_epochs import Epoch, write_table
-from spine_models.training.classification_module import ClassificationModule, HeldOutStudy
+from spine_models.training.classification_module import ClassificationModule
 from spine_models.training.classification_recipe import ClassificationRecipe
-from spine_models.training.folds import Split, read_split
+from spine_models.training.epoch_table import Epoch, write_table
+from spine_models.training.held_out_crops import FoldData, HeldOutStudies, read_fold
 from spine_models.training.job import Job, run_job
-
-Labels = Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -46,55 +38,6 @@ class ClassificationInputs:
     train_csv: Path
     crops: Sequence[Path]
     pretrained: Path | None
-
-
-@dataclass(frozen=True)
-class FoldData:
-    """What a fold's training and validation are about.
-
-    Attributes:
-        split: studies.
-        labels: of each study, 0 or 1 for each of ``levels.TARGETS``.
-        prior: (8,), prediction of a study without a usable vertebra.
-    """
-
-    split: Split
-    labels: Labels
-    prior: tuple[float, ...]
-
-
-def read_fold(folds: Path, train_csv: Path, crops: Shelf, fold: int) -> FoldData:
-    """Read who trains and who validates, and the labels of all of them.
-
-    Raises:
-        UserError: if a table cannot be used.
-    """
-    truth = read_truth(train_csv)
-    split = read_split(folds, fold, set(crops.studies) & set(truth.index))
-    labels = {study: tuple(int(value) for value in truth.loc[study]) for study in truth.index}
-    known = {study: labels[study] for study in (*split.training, *split.validation)}
-    prior = prior_probabilities([known[study] for study in split.training])
-    return FoldData(split, known, tuple(float(value) for value in prior))
-
-
-class HeldOutStudies:
-    """The held-out studies of a fold: all their validation windows and labels."""
-
-    def __init__(self, crops: Shelf, settings: CropSettings, studies: Sequence[str], labels: Labels) -> None:
-        """Read from ``crops``."""
-        self._crops, self._settings, self._studies, self._labels = crops, settings, studies, labels
-
-    def __len__(self) -> int:
-        """Return the number of studies."""
-        return len(self._studies)
-
-    def __getitem__(self, index: int) -> HeldOutStudy:
-        """Return one study."""
-        study = self._studies[index]
-        crop = open_crop(self._crops, study)
-        images = [] if crop is None else [image for _, image in validation_windows(crop, self._settings)]
-        crops = torch.from_numpy(np.stack(images)) if images else torch.zeros(0)
-        return HeldOutStudy(study, crops, torch.tensor(self._labels[study]))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -14,21 +14,8 @@ from spine_models.evaluation.competition import competition_loss
 from spine_models.levels import TARGETS
 from spine_models.models.network import Network
 from spine_models.training.classification_recipe import ClassificationRecipe
+from spine_models.training.held_out_crops import HeldOutStudy, probabilities_or_prior
 from spine_models.training.stage_module import StageModule
-
-
-class HeldOutStudy(NamedTuple):
-    """One study of the validation.
-
-    Attributes:
-        study: its id.
-        crops: (K, 3, D, S, S), all windows of its usable levels; K is 0 where there is none.
-        target: (8,), the labels as given.
-    """
-
-    study: str
-    crops: torch.Tensor
-    target: torch.Tensor
 
 
 class ClassificationModule(StageModule):
@@ -59,13 +46,3 @@ class ClassificationModule(StageModule):
         found = list(results.values())
         loss = competition_loss([study["probabilities"] for study in found], [study["target"] for study in found])
         return {"competition_loss": loss, "n_studies": len(found)}
-
-
-def probabilities_or_prior(predictor: CropPredictor, item: HeldOutStudy, prior: Sequence[float]) -> list[float]:
-    """Return the probabilities of a held-out study, (8,); ``prior`` where it has no crop.
-
-    Raises:
-        NonFiniteOutputError: if the network's output is not finite.
-    """
-    probabilities = predictor.study(item.crops)
-    return [float(value) for value in (prior if probabilities is None else probabilities)]

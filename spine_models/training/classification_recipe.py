@@ -14,7 +14,7 @@ class ClassificationRecipe(Recipe):
 
     Attributes:
         fractured_probability: of drawing a fractured vertebra in a study that has one.
-        augmentation: see ``data.augmentation``.
+        augmentation: see ``data.samples.augmentation``.
     """
 
     fractured_probability: float

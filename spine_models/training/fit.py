@@ -26,7 +26,8 @@ from spine_models.models.batch_norm import synchronise
 from spine_models.models.pretrained import PretrainedReport
 from spine_models.provenance.files import write_json
 from spine_models.training.batching import BatchPlan, plan_batches
-from spine_models.training.best_epochs import BestEpochs, Epoch
+from spine_models.training.best_epochs import BestEpochs
+from spine_models.training.epoch_table import Epoch
 from spine_models.training.history import History
 from spine_models.training.loaders import EpochBatches, Samples, Studies, training_loader, validation_loader
 from spine_models.training.ranks import Place

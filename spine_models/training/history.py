@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import resource
-import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback
 
 from spine_models.log import say
 from spine_models.provenance.files import write_json, write_text
+from spine_models.training.progress import Board, Row, Stopwatch, epoch_line, memory_figures
 from spine_models.training.stage_module import StageModule
 
-Row = dict[str, Any]
 _FIRST = ("epoch", "step", "learning_rate", "loss")
 
 
@@ -32,7 +29,7 @@ class History(Callback):
         self.folder = folder
         self.rows: list[Row] = []
         self.runs: list[Row] = []
-        self._board: Any = None
+        self._board = Board(folder / "tensorboard")
         self._clock = Stopwatch()
 
     def state_dict(self) -> dict[str, Any]:
@@ -64,63 +61,18 @@ class History(Callback):
             **{name: value for name, value in pl_module.verdict.items() if isinstance(value, float)},
             "skipped_steps": pl_module.skipped,
         }
-        run = {"epoch": trainer.current_epoch, **self._clock.take(trainer.world_size), **_memory()}
+        run = {"epoch": trainer.current_epoch, **self._clock.take(trainer.world_size), **memory_figures()}
         self.rows.append(row)
         self.runs.append(run)
         if trainer.is_global_zero:
             write_text(self.folder / "history.csv", table(self.rows))
             write_json(self.folder / "history.run.json", self.runs)
-            self._to_board(row, run)
-            say(_line(pl_module.stage, trainer.max_epochs or 0, row, run))
+            self._board.show({**row, **run})
+            say(epoch_line(pl_module.stage, trainer.max_epochs or 0, row, run))
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Close TensorBoard's file."""
-        if self._board is not None:
-            self._board.close()
-
-    def _to_board(self, row: Row, run: Row) -> None:
-        if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(self.folder / "tensorboard"))
-        for name, value in {**row, **run}.items():
-            if isinstance(value, int | float) and name not in ("epoch", "step"):
-                self._board.add_scalar(name, value, row["step"])
-        self._board.flush()
-
-
-class Stopwatch:
-    """Divides the time of an epoch's steps into waiting for data and working."""
-
-    def __init__(self) -> None:
-        """Start now."""
-        self._mark: float | None = None
-        self._waited = self._worked = 0.0
-        self._samples = 0
-
-    def data_came(self, samples: int) -> None:
-        """End a wait for ``samples`` samples."""
-        now = time.perf_counter()
-        if self._mark is not None:
-            self._waited += now - self._mark
-        self._mark, self._samples = now, self._samples + samples
-
-    def work_done(self) -> None:
-        """End a piece of work."""
-        now = time.perf_counter()
-        self._worked += now - (self._mark if self._mark is not None else now)
-        self._mark = now
-
-    def take(self, processes: int) -> Row:
-        """Return the epoch's figures (of this process; images/s of all) and start anew."""
-        total = self._waited + self._worked
-        figures: Row = {
-            "images_per_second": round(processes * self._samples / total, 3) if total else None,
-            "data_wait_share": round(self._waited / total, 4) if total else None,
-            "training_seconds": round(total, 3),
-        }
-        self._mark, self._waited, self._worked, self._samples = None, 0.0, 0.0, 0
-        return figures
+        self._board.close()
 
 
 def table(rows: list[Row]) -> str:
@@ -132,16 +84,3 @@ def table(rows: list[Row]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue()
-
-
-def _memory() -> Row:
-    memory: Row = {"memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-    if torch.cuda.is_available():
-        memory["gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
-    return memory
-
-
-def _line(stage: str, epochs: int, row: Row, run: Row) -> str:
-    figures = [f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float)]
-    speed = f"{run['images_per_second']} images/s, {run['data_wait_share']} of the time waiting for data"
-    return f"{stage}: epoch {row['epoch'] + 1}/{epochs}: {', '.join(figures)}; {speed}\n"

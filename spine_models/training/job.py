@@ -21,7 +21,7 @@ from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work
 from spine_models.training.batching import BatchPlan, plan_batches
-from spine_models.training.best_epochs import Epoch
+from spine_models.training.epoch_table import Epoch
 from spine_models.training.fit import OUTCOME, FitSettings, Task, fit
 from spine_models.training.ranks import run_ranks
 from spine_models.training.recipe import Recipe

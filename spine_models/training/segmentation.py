@@ -19,7 +19,7 @@ from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import write_json
 from spine_models.provenance.shelf import Shelf
 from spine_models.training.batching import BatchPlan
-from spine_models.training.best_epochs import Epoch
+from spine_models.training.epoch_table import Epoch
 from spine_models.training.folds import Split, read_split
 from spine_models.training.job import Job, run_job
 from spine_models.training.segmentation_module import HeldOutVolume, SegmentationModule

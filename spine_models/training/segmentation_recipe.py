@@ -24,7 +24,7 @@ class SegmentationRecipe(Recipe):
     Attributes:
         window: slices of a training window.
         loss: weights of the loss.
-        augmentation: see ``data.augmentation``.
+        augmentation: see ``data.samples.augmentation``.
         validation: sliding window of the validation.
     """
 

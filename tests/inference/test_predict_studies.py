@@ -14,7 +14,7 @@ from spine_models.data.dicom.study import VolumeSettings, open_study, read_study
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
-from spine_models.inference.predictions import MAPPING
+from spine_models.inference.prediction_files import MAPPING
 from spine_models.inference.study_folders import folders_to_predict
 from spine_models.levels import TARGETS
 from spine_models.provenance.manifest import read_manifest

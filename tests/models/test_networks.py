@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from spine_models.models.csn import fold
 from spine_models.models.networks import KIND, KINDS, build, kinds_of, modules_of, modules_of_stages
 from spine_models.models.published import PUBLISHED
 from spine_models.models.unet import CsnUNet, UNetSettings
+from spine_models.provenance.fingerprint import Fingerprints
 
 NARROW = [
     {"kind": "csn_unet", "depth": 50, "base_channels": 8, "decoder_channels": [8, 8, 8, 8, 4], "batch_norm_eps": 1e-3},
@@ -65,6 +67,25 @@ def test_the_registry_says_what_the_class_says(name):
     assert network.strides == kind.strides
     assert {field.name for field in dataclasses.fields(network.settings_type)} == set(kind.settings)
     assert [setting for setting, schema in kind.settings.items() if not schema.get("description")] == []
+
+
+@pytest.mark.parametrize(
+    ("script", "settings", "without"),
+    [
+        ("train_segmentation", NARROW[0], {"classifier"}),
+        ("infer_masks", NARROW[0], {"classifier", "losses"}),
+        ("train_classifier", NARROW[1], {"unet", "losses", "sliding_window"}),
+        ("average_checkpoints", NARROW[1], {"unet", "losses", "sliding_window"}),
+        ("predict_oof", NARROW[1], {"unet", "losses", "sliding_window"}),
+        ("export_bundle", None, {"unet", "classifier", "csn"}),
+    ],
+)
+def test_the_code_of_a_rule_holds_its_own_network_alone(script, settings, without):
+    modules = modules_of([settings] if settings else [])
+    root = Path(__file__).parents[2]
+    found = Fingerprints(root).closure(f"workflow_scripts/{script}.py", modules)
+    assert found.issuperset(modules)
+    assert found.isdisjoint({f"spine_models.models.{name}" for name in (*without, "networks", "published")})
 
 
 def test_published_weights_fit_networks_that_there_are():

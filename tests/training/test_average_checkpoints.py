@@ -19,7 +19,7 @@ from spine_models.training.average_checkpoints import (
     average_checkpoints,
     greedy_choice,
 )
-from spine_models.training.best_epochs import Epoch
+from spine_models.training.epoch_table import Epoch
 from spine_models.training.job import run_job
 from tests.training.conftest import ONE, die_when, files_of, run_in_child
 

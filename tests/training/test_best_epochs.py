@@ -7,7 +7,8 @@ import pytest
 from benchmarks.tiny_training import classification_task
 from spine_models.errors import UserError
 from spine_models.training.batching import plan_batches
-from spine_models.training.best_epochs import BestEpochs, read_table, write_table
+from spine_models.training.best_epochs import BestEpochs
+from spine_models.training.epoch_table import read_table, write_table
 
 METRICS = (0.5, 0.3, 0.4, 0.3, 0.2)
 

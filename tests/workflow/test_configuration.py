@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from spine_models.compute.mask_predictor import SlidingWindowSettings
 from spine_models.configuration.checked import checked
 from spine_models.configuration.schema import load_schema, resolved
 from spine_models.configuration.trainings import classifier_recipe, segmentation_recipe
 from spine_models.data.crops.crop import CropSettings
 from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.errors import UserError
-from spine_models.inference.masks import InferenceSettings
 from spine_models.models.networks import KINDS
 from spine_models.provenance.settings import settings_from
 from spine_models.training.classification_recipe import ClassificationRecipe
@@ -133,11 +133,23 @@ def test_settings_of_a_network_default_to_the_full_recipe(kind):
         (ClassificationRecipe, lambda config: classifier_recipe(config, "ip")),
         (CropSettings, lambda config: config["crops"]),
         (PlausibilitySettings, lambda config: config["plausibility"]),
-        (InferenceSettings, lambda config: config["segmentation"]["inference"]),
+        (SlidingWindowSettings, lambda config: config["segmentation"]["inference"]),
     ],
 )
 def test_a_section_has_the_keys_that_the_library_reads(settings, section):
     assert {field.name for field in dataclasses.fields(settings)} == set(section(full_recipe()))
+
+
+def test_a_further_key_of_another_rule_reaches_no_training():
+    config = full_recipe()
+    before = segmentation_recipe(config), classifier_recipe(config, "ir")
+    segmentation, classification = config["segmentation"], config["classification"]
+    for group in (segmentation, segmentation["inference"], classification, classification["averaging"]):
+        group["further"] = 1
+    classification["variants"]["ir"]["further"] = 1
+    assert (segmentation_recipe(config), classifier_recipe(config, "ir")) == before
+    classification["training"]["further"] = 1
+    assert classifier_recipe(config, "ir")["further"] == 1
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)

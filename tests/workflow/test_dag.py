@@ -74,6 +74,19 @@ def test_changed_numbers_of_shards_and_folds_change_the_jobs(few_studies, tmp_pa
     assert (jobs["train_segmentation"], jobs["train_classifier"]) == (2, FOLDS + 1)
 
 
+def test_a_further_variant_of_the_configuration_is_trained_from_its_own_weights(few_studies, tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(
+        "classification: {variants: {ir-50: {network: {kind: csn, mode: ir, depth: 50, base_channels: 64, dropout: 0},"
+        " weights: ircsn-50, folds: 1, draws_per_study: 8, freeze_bn: false, average: 5}, ip: {folds: 0}}}"
+    )
+    common = ["--configfile", overlay, "--config", f"dataset_dir={few_studies}"]
+    jobs = planned(snakemake("-n", *common, directory=tmp_path))
+    assert {jobs[rule] for rule in ("train_classifier", "average_checkpoints", "predict_oof")} == {FOLDS + 1}
+    # Those of the segmentation, which it shares, and those of ir; none of ip is trained.
+    assert jobs["fetch_pretrained"] == 2
+
+
 def test_every_target_rule_exists_and_plans(tmp_path):
     assert [name for name in TARGETS if name not in RULES] == []
     dataset = write_empty_studies(tmp_path / "data", 2)

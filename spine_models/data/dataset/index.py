@@ -16,7 +16,7 @@ class IndexRow:
     """One study of a data set.
 
     Attributes:
-        study: id; see ``layout.study_id``.
+        study: id; see ``uids.study_id``.
         folder: name of its folder. This column is the one place where a folder's name that is no UID is kept.
         files: number of files.
         bytes: of all files.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from spine_models.data.dataset import layout
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+from spine_models.data.dataset.uids import study_id
 
 _READ = (".nii", ".nii.gz")
 _OTHERS = (".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".mnc", ".nii.zip", ".nii.bz2")
@@ -22,7 +23,7 @@ def label_study(file_name: str) -> str | None:
     suffix = _suffix(file_name)
     if file_name.startswith(".") or suffix is None:
         return None
-    return layout.study_id(file_name[: len(file_name) - len(suffix)].strip())
+    return study_id(file_name[: len(file_name) - len(suffix)].strip())
 
 
 def _suffix(file_name: str) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from spine_models.data.dataset.disk import patiently
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.shards import shard_of
+from spine_models.data.dataset.uids import is_uid, study_id
 from spine_models.errors import UserError
 
 IMAGES = "train_images"
@@ -25,8 +25,6 @@ TRAIN_TABLE = "train.csv"
 BOXES_TABLE = "train_bounding_boxes.csv"
 TEST_TABLE = "test.csv"
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-_UID_LENGTH = 64  # DICOM PS3.5 section 9.1
 _MAX_DEPTH = 16
 """Folders within folders; links that lead in a circle are deeper."""
 _MUST_HOLD = (
@@ -49,11 +47,6 @@ class StudyFile:
     mtime_ns: int
 
 
-def is_uid(text: str) -> bool:
-    """Say whether ``text`` is a DICOM UID: digits and single dots, at most 64 characters."""
-    return len(text) <= _UID_LENGTH and _UID.fullmatch(text) is not None
-
-
 def require_dataset(dataset_dir: str | Path) -> Path:
     """Check that ``dataset_dir`` has the layout of the challenge, without looking into any study.
 
@@ -74,18 +67,6 @@ def require_dataset(dataset_dir: str | Path) -> Path:
 
 def _required(root: Path) -> list[tuple[str, bool]]:
     return [(f"{IMAGES}/", (root / IMAGES).is_dir()), (TRAIN_TABLE, (root / TRAIN_TABLE).is_file())]
-
-
-def study_id(folder_name: str) -> str:
-    """Return the id of the study in a data set's folder: the UID that is its name, otherwise a digest of the name.
-
-    Spaces around a UID do not change whose folder it is; ``list_study`` refuses the name.
-
-    A name that is no UID may be a person's: it never becomes the name of an output.
-    """
-    if is_uid(folder_name.strip(" ")):
-        return folder_name.strip(" ")
-    return "folder-" + hashlib.sha256(folder_name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def study_folders(images_dir: Path) -> list[os.DirEntry[str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandera.pandas as pa
 
 from spine_models.data.dataset.delimited import read_delimited
-from spine_models.data.dataset.layout import is_uid
+from spine_models.data.dataset.uids import is_uid
 from spine_models.errors import UserError
 from spine_models.levels import TARGETS
 

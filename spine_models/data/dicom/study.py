@@ -17,6 +17,7 @@ from spine_models.data.dataset import layout
 from spine_models.data.dataset.disk import patiently
 from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+from spine_models.data.dataset.uids import is_uid
 from spine_models.data.dicom import series
 from spine_models.data.dicom.geometry import Grid, GridSlice, build_grid
 from spine_models.data.dicom.headers import SliceHeader
@@ -101,7 +102,7 @@ class StudySource:
     def study_uid(self) -> str:
         """StudyInstanceUID, or a digest of the content where the files have none (or no valid one)."""
         uid = self.grid.headers[0].study_uid
-        return uid if layout.is_uid(uid) else f"study-{self.content_digest[:32]}"
+        return uid if is_uid(uid) else f"study-{self.content_digest[:32]}"
 
     @property
     def group(self) -> str:
@@ -288,5 +289,5 @@ def _facts(
         "tilt_degrees": grid.tilt_degrees,
         "oblique_degrees": grid.oblique_degrees,
         "group": source.group,
-        "frame_of_reference": frame if layout.is_uid(frame) else "",
+        "frame_of_reference": frame if is_uid(frame) else "",
     }

@@ -16,6 +16,7 @@ import numpy as np
 from spine_models.data.dataset import layout, tables
 from spine_models.data.dataset.label_files import label_files, one_label_file, require_inside
 from spine_models.data.dataset.quarantine import StudyRefused
+from spine_models.data.dataset.uids import study_id
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.pixels import check_claims, is_lossy
 from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
@@ -35,7 +36,7 @@ class StudyReport:
     """One study's folder, as its headers show it.
 
     Attributes:
-        study: id; see ``layout.study_id``.
+        study: id; see ``uids.study_id``.
         files: number of files.
         stat: see ``layout.stat_digest``.
         refused: (stage, code, reason) for whatever is refused; empty for a study that can be used.
@@ -160,7 +161,7 @@ def check_dataset(
 
 def check_study(dataset_dir: Path, name: str, settings: LabelSettings) -> StudyReport:
     """Look at the headers of one study's files."""
-    study, images = layout.study_id(name), dataset_dir / layout.IMAGES
+    study, images = study_id(name), dataset_dir / layout.IMAGES
     files: list[layout.StudyFile] = []
     try:
         files = layout.list_study(images, name, settings.allow_symlinks)

@@ -10,7 +10,6 @@ from spine_models.data.dataset.label_files import label_files, one_label_file, r
 from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.labels.nifti import LabelSettings, most_voxels, read_label
 from spine_models.data.labels.onto_grid import half_label
-from spine_models.data.stages.convert_volumes import remove_strangers
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
@@ -21,6 +20,7 @@ from spine_models.provenance.records import (
     write_array,
     write_record,
 )
+from spine_models.provenance.shelf import remove_strangers
 
 
 def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSettings, code: str) -> None:

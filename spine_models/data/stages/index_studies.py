@@ -11,6 +11,7 @@ from spine_models.data.dataset.index import IndexRow
 from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.dataset.shards import shard_of
+from spine_models.data.dataset.uids import study_id
 from spine_models.data.dicom.file import UnreadableFileError
 from spine_models.data.dicom.headers import SliceHeader, read_headers
 
@@ -39,12 +40,12 @@ def index_shard(dataset_dir: Path, shard: int, settings: IndexSettings) -> list[
     tables.read_train(dataset_dir / layout.TRAIN_TABLE)
     images = dataset_dir / layout.IMAGES
     names = [entry.name for entry in layout.study_folders(images)]
-    mine = [name for name in names if shard_of(layout.study_id(name), settings.shards) == shard]
+    mine = [name for name in names if shard_of(study_id(name), settings.shards) == shard]
     return [_index_study(images, name, settings.allow_symlinks) for name in mine]
 
 
 def _index_study(images_dir: Path, name: str, allow_symlinks: bool) -> IndexRow:
-    study = layout.study_id(name)
+    study = study_id(name)
     try:
         files = layout.list_study(images_dir, name, allow_symlinks)
     except StudyRefused as refused:

@@ -12,7 +12,7 @@ import pytest
 
 from spine_models.data.dataset.folds import FoldSettings
 from spine_models.data.dataset.index import read_index, write_index
-from spine_models.data.dataset.layout import study_id
+from spine_models.data.dataset.uids import study_id
 from spine_models.data.dicom.study import VolumeSettings
 from spine_models.data.labels.nifti import LabelSettings
 from spine_models.data.stages import convert_labels as labels_stage
