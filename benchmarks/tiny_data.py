@@ -96,7 +96,6 @@ def write_classification_data(root: Path) -> None:
             "voxels": {level: int((label == value).sum()) for value, level in enumerate(LEVELS, 1)},
             "levels": dict.fromkeys(LEVELS, "visible"),
             "spacing_mm": [1.0, 1.0, 1.0],
-            "depth_total": SLICES,
         }
         arrays = {"": volume[tuple(shape)], "_mask": label}
         studies[study] = _record(root / "crops" / "0", study, arrays, facts)

@@ -1,7 +1,33 @@
+rule index_predictions:
+    input:
+        out("phantom/phantom.json") if folders.predicts_generated else [],
+    output:
+        files=out("predictions/index/files.csv"),
+        studies=out("predictions/index/studies.csv"),
+    log:
+        out("logs/index_predictions.log"),
+    benchmark:
+        out("benchmarks/index_predictions.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(1000),
+        runtime=grows(60),
+    params:
+        config=settings("allow_symlinks", shards=config["prediction"]["shards"]),
+        code=code_of("index_predictions"),
+        root=predict_dir,
+        tree=predict_digest,
+    shell:
+        "python -m workflow_scripts.index_predictions --config {params.config:q} --code {params.code}"
+        " --root {params.root:q} --files {output.files:q} --studies {output.studies:q} > {log:q} 2>&1"
+
+
 rule predict_studies:
     input:
         bundle=prediction_bundle,
-        generated=out("phantom/phantom.json") if folders.predicts_generated else [],
+        index=rules.index_predictions.output,
     output:
         out("predictions/{shard}.json"),
     log:
@@ -17,15 +43,15 @@ rule predict_studies:
         gpu=min(config["classification"]["gpus"], 1),
         device=config["device"],
     params:
-        config=settings("math_threads", "allow_symlinks", shards=config["prediction"]["shards"]),
+        config=settings("math_threads", "allow_symlinks"),
         code=code_of("predict_studies", prediction_modules()),
-        studies=predict_dir,
-        images=predict_digest,
+        root=predict_dir,
         bundle=lambda wildcards, input: str(Path(input.bundle).parent),
     shell:
         "python -m workflow_scripts.predict_studies --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --shard {wildcards.shard} --gpus {resources.gpu}"
-        " --studies {params.studies:q} --bundle {params.bundle:q} --out {output:q} > {log:q} 2>&1"
+        " --root {params.root:q} --files {input.index[0]:q} --studies {input.index[1]:q} --bundle {params.bundle:q}"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule predict:
@@ -33,11 +59,12 @@ rule predict:
         predictions=expand(out("predictions/{shard}.json"), shard=PREDICTION_SHARDS),
         bundle=prediction_bundle,
         test=test_table,
+        index=rules.index_predictions.output,
     output:
         predictions=out("predictions/predictions.csv"),
         submission=out("predictions/submission.csv"),
         page=out("predictions/index.html"),
-        folders=out("predictions/folders.csv"),
+        inventory=out("predictions/inventory.csv"),
     log:
         out("logs/predict.log"),
     benchmark:
@@ -54,5 +81,5 @@ rule predict:
         test=optional("--test-csv", "test"),
     shell:
         "python -m workflow_scripts.predict --code {params.code} --predictions {input.predictions:q} {params.test}"
-        " --bundle {params.bundle:q} --out {output.predictions:q} --submission {output.submission:q}"
+        " --files {input.index[0]:q} --studies {input.index[1]:q} --bundle {params.bundle:q} --out {output.predictions:q} --submission {output.submission:q}"
         " --index {output.page:q} > {log:q} 2>&1"

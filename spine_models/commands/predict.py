@@ -10,12 +10,14 @@ import typer
 
 from spine_models.errors import UserError
 
+SOME, NONE = 2, 3
+"""Exit status where some studies, or none, were predicted."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 def predict(
     bundle: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the bundle.")],
-    studies: Annotated[Path, typer.Option(metavar="DIR", help="Folder with one folder per study, or one study.")],
+    studies: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the studies, packed in whatever way.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables, page, masks and pictures.")],
     test_csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="test.csv of the challenge: answer its rows in its order.")
@@ -31,35 +33,47 @@ def predict(
 ) -> None:
     """Predict new studies without Snakemake and without network.
 
-    Writes predictions.csv, submission.csv, index.html and the masks. After an interruption, run it again: finished
-    studies are kept.
+    Writes predictions.csv, submission.csv, index.html, the masks and inventory.csv, which accounts for every file.
+    After an interruption, run it again: finished studies are kept. The status is 0 if every study was predicted, 2 if
+    some were, 3 if none was, 1 for a mistake that you can mend.
 
     Examples:
       spine-models predict --bundle results/bundle --studies /data/new --out predictions
       spine-models predict --bundle B --studies rsna/test_images --test-csv rsna/test.csv --out O
     """
+    from spine_models.data.dataset.layout import require_apart
+    from spine_models.data.stages.index_predictions import (
+        IndexPredictionsSettings,
+        PredictionIndex,
+        index_predictions,
+        read_studies,
+    )
     from spine_models.inference.predict_studies import PredictSettings, predict_studies
     from spine_models.inference.predictions import PREDICTED
-    from spine_models.inference.study_folders import folders_to_predict
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
 
     if test_csv and not test_csv.is_file():
         raise UserError(f"--test-csv {test_csv} does not exist: give the challenge's test.csv, or leave the option out")
-    manifest = out / "studies.json"
+    require_apart(studies, out)
+    manifest, index = out / "studies.json", PredictionIndex(out / "index" / "files.csv", out / "index" / "studies.csv")
+    index_predictions(studies, index, IndexPredictionsSettings(1, allow_symlinks))
     predict_studies(
-        folders_to_predict(studies),
+        studies,
+        read_studies(index, 0),
         bundle,
         manifest,
-        PredictSettings(1, allow_symlinks, threads, device),
+        PredictSettings(allow_symlinks, threads, device),
         gpus=gpus,
         code=fingerprint(code_parts()),
         progress=_say,
     )
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
-    found = publish_predictions([manifest], bundle, test_csv, outputs)
+    found = publish_predictions([manifest], index, bundle, test_csv, outputs)
     predicted = sum(study.status == PREDICTED for study in found)
-    typer.echo(f"{predicted} of {len(found)} studies predicted\n{outputs.page}")
+    typer.echo(f"{outputs.page}\n{predicted} of {len(found)} studies predicted")
+    if predicted < len(found):
+        raise SystemExit(SOME if predicted else NONE)
 
 
 def code_parts() -> dict[str, str]:

@@ -16,10 +16,9 @@ from spine_models.inference.mask_networks import FoldTable, MaskNetwork, network
 from spine_models.inference.masks import checked_mask
 from spine_models.models.weights import load_model
 from spine_models.provenance.keys import Key
-from spine_models.provenance.locks import folder_lock
-from spine_models.provenance.manifest import write_manifest
-from spine_models.provenance.records import Record, Work, write_array, write_record
-from spine_models.provenance.shelf import Shelf, remove_strangers
+from spine_models.provenance.records import Record, write_array, write_record
+from spine_models.provenance.shard import open_shard
+from spine_models.provenance.shelf import Shelf
 
 
 @dataclass(frozen=True)
@@ -63,22 +62,17 @@ def infer_masks(
     Raises:
         UserError: if a network is damaged, or learnt from a study that its fold holds out.
     """
-    volumes, folder = Shelf([half]), out.with_suffix("")
+    volumes = Shelf([half])
     # Loaded when the first study needs it: a job that finds every mask done takes no GPU.
     load = cache(partial(_load_network, cache(partial(use_device, settings.device, gpus, settings.math_threads))))
     config = {name: value for name, value in asdict(settings).items() if name != "device"}
-    digests: dict[str, str] = {}
-    work = Work("infer_masks")
-    with folder_lock(folder):
+    with open_shard("infer_masks", out) as shard:
         for study in volumes.studies:
-            chosen = networks_for(study, volumes.record(study).facts.get("group", ""), networks, folds)
-            inputs = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}
-            key, path = Key("infer_masks", inputs, config, code), folder / f"{study}.json"
-            make = partial(_write_mask, volumes, study, chosen, load, settings, path=path, key=key)
-            digests[study] = work.result(path, key, make).digest
-        remove_strangers(folder, digests)
-        write_manifest(out, digests, {})
-    work.say()
+            with shard.study(study):
+                chosen = networks_for(study, volumes.record(study).facts.get("group", ""), networks, folds)
+                inputs = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}
+                key = Key("infer_masks", inputs, config, code)
+                shard.result(study, key, partial(_write_mask, volumes, study, chosen, load, settings, key))
 
 
 def _write_mask(
@@ -87,9 +81,8 @@ def _write_mask(
     chosen: Sequence[MaskNetwork],
     load: Callable[[MaskNetwork], InferenceNetwork],
     settings: InferMasksSettings,
-    *,
-    path: Path,
     key: Key,
+    path: Path,
 ) -> Record:
     predictor = MaskPredictor([load(network) for network in chosen], settings.inference)
     with memory_advice("lower segmentation.inference.window, which makes all masks anew, or set device: cpu"):

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from spine_models.compute.devices import use_device
 from spine_models.compute.out_of_memory import memory_advice
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
-from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
+from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_files
+from spine_models.data.dicom.tree import TreeStudy
+from spine_models.errors import StudyFailedError, UserError
 from spine_models.inference.bundle import Bundle, load_bundle
-from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
-from spine_models.inference.prediction_files import MAPPING, SUFFIXES, write_mapping
+from spine_models.inference.inventory import INVENTORY, Row, refused_rows, used_rows, write_inventory
+from spine_models.inference.predict_study import StudyPrediction, StudyPredictor, volume_settings_for
 from spine_models.inference.study_files import write_study
-from spine_models.inference.study_folders import StudyFolder
+from spine_models.processes import ChildProcess
 from spine_models.provenance.keys import Key
-from spine_models.provenance.locks import folder_lock
-from spine_models.provenance.manifest import write_manifest
-from spine_models.provenance.records import Record, Work, find_record
+from spine_models.provenance.records import Record
+from spine_models.provenance.shard import FAILED, Shard, open_shard
 
 Progress = Callable[[int, int, str], None]
 """Called after each study with its number, how many there are, and a sentence."""
@@ -30,20 +31,19 @@ class PredictSettings:
     """Settings of the prediction of new studies.
 
     Attributes:
-        shards: jobs that the studies are split over.
         allow_symlinks: follow links that lead out of the folder of studies.
         math_threads: threads inside torch.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
     """
 
-    shards: int
     allow_symlinks: bool
     math_threads: int
     device: str = "auto"
 
 
 def predict_studies(
-    folders: Sequence[StudyFolder],
+    root: Path,
+    studies: Sequence[TreeStudy],
     bundle_folder: Path,
     out: Path,
     settings: PredictSettings,
@@ -52,15 +52,15 @@ def predict_studies(
     code: str,
     progress: Progress,
 ) -> None:
-    """Predict studies and write their manifest; masks, pictures and records lie beside it.
+    """Predict studies and write their manifest; masks, pictures and records are beside it.
 
     A study is called by its StudyInstanceUID, or by a digest of its content where that is empty. A study that cannot
-    be used is refused with a code and a sentence under its folder's name (a digest, if that is no UID), and the
-    rest goes on. ``folders.csv`` beside the records says which folder is which study: the one place where a
-    folder's own name is kept.
+    be used is refused with a code and a sentence, one that cannot be worked on (a bug, no memory, a disk) has the code
+    ``failed``, and the rest goes on. ``inventory.csv`` beside the records says what became of each file.
 
     Args:
-        folders: the studies of this shard.
+        root: the tree that holds the studies.
+        studies: those of this shard.
         bundle_folder: the bundle.
         out: the manifest to write.
         settings: the configuration.
@@ -71,73 +71,77 @@ def predict_studies(
     Raises:
         UserError: if the bundle is incomplete or damaged, or another job writes this shard.
     """
-    shard = _Shard(load_bundle(bundle_folder), out.with_suffix(""), settings, gpus, code)
-    done: dict[str, Record] = {}
-    refused: dict[str, dict[str, str]] = {}
-    mapping: list[tuple[str, str]] = []
-    with folder_lock(shard.folder):
-        for number, folder in enumerate(folders, start=1):
-            try:
-                study, record, sentence = shard.predict(folder, done)
-                done[study] = record
-            except StudyRefused as refusal:
-                study, refused[folder.name] = folder.name, refusal.as_entry()
-                sentence = f"{folder.name}: refused, {refusal.reason}"
-            mapping.append((study, folder.path.name))
-            progress(number, len(folders), sentence)
-        _remove_strangers(shard.folder, done)
-        write_mapping(shard.folder / MAPPING, mapping)
-        write_manifest(out, {study: record.digest for study, record in done.items()}, refused)
-    shard.work.say(len(refused))
+    inventory: list[Row] = []
+    with ChildProcess() as child, open_shard("predict_studies", out, name_failed=True) as shard:
+        predictor = _ShardPredictor(load_bundle(bundle_folder), settings, gpus, code, child)
+        for number, found in enumerate(studies, start=1):
+            sentence = ""
+            with shard.study(found.name):
+                rows, sentence = predictor.predict(root, found, shard)
+                inventory += rows
+            if not sentence:
+                why = shard.refused.get(found.name) or {"code": FAILED, "reason": shard.failed[found.name]}
+                sentence = f"{found.name}: {'failed' if why['code'] == FAILED else 'refused'}, {why['reason']}"
+                inventory += refused_rows(found, why["code"])
+            progress(number, len(studies), sentence)
+        write_inventory(shard.folders[0] / INVENTORY, inventory)
 
 
-class _Shard:
+class _ShardPredictor:
     """What a shard's studies are predicted with."""
 
-    def __init__(self, bundle: Bundle, folder: Path, settings: PredictSettings, gpus: int, code: str) -> None:
-        self.folder = folder
-        self._bundle, self._settings, self._code = bundle, settings, code
+    def __init__(self, bundle: Bundle, settings: PredictSettings, gpus: int, code: str, child: ChildProcess) -> None:
+        self._bundle, self._settings, self._code, self._child = bundle, settings, code, child
         # Loaded when the first study needs it: a job that finds every study done takes no GPU.
         self._load = cache(partial(_load_predictor, bundle, settings, gpus))
-        self.work = Work("predict_studies")
 
-    def predict(self, folder: StudyFolder, done: dict[str, Record]) -> tuple[str, Record, str]:
-        """Return the study's name, its record and a sentence for the person who waits."""
-        base = VolumeSettings(allow_symlinks=self._settings.allow_symlinks)
-        source = open_study(folder.path, folder.path.parent, base)
+    def predict(self, root: Path, found: TreeStudy, shard: Shard) -> tuple[list[Row], str]:
+        """Add a study to ``shard``; return what became of its files and a sentence for the person who waits."""
+        source = self._open(root, found)
         study = source.study_uid
-        if study in done:
-            raise StudyRefused(
-                RefusalCode.DUPLICATE_STUDY, f"another folder holds the study {study} too: only the first is predicted"
-            )
+        if study in shard.done:
+            raise StudyRefused(RefusalCode.DUPLICATE_STUDY, f"the study {study} is there once more: the first is used")
         volume_settings = volume_settings_for(self._bundle, source, self._settings.allow_symlinks)
-        key = self._key(source, volume_settings, folder)
-        record = find_record(self.folder / f"{study}.json", key)
-        sentence = "already predicted" if record is not None else "predicted"
+        key = self._key(source, volume_settings, found)
+        sentence = "already predicted"
 
-        def make() -> Record:
+        def make(path: Path) -> Record:
+            nonlocal sentence
+            predictor = self._load()
+            prediction = self._predicted(predictor, source, volume_settings)
+            prediction.facts["folder_uid"] = found.asked_as
+            sentence = "predicted"
+            return write_study(path.parent, study, key, prediction)
+
+        record = shard.result(study, key, make)
+        return used_rows(study, found, source), f"{study}: {sentence} from {record.facts['source']}"
+
+    def _open(self, root: Path, found: TreeStudy) -> StudySource:
+        if found.code == FAILED:
+            raise StudyFailedError(found.reason)
+        if found.code:
+            raise StudyRefused(RefusalCode(found.code), found.reason)
+        folder = found.folder()
+        files = [replace(file, name=str(PurePosixPath(file.name).relative_to(folder))) for file in found.files]
+        return self._child.call(open_files, root / folder, files)
+
+    def _predicted(self, predictor: StudyPredictor, source: StudySource, settings: VolumeSettings) -> StudyPrediction:
+        """Predict; lack of GPU memory is a failure of this study, and its sentence says what to do."""
+        try:
             with memory_advice("set device: cpu, or use a GPU with more memory"):
-                prediction = self._load().predict(source, volume_settings)
-            prediction.facts["folder_uid"] = folder.uid
-            return write_study(self.folder, study, key, prediction)
+                return predictor.predict(source, settings, partial(_decode_in, self._child))
+        except UserError as error:
+            raise StudyFailedError(str(error)) from None
 
-        record = self.work.count(record, make)
-        return study, record, f"{study}: {sentence} from {record.facts['source']}"
-
-    def _key(self, source: StudySource, volume: VolumeSettings, folder: StudyFolder) -> Key:
+    def _key(self, source: StudySource, volume: VolumeSettings, found: TreeStudy) -> Key:
         inputs = {"study": source.content_digest, "bundle": self._bundle.digest}
-        config = {"z_step": volume.z_step, "math_threads": self._settings.math_threads, "folder": folder.uid}
+        config = {"z_step": volume.z_step, "math_threads": self._settings.math_threads, "folder": found.asked_as}
         return Key("predict_studies", inputs, config, self._code)
+
+
+def _decode_in(child: ChildProcess, source: StudySource, settings: VolumeSettings) -> StudyVolume:
+    return child.call(decode_study, source, settings)
 
 
 def _load_predictor(bundle: Bundle, settings: PredictSettings, gpus: int) -> StudyPredictor:
     return StudyPredictor(bundle, use_device(settings.device, gpus, settings.math_threads).device)
-
-
-def _remove_strangers(folder: Path, studies: dict[str, Record]) -> None:
-    """Delete what an earlier run made of studies that are no longer there."""
-    wanted = {f"{study}.json" for study in studies} | {name for record in studies.values() for name in record.files}
-    for path in folder.iterdir():
-        ours = path.suffix == ".json" or path.name.endswith(tuple(SUFFIXES.values()))
-        if ours and path.name not in wanted:
-            path.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.crop import CropSettings, spine_crop, validation_windows
 from spine_models.data.crops.plausibility import MaskFacts, PlausibilitySettings
-from spine_models.data.dicom.study import StudySource, VolumeSettings, decode_study
+from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR
 from spine_models.inference.bundle import Bundle
@@ -25,6 +26,9 @@ from spine_models.provenance.settings import settings_from
 
 WIDEST_SPACING_MM = 3.0
 """Slices are not thinned out beyond this (own choice): a vertebral body of the neck is about 12 mm high."""
+
+
+Decode = Callable[[StudySource, VolumeSettings], StudyVolume]
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,20 @@ class StudyPredictor:
             for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
         }
 
-    def predict(self, source: StudySource, volume_settings: VolumeSettings) -> StudyPrediction:
+    def predict(
+        self, source: StudySource, volume_settings: VolumeSettings, decode: Decode = decode_study
+    ) -> StudyPrediction:
         """Predict one study; memory holds that study alone.
 
         Args:
             source: the study's files, as ``data.dicom.study.open_study`` found them.
             volume_settings: see ``volume_settings_for``.
+            decode: reads the slices, here or in another process.
 
         Raises:
             StudyRefused: if its slices cannot be decoded.
         """
-        study = decode_study(source, volume_settings)
+        study = decode(source, volume_settings)
         mask, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
         found = shown.to_json()
         crop = spine_crop(study.full, mask, study.facts, found, self._crops)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spine_models.errors import UserError
 from spine_models.evaluation.tables import FROM_CROPS, STUDY
-from spine_models.inference.prediction_files import MAPPING, SUFFIXES, write_csv, write_mapping
+from spine_models.inference.prediction_files import SUFFIXES, write_csv
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.manifest import Manifest, read_manifests
+from spine_models.provenance.shard import FAILED
 
 ROW_ID = "row_id"
 PREDICTION_TYPES: tuple[str, ...] = (*LEVELS, "patient_overall")
@@ -21,8 +20,8 @@ PREDICTED = "predicted"
 PRIOR = "prior"
 REFUSED = "refused"
 MISSING = "missing"
-"""Status of a study: from its own crops; no vertebra found; in quarantine; asked for and not there. All but the
-first are answered with the training prior."""
+"""Status of a study, beside ``FAILED``: from its own crops; no vertebra found; in quarantine; asked for and not there.
+Only the first is an answer; in ``submission.csv``, which must hold a number, the others take the training prior."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class PredictedStudy:
     Attributes:
         study: its name.
         probabilities: target to value.
-        status: ``PREDICTED``, ``PRIOR``, ``REFUSED`` or ``MISSING``.
+        status: ``PREDICTED``, ``PRIOR``, ``REFUSED``, ``FAILED`` or ``MISSING``.
         code: of a refusal, otherwise empty.
         notes: sentences: why it was refused, what the models could not see.
         levels: level to "visible", "interpolated" or "missing"; empty if nothing was read.
@@ -71,14 +70,13 @@ def collect(manifests: Iterable[Path], prior: Mapping[str, float], test_csv: Pat
         for study in manifest.studies:
             found.setdefault(study, _predicted(manifest, study))
         for study, why in manifest.refused.items():
-            found.setdefault(study, _without(study, prior, REFUSED, why["code"], why["reason"]))
+            status = FAILED if why["code"] == FAILED else REFUSED
+            found.setdefault(study, _without(study, prior, status, why["code"], why["reason"]))
     known = {name for study in found.values() for name in study.names}
     asked = list(dict.fromkeys(study for _, study, _ in read_test_rows(test_csv))) if test_csv else []
     for study in asked:
         if study not in known:
-            found[study] = _without(
-                study, prior, MISSING, "", "the table of studies asks for it and no folder holds it"
-            )
+            found[study] = _without(study, prior, MISSING, "", "the table of studies asks for it, and no file is of it")
     place = {study: position for position, study in enumerate(asked)}
     last = len(place)
     return sorted(found.values(), key=lambda row: (min(place.get(name, last) for name in row.names), row.study))
@@ -95,31 +93,13 @@ def read_test_rows(path: Path) -> list[tuple[str, str, str]]:
     return list(read_test(path).itertuples(index=False, name=None))
 
 
-def join_mappings(path: Path, manifests: Iterable[Path]) -> None:
-    """Join the tables of folders that lie beside the records of every shard.
-
-    Raises:
-        UserError: if one is missing.
-    """
-    rows: list[tuple[str, str]] = []
-    for manifest in manifests:
-        table = manifest.with_suffix("") / MAPPING
-        if not table.is_file():
-            raise UserError(
-                f"{table} is missing: delete {manifest} and run the prediction again, which keeps its results"
-            )
-        with table.open(encoding="utf-8", newline="") as stream:
-            rows += [(row[STUDY], row["folder"]) for row in csv.DictReader(stream)]
-    write_mapping(path, rows)
-
-
 def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
-    """Write ``predictions.csv``: one row a study, probabilities with six decimals."""
+    """Write ``predictions.csv``: a row per study, probabilities with six decimals; none where nothing was predicted."""
     header = (STUDY, *TARGETS, "status", "code", "levels_visible", "notes")
     rows = [
         (
             row.study,
-            *(_fixed(row.probabilities[target]) for target in TARGETS),
+            *(_fixed(row.probabilities[target]) if row.status == PREDICTED else "" for target in TARGETS),
             row.status,
             row.code,
             " ".join(row.visible),

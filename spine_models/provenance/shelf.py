@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,3 @@ class Shelf:
             return self._manifests[study]
         except KeyError:
             raise UserError(f"study {study} is in none of the manifests given: run the stage before it again") from None
-
-
-def remove_strangers(folder: Path, studies: Collection[str]) -> None:
-    """Delete arrays and records in a shard's folder that belong to none of ``studies``."""
-    for path in sorted(folder.iterdir()):
-        study = path.stem.removesuffix("_mask")
-        if path.suffix in (".npy", ".json") and study not in studies:
-            path.unlink()

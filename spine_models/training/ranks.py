@@ -19,7 +19,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from spine_models.compute.devices import Compute
 from spine_models.errors import UserError
-from spine_models.training.loaders import die_with_parent
+from spine_models.processes import die_with_parent
 
 _HOST = "127.0.0.1"
 _TIMEOUT = timedelta(minutes=30)

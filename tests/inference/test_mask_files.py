@@ -143,7 +143,7 @@ def test_the_script_runs_as_the_rule_calls_it_and_finds_finished_masks(run):
 def test_the_script_takes_a_bundle_and_says_in_one_sentence_what_is_wrong(run, bundle_folder):
     result = _script(run, "--bundle", str(bundle_folder))
     assert result.returncode == 0, result.stderr
-    assert Shelf([run.out]).record("1.2.3").facts["models"] == ["unet-0"]
+    assert Shelf([run.out]).record("1.2.3").facts["models"] == ["csn_unet-0"]
     result = _script(run, "--bundle", str(run.folder))
     assert result.returncode == 1
     start, sentence = result.stderr.splitlines()

@@ -45,7 +45,6 @@ def _crop(seed: int) -> SpineCrop:
         voxels={"C1": 384, "C2": 768},
         levels=dict.fromkeys(LEVELS, "missing") | {"C1": "visible", "C2": "visible", "C3": "interpolated"},
         spacing_mm=(1.0, 0.5, 0.5),
-        depth_total=24,
     )
 
 

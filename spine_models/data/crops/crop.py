@@ -56,7 +56,6 @@ class SpineCrop:
         voxels: of each level in the whole mask.
         levels: status of every level.
         spacing_mm: (z, y, x) of the full grid.
-        depth_total: slices of the whole volume.
     """
 
     image: NDArray[np.int16]
@@ -70,7 +69,6 @@ class SpineCrop:
     voxels: dict[str, int]
     levels: dict[str, LevelStatus]
     spacing_mm: tuple[float, float, float]
-    depth_total: int
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,6 @@ def spine_crop(
         voxels=dict(mask_facts["voxels"]),
         levels=dict(mask_facts["levels"]),
         spacing_mm=tuple(volume_facts["spacing_mm"]),
-        depth_total=full.shape[0],
     )
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from spine_models.errors import UserError
+from spine_models.errors import StudyFailedError
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ _TRANSIENT = frozenset(
 )  # fmt: skip
 
 
-class DiskError(UserError):
+class DiskError(StudyFailedError):
     """A file or folder is there, but the disk does not give it; the sentence names no file, which may be a person's."""
 
 

@@ -69,6 +69,17 @@ def _required(root: Path) -> list[tuple[str, bool]]:
     return [(f"{IMAGES}/", (root / IMAGES).is_dir()), (TRAIN_TABLE, (root / TRAIN_TABLE).is_file())]
 
 
+def require_apart(studies: Path, out: Path) -> None:
+    """Check that results are not written among the studies, nor studies read among results.
+
+    Raises:
+        UserError: if one of the two folders is inside the other.
+    """
+    tree, results = studies.resolve(), out.resolve()
+    if tree == results or tree in results.parents or results in tree.parents:
+        raise UserError(f"{out} and {studies} are inside one another: write the results into a folder of their own")
+
+
 def study_folders(images_dir: Path) -> list[os.DirEntry[str]]:
     """List the folders (and links to folders) in ``images_dir``, sorted by name; hidden ones are passed over."""
     if not images_dir.is_dir():
@@ -135,6 +146,58 @@ def list_files(folder: Path, root: Path, allow_symlinks: bool) -> list[StudyFile
         lambda: list(_walk(folder, "", root.resolve(), allow_symlinks, 0)), "a folder of the study, or a file in it,"
     )
     return sorted(files, key=lambda file: file.name)
+
+
+@dataclass(frozen=True)
+class TreeFile:
+    """A file of a tree, or a link that leads out of it and is not followed (``outside``)."""
+
+    file: StudyFile
+    outside: bool = False
+
+
+def list_tree(root: Path, allow_symlinks: bool) -> list[TreeFile]:
+    """List all files below ``root``, sorted by their path.
+
+    Raises:
+        DiskError: if a folder cannot be read.
+        UserError: if folders are too deep.
+    """
+    found: list[TreeFile] = []
+    resolved = root.resolve()
+
+    def walk(folder: Path, prefix: str, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise UserError(f"{root} has folders that are more than {_MAX_DEPTH} deep: give a folder further down")
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_symlink():
+                    target = path.resolve()
+                    if folder.resolve().is_relative_to(target):
+                        continue  # a circle
+                    if not allow_symlinks and not target.is_relative_to(resolved):
+                        found.append(TreeFile(StudyFile(prefix + entry.name, 0, 0), outside=True))
+                        continue
+                if entry.is_dir():
+                    walk(path, f"{prefix}{entry.name}/", depth + 1)
+                elif entry.is_file() or (entry.is_symlink() and not path.exists()):
+                    found.append(TreeFile(_tree_file(entry, prefix)))
+
+    def listed() -> None:
+        found.clear()
+        walk(root, "", 0)
+
+    patiently(listed, "a folder of the tree")
+    return sorted(found, key=lambda entry: entry.file.name)
+
+
+def _tree_file(entry: os.DirEntry[str], prefix: str) -> StudyFile:
+    try:
+        stat = entry.stat()
+    except OSError:  # a link to a disk that is not there; whoever reads the file says so
+        return StudyFile(prefix + entry.name, 0, 0)
+    return StudyFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns)
 
 
 def list_study(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyFile]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from spine_models.provenance.refused import Refused
+
 
 class RefusalCode(StrEnum):
     """Every reason for quarantine; ``docs/quarantine.md`` has an example and what to do for each."""
@@ -33,9 +35,12 @@ class RefusalCode(StrEnum):
     NOT_IN_TABLE = "not_in_table"
     NO_FOLDER = "no_folder"
     DUPLICATE_STUDY = "duplicate_study"
+    SERIES_SHARED = "series_shared"
+    ARCHIVE = "archive"
+    FAILED = "failed"
 
 
-class StudyRefused(Exception):  # noqa: N818  (a study in quarantine is an outcome, not an error)
+class StudyRefused(Refused):
     """A study that cannot be used.
 
     Attributes:
@@ -44,11 +49,13 @@ class StudyRefused(Exception):  # noqa: N818  (a study in quarantine is an outco
             free text of a DICOM file.
     """
 
+    code: RefusalCode
+
     def __init__(self, code: RefusalCode, reason: str) -> None:
         super().__init__(f"{code.value}: {reason}")
         self.code = code
         self.reason = reason
 
-    def as_entry(self) -> dict[str, str]:
-        """Return what a manifest stores under ``refused``."""
-        return {"code": self.code.value, "reason": self.reason}
+    def __reduce__(self) -> tuple[type[StudyRefused], tuple[RefusalCode, str]]:
+        """Say how to make the same refusal in another process."""
+        return StudyRefused, (self.code, self.reason)

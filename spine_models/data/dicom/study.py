@@ -121,7 +121,19 @@ def open_study(folder: Path, root: Path, settings: VolumeSettings) -> StudySourc
     Raises:
         StudyRefused: with the code that says why the study cannot be used.
     """
-    files = layout.list_files(folder, root, settings.allow_symlinks)
+    return open_files(folder, layout.list_files(folder, root, settings.allow_symlinks))
+
+
+def open_files(folder: Path, files: list[StudyFile]) -> StudySource:
+    """Read the headers of a study's files, select its axial stack and place it.
+
+    Args:
+        folder: that the files' names start from.
+        files: of the study.
+
+    Raises:
+        StudyRefused: with the code that says why the study cannot be used.
+    """
     headers, aside = series.read_folder(folder, files)
     selection = series.select(headers, aside)
     return StudySource(folder, files, selection, build_grid(selection.headers))

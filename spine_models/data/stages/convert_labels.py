@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from spine_models.data.dataset.label_files import label_files, one_label_file, require_inside
-from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.labels.nifti import LabelSettings, most_voxels, read_label
 from spine_models.data.labels.onto_grid import half_label
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.keys import Key
-from spine_models.provenance.locks import folder_lock
-from spine_models.provenance.manifest import read_manifest, write_manifest
+from spine_models.provenance.manifest import read_manifest
 from spine_models.provenance.records import (
     Record,
-    Work,
     write_array,
     write_record,
 )
-from spine_models.provenance.shelf import remove_strangers
+from spine_models.provenance.shard import open_shard
 
 
 def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSettings, code: str) -> None:
@@ -36,43 +34,27 @@ def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSett
     Raises:
         UserError: if another process writes this shard.
     """
-    folder = out.with_suffix("")
     volumes = read_manifest(half)
-    done: dict[str, str] = {}
-    refused: dict[str, dict[str, str]] = {}
-    work = Work("convert_labels")
-    with folder_lock(folder):
-        files = label_files(dataset_dir)
+    files = label_files(dataset_dir)
+    config = {"label_geometry": settings.label_geometry, "label_numbers": settings.numbers}
+    with open_shard("convert_labels", out) as shard:
         for study in sorted(set(volumes.studies) & set(files)):
-            try:
+            with shard.study(study):
                 path = one_label_file(files[study])
                 if not settings.allow_symlinks:
                     require_inside(path, dataset_dir)
                 facts = volumes.record(study).facts
-                done[study] = _convert_label(path, facts, folder / f"{study}.json", settings, code, work).digest
-            except StudyRefused as refusal:
-                refused[study] = refusal.as_entry()
-        remove_strangers(folder, done)
-        write_manifest(out, done, refused)
-    work.say(len(refused))
+                inputs = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
+                key = Key("convert_labels", inputs, config, code)
+                shard.result(study, key, partial(_write_label, path, facts, settings, key))
 
 
-def _convert_label(
-    path: Path, facts: Mapping[str, Any], record_path: Path, settings: LabelSettings, code: str, work: Work
-) -> Record:
-    inputs = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
-    key = Key(
-        "convert_labels", inputs, {"label_geometry": settings.label_geometry, "label_numbers": settings.numbers}, code
-    )
-
-    def make() -> Record:
-        _, rows, columns = facts["shape"]
-        label = read_label(path, settings, most_voxels(rows, columns, facts["slices"]))
-        half, label_facts = half_label(label, facts, settings)
-        name = f"{record_path.stem}.npy"
-        return write_record(record_path, key, {name: write_array(record_path.with_name(name), half)}, label_facts)
-
-    return work.result(record_path, key, make)
+def _write_label(label_path: Path, facts: Mapping[str, Any], settings: LabelSettings, key: Key, path: Path) -> Record:
+    _, rows, columns = facts["shape"]
+    label = read_label(label_path, settings, most_voxels(rows, columns, facts["slices"]))
+    half, label_facts = half_label(label, facts, settings)
+    array = path.with_suffix(".npy")
+    return write_record(path, key, {array.name: write_array(array, half)}, label_facts)
 
 
 def _geometry_digest(facts: Mapping[str, Any]) -> str:

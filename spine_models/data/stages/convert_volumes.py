@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from spine_models.data.dataset import layout
 from spine_models.data.dataset.index import read_index
-from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
+from spine_models.processes import ChildProcess
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.keys import Key
-from spine_models.provenance.locks import folder_lock
-from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import (
     Record,
-    Work,
     array_facts,
     find_record,
     write_array,
     write_record,
 )
+from spine_models.provenance.shard import Shard, open_shard
 
 SOURCE_SUFFIX = ".source.json"
 
@@ -43,48 +41,37 @@ def convert_volumes(
     Raises:
         UserError: if another process writes this shard.
     """
-    folders = volumes.with_suffix(""), half.with_suffix("")
-    done: dict[str, tuple[Record, Record]] = {}
-    refused: dict[str, dict[str, str]] = {}
-    work = Work("convert_volumes")
-    with folder_lock(folders[0]), folder_lock(folders[1]):
+    with ChildProcess() as child, open_shard("convert_volumes", volumes, half) as shard:
         for row in read_index(index):
-            if row.refused_code:
-                continue
-            try:
-                done[row.study] = _convert_study(dataset_dir, row.study, folders, settings, code, work)
-            except StudyRefused as refusal:
-                refused[row.study] = refusal.as_entry()
-        for folder in folders:
-            remove_strangers(folder, done)
-        write_manifest(volumes, {study: records[0].digest for study, records in done.items()}, refused)
-        write_manifest(half, {study: records[1].digest for study, records in done.items()}, refused)
-    work.say(len(refused))
+            if not row.refused_code:
+                with shard.study(row.study):
+                    _convert_study(dataset_dir, row.study, settings, code, shard, child)
 
 
 def _convert_study(
-    dataset_dir: Path, study: str, folders: tuple[Path, Path], settings: VolumeSettings, code: str, work: Work
-) -> tuple[Record, Record]:
+    dataset_dir: Path, study: str, settings: VolumeSettings, code: str, shard: Shard, child: ChildProcess
+) -> None:
     images = dataset_dir / layout.IMAGES
-    side = folders[0] / f"{study}{SOURCE_SUFFIX}"
+    side = shard.folders[0] / f"{study}{SOURCE_SUFFIX}"
     files = layout.list_files(images / study, dataset_dir, settings.allow_symlinks)
     stat = layout.stat_digest(files)
     source: StudySource | None = None
     content = _remembered(side, stat, code)
     if content is None:
-        source = open_study(images / study, dataset_dir, settings)
+        source = child.call(open_study, images / study, dataset_dir, settings)
         content = source.content_digest
         write_json(side, {"stat": stat, "code": code, "content": content, **_described(source)})
     config = {"z_step": settings.z_step, "half_size": settings.half_size}
     key = Key("convert_volumes", {"files": content}, config, code)
-    paths = folders[0] / f"{study}.json", folders[1] / f"{study}.json"
+    paths = shard.folders[0] / f"{study}.json", shard.folders[1] / f"{study}.json"
     found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)
 
     def make() -> tuple[Record, Record]:
-        opened = source or open_study(images / study, dataset_dir, settings)
-        return _write_volume(decode_study(opened, settings), paths, key, settings.keep_volumes)
+        opened = source or child.call(open_study, images / study, dataset_dir, settings)
+        return _write_volume(child.call(decode_study, opened, settings), paths, key, settings.keep_volumes)
 
-    return work.count((found[0], found[1]) if found[0] and found[1] else None, make)
+    shard.done[study] = shard.work.count((found[0], found[1]) if found[0] and found[1] else None, make)
+    shard.kept.add(side.name)
 
 
 def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: Key, keep: bool) -> tuple[Record, Record]:
@@ -128,18 +115,3 @@ def overwritten_studies(volumes: Path, stats: Mapping[str, str]) -> list[str]:
         if study in stats and read_json(path)["stat"] != stats[study]:
             found.append(study)
     return found
-
-
-def remove_strangers(folder: Path, studies: Iterable[str]) -> None:
-    """Remove files of studies that no longer belong to a shard; a study's files are named ``<study>.*``."""
-    kept = set(studies)
-    for path in folder.iterdir():
-        if path.is_file() and not path.name.startswith(".") and _stem(path) not in kept:
-            path.unlink()
-
-
-def _stem(path: Path) -> str:
-    for suffix in (SOURCE_SUFFIX, ".json", ".npy"):
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
-    return path.name

@@ -14,10 +14,9 @@ from spine_models.data.crops.files import crop_facts
 from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.errors import UserError
 from spine_models.provenance.keys import Key
-from spine_models.provenance.locks import folder_lock
-from spine_models.provenance.manifest import write_manifest
-from spine_models.provenance.records import Record, Work, write_array, write_record
-from spine_models.provenance.shelf import Shelf, remove_strangers
+from spine_models.provenance.records import Record, write_array, write_record
+from spine_models.provenance.shard import open_shard
+from spine_models.provenance.shelf import Shelf
 
 
 def make_crops(
@@ -40,20 +39,13 @@ def make_crops(
         UserError: if an input is damaged, or another process writes this shard.
     """
     stages = Stages(volumes, Shelf([half]), Shelf([masks]))
-    folder = out.with_suffix("")
-    made: dict[str, Record] = {}
-    work = Work("make_crops")
-    with folder_lock(folder):
+    with open_shard("make_crops", out) as shard:
         for study in stages.masks.studies:
-            key = Key("make_crops", stages.digests(study), {"crops": asdict(settings)}, code)
-            path = folder / f"{study}.json"
-            make = partial(_make_crop, path, key, study, stages, settings)
-            made[study] = work.result(path, key, make)
-            volumes.release(study)
-        remove_strangers(folder, made)
-        write_manifest(out, {study: record.digest for study, record in made.items()}, {})
-    work.say()
-    return [study for study, record in made.items() if not record.files]
+            with shard.study(study):
+                key = Key("make_crops", stages.digests(study), {"crops": asdict(settings)}, code)
+                shard.result(study, key, partial(_make_crop, key, study, stages, settings))
+                volumes.release(study)
+    return [study for study, (record,) in shard.done.items() if not record.files]
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ class Stages:
         return {name: getattr(self, name).digest(study) for name in ("volumes", "half", "masks")}
 
 
-def _make_crop(path: Path, key: Key, study: str, stages: Stages, settings: CropSettings) -> Record:
+def _make_crop(key: Key, study: str, stages: Stages, settings: CropSettings, path: Path) -> Record:
     volume, mask = stages.volumes.array(study), stages.masks.array(study)
     mask_facts = stages.masks.record(study).facts
     if volume.shape[0] != mask.shape[0]:

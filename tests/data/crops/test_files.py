@@ -12,7 +12,7 @@ from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.stages.make_crops import make_crops
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import canonical_json
-from spine_models.provenance.shelf import Shelf, remove_strangers
+from spine_models.provenance.shelf import Shelf
 from tests.data.sample_files import CROPS, mask_facts, spine_mask, volume_facts, write_stage
 
 MASKS = {"1.2.1": spine_mask(), "1.2.2": spine_mask(levels=("C3", "C5")), "1.2.3": spine_mask(levels=())}
@@ -123,13 +123,6 @@ def test_an_unknown_study_is_named(stages):
     stages.make()
     with pytest.raises(UserError, match=r"9\.9"):
         Shelf([stages.out]).record("9.9")
-
-
-def test_strangers_are_told_by_their_names_alone(tmp_path):
-    for name in ("1.2.json", "1.2.npy", "1.2_mask.npy", "1.2.3.npy", "1.2.3_mask.npy", ".lock", "note.txt"):
-        (tmp_path / name).touch()
-    remove_strangers(tmp_path, ["1.2"])
-    assert {path.name for path in tmp_path.iterdir()} == {"1.2.json", "1.2.npy", "1.2_mask.npy", ".lock", "note.txt"}
 
 
 def test_the_script_runs_as_the_rule_calls_it_and_names_the_empty_study(stages):

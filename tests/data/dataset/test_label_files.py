@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from spine_models.data.dataset.label_files import label_files, one_label_file, require_inside
-from spine_models.data.dataset.uids import study_id
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+from spine_models.data.dataset.uids import study_id
 
 
 def folder_of(dataset, *names: str):

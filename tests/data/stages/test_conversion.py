@@ -23,6 +23,7 @@ from spine_models.data.stages.convert_volumes import convert_volumes
 from spine_models.data.stages.index_studies import IndexSettings, index_shard
 from spine_models.data.stages.make_folds import make_folds
 from spine_models.errors import UserError
+from spine_models.processes import ChildProcess
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import read_manifest
 from spine_models.provenance.records import read_record
@@ -88,6 +89,7 @@ def decoded(monkeypatch) -> list[str]:
         return original(source, settings)
 
     monkeypatch.setattr(volumes_stage, "decode_study", spy)
+    monkeypatch.setattr(ChildProcess, "call", lambda self, function, *args: function(*args))
     return seen
 
 
