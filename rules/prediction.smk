@@ -28,6 +28,7 @@ rule predict_studies:
     input:
         bundle=prediction_bundle,
         index=rules.index_predictions.output,
+        series=config["prediction"]["series_csv"] or [],
     output:
         out("predictions/{shard}.json"),
     log:
@@ -46,12 +47,13 @@ rule predict_studies:
         config=settings("math_threads", "allow_symlinks"),
         code=code_of("predict_studies", prediction_modules()),
         root=predict_dir,
+        series=optional("--series-csv", "series"),
         bundle=lambda wildcards, input: str(Path(input.bundle).parent),
     shell:
         "python -m workflow_scripts.predict_studies --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --shard {wildcards.shard} --gpus {resources.gpu}"
         " --root {params.root:q} --files {input.index[0]:q} --studies {input.index[1]:q} --bundle {params.bundle:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " {params.series} --out {output:q} > {log:q} 2>&1"
 
 
 rule predict:

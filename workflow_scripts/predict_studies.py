@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage
+from spine_models.data.dataset.tables import read_series
 from spine_models.data.stages.index_predictions import PredictionIndex, read_studies
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.log import say
@@ -20,10 +21,12 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--files", type=Path, required=True)
     parser.add_argument("--studies", type=Path, required=True)
+    parser.add_argument("--series-csv", type=Path)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    settings = settings_from(PredictSettings, args.config)
+    series = read_series(args.series_csv) if args.series_csv else {}
+    settings = settings_from(PredictSettings, {**args.config, "series": series})
     studies = read_studies(PredictionIndex(args.files, args.studies), args.shard)
     predict_studies(args.root, studies, args.bundle, args.out, settings, gpus=args.gpus, code=args.code, progress=_say)
 

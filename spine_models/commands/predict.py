@@ -22,6 +22,13 @@ def predict(
     test_csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="test.csv of the challenge: answer its rows in its order.")
     ] = None,
+    series: Annotated[
+        str,
+        typer.Option(metavar="UID", help="SeriesInstanceUID to read in a study that has it.", show_default=False),
+    ] = "",
+    series_csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Table with the columns study and series: which series to read.")
+    ] = None,
     device: Annotated[Literal["auto", "cuda", "cpu"], typer.Option(help="Where to compute.")] = "auto",
     gpus: Annotated[int, typer.Option(min=0, max=1, help="0: compute on the CPU.")] = 1,
     threads: Annotated[
@@ -42,13 +49,14 @@ def predict(
       spine-models predict --bundle B --studies rsna/test_images --test-csv rsna/test.csv --out O
     """
     from spine_models.data.dataset.layout import require_apart
+    from spine_models.data.dataset.tables import read_series
     from spine_models.data.stages.index_predictions import (
         IndexPredictionsSettings,
         PredictionIndex,
         index_predictions,
         read_studies,
     )
-    from spine_models.inference.predict_studies import PredictSettings, predict_studies
+    from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.predictions import PREDICTED
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
@@ -56,6 +64,7 @@ def predict(
     if test_csv and not test_csv.is_file():
         raise UserError(f"--test-csv {test_csv} does not exist: give the challenge's test.csv, or leave the option out")
     require_apart(studies, out)
+    wanted = {**(read_series(series_csv) if series_csv else {}), **({EVERY_STUDY: series} if series else {})}
     manifest, index = out / "studies.json", PredictionIndex(out / "index" / "files.csv", out / "index" / "studies.csv")
     index_predictions(studies, index, IndexPredictionsSettings(1, allow_symlinks))
     predict_studies(
@@ -63,7 +72,7 @@ def predict(
         read_studies(index, 0),
         bundle,
         manifest,
-        PredictSettings(allow_symlinks, threads, device),
+        PredictSettings(allow_symlinks, threads, wanted, device),
         gpus=gpus,
         code=fingerprint(code_parts()),
         progress=_say,

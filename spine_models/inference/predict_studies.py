@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 from spine_models.compute.devices import use_device
 from spine_models.compute.out_of_memory import memory_advice
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
-from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_files
+from spine_models.data.dicom.choice import Choose, for_the_neck, the_series
+from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_candidates
 from spine_models.data.dicom.tree import TreeStudy
 from spine_models.errors import StudyFailedError, UserError
 from spine_models.inference.bundle import Bundle, load_bundle
@@ -18,9 +19,12 @@ from spine_models.inference.inventory import INVENTORY, Row, refused_rows, used_
 from spine_models.inference.predict_study import StudyPrediction, StudyPredictor, volume_settings_for
 from spine_models.inference.study_files import write_study
 from spine_models.processes import ChildProcess
+from spine_models.provenance.canonical import digest_json
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import Record
 from spine_models.provenance.shard import FAILED, Shard, open_shard
+
+EVERY_STUDY = "*"
 
 Progress = Callable[[int, int, str], None]
 """Called after each study with its number, how many there are, and a sentence."""
@@ -33,11 +37,13 @@ class PredictSettings:
     Attributes:
         allow_symlinks: follow links that lead out of the folder of studies.
         math_threads: threads inside torch.
+        series: study, or ``EVERY_STUDY``, to the SeriesInstanceUID that a person chose for it.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
     """
 
     allow_symlinks: bool
     math_threads: int
+    series: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
 
 
@@ -97,45 +103,55 @@ class _ShardPredictor:
 
     def predict(self, root: Path, found: TreeStudy, shard: Shard) -> tuple[list[Row], str]:
         """Add a study to ``shard``; return what became of its files and a sentence for the person who waits."""
-        source = self._open(root, found)
-        study = source.study_uid
+        sources = self._open(root, found)
+        study = sources[0].study_uid
         if study in shard.done:
             raise StudyRefused(RefusalCode.DUPLICATE_STUDY, f"the study {study} is there once more: the first is used")
-        volume_settings = volume_settings_for(self._bundle, source, self._settings.allow_symlinks)
-        key = self._key(source, volume_settings, found)
+        key = self._key(sources, found)
         sentence = "already predicted"
 
         def make(path: Path) -> Record:
             nonlocal sentence
-            predictor = self._load()
-            prediction = self._predicted(predictor, source, volume_settings)
+            prediction = self._predicted(self._load(), sources)
             prediction.facts["folder_uid"] = found.asked_as
             sentence = "predicted"
             return write_study(path.parent, study, key, prediction)
 
         record = shard.result(study, key, make)
-        return used_rows(study, found, source), f"{study}: {sentence} from {record.facts['source']}"
+        used = next(s for s in sources if s.selection.series == record.facts["volume"]["series"])
+        return used_rows(study, found, used), f"{study}: {sentence} from {record.facts['source']}"
 
-    def _open(self, root: Path, found: TreeStudy) -> StudySource:
+    def _open(self, root: Path, found: TreeStudy) -> list[StudySource]:
+        """Return the study's best stack, and those among which the mask decides."""
         if found.code == FAILED:
             raise StudyFailedError(found.reason)
         if found.code:
             raise StudyRefused(RefusalCode(found.code), found.reason)
         folder = found.folder()
         files = [replace(file, name=str(PurePosixPath(file.name).relative_to(folder))) for file in found.files]
-        return self._child.call(open_files, root / folder, files)
+        chosen = self._settings.series
+        wanted = chosen.get(found.name) or chosen.get(found.asked_as) or chosen.get(EVERY_STUDY, "")
+        choose: Choose = partial(the_series, wanted) if wanted else for_the_neck
+        return self._child.call(open_candidates, root / folder, files, choose)
 
-    def _predicted(self, predictor: StudyPredictor, source: StudySource, settings: VolumeSettings) -> StudyPrediction:
+    def _predicted(self, predictor: StudyPredictor, sources: Sequence[StudySource]) -> StudyPrediction:
         """Predict; lack of GPU memory is a failure of this study, and its sentence says what to do."""
+        decode = partial(_decode_in, self._child)
+        settings = [self._settings_for(source) for source in sources]
         try:
             with memory_advice("set device: cpu, or use a GPU with more memory"):
-                return predictor.predict(source, settings, partial(_decode_in, self._child))
+                best = predictor.most_of_the_neck(sources, settings, decode)
+                return predictor.predict(sources[best], settings[best], decode)
         except UserError as error:
             raise StudyFailedError(str(error)) from None
 
-    def _key(self, source: StudySource, volume: VolumeSettings, found: TreeStudy) -> Key:
-        inputs = {"study": source.content_digest, "bundle": self._bundle.digest}
-        config = {"z_step": volume.z_step, "math_threads": self._settings.math_threads, "folder": found.asked_as}
+    def _settings_for(self, source: StudySource) -> VolumeSettings:
+        return volume_settings_for(self._bundle, source, self._settings.allow_symlinks)
+
+    def _key(self, sources: Sequence[StudySource], found: TreeStudy) -> Key:
+        contents, steps = zip(*((s.content_digest, self._settings_for(s).z_step) for s in sources), strict=True)
+        inputs = {"study": contents[0] if len(contents) == 1 else digest_json(contents), "bundle": self._bundle.digest}
+        config = {"z_step": steps, "math_threads": self._settings.math_threads, "folder": found.asked_as}
         return Key("predict_studies", inputs, config, self._code)
 
 

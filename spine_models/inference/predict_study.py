@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,25 @@ class StudyPredictor:
             "volume": study.facts,
         }
         return StudyPrediction(study.half, mask, facts)
+
+    def most_of_the_neck(
+        self, sources: Sequence[StudySource], settings: Sequence[VolumeSettings], decode: Decode
+    ) -> int:
+        """Return which of several stacks of a study shows the most levels of the neck; the first of equal ones.
+
+        Args:
+            sources: the stacks; a single one is not looked at.
+            settings: how each is read.
+            decode: see ``predict``.
+        """
+        if len(sources) == 1:
+            return 0
+        visible = [self._visible(decode(*pair)) for pair in zip(sources, settings, strict=True)]
+        return visible.index(max(visible))
+
+    def _visible(self, study: StudyVolume) -> int:
+        _, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
+        return sum(state == "visible" for state in shown.levels.values())
 
 
 def volume_settings_for(bundle: Bundle, source: StudySource, allow_symlinks: bool) -> VolumeSettings:

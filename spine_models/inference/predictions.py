@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from spine_models.evaluation.tables import FROM_CROPS, STUDY
 from spine_models.inference.prediction_files import SUFFIXES, write_csv
@@ -24,6 +25,10 @@ MISSING = "missing"
 Only the first is an answer; in ``submission.csv``, which must hold a number, the others take the training prior."""
 
 
+SERIES = ("series", "number", "kernel", "thickness_mm", "slices")
+"""What is told of the series that was read; the columns of ``predictions.csv``."""
+
+
 @dataclass(frozen=True)
 class PredictedStudy:
     """One row of ``predictions.csv``.
@@ -34,6 +39,8 @@ class PredictedStudy:
         status: ``PREDICTED``, ``PRIOR``, ``REFUSED``, ``FAILED`` or ``MISSING``.
         code: of a refusal, otherwise empty.
         notes: sentences: why it was refused, what the models could not see.
+        series: facts of the series that was read, keys ``SERIES``.
+        other_series: a sentence for each axial series that was not read.
         levels: level to "visible", "interpolated" or "missing"; empty if nothing was read.
         names: every name under which a table may ask for the study.
         files: kind to path of its mask and pictures.
@@ -44,9 +51,17 @@ class PredictedStudy:
     status: str
     code: str = ""
     notes: tuple[str, ...] = ()
+    series: dict[str, Any] = field(default_factory=dict)
+    other_series: tuple[str, ...] = ()
     levels: dict[str, str] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     files: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def read_from(self) -> list[str]:
+        """Sentences on the series: which was read, and which were not and why."""
+        read = [f"read from {_named(self.series)}"] if self.series else []
+        return read + [f"not read: {other}" for other in self.other_series]
 
     @property
     def visible(self) -> list[str]:
@@ -95,7 +110,7 @@ def read_test_rows(path: Path) -> list[tuple[str, str, str]]:
 
 def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
     """Write ``predictions.csv``: a row per study, probabilities with six decimals; none where nothing was predicted."""
-    header = (STUDY, *TARGETS, "status", "code", "levels_visible", "notes")
+    header = (STUDY, *TARGETS, "status", "code", "levels_visible", *SERIES, "other_series", "notes")
     rows = [
         (
             row.study,
@@ -103,6 +118,8 @@ def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
             row.status,
             row.code,
             " ".join(row.visible),
+            *(row.series.get(name, "") for name in SERIES),
+            "; ".join(row.other_series),
             "; ".join(row.notes),
         )
         for row in studies
@@ -124,11 +141,14 @@ def write_submission(path: Path, studies: Sequence[PredictedStudy], test_csv: Pa
 def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
     path = manifest.record_path(study)
     facts = manifest.record(study).facts
+    chosen, *others = facts["volume"]["series"]
     return PredictedStudy(
         study=study,
         probabilities=facts["probabilities"],
         status=PREDICTED if facts["source"] == FROM_CROPS else PRIOR,
         notes=tuple(facts["notes"]),
+        series=chosen,
+        other_series=tuple(f"{_named(item)}: {item['why_not']}" for item in others),
         levels=facts["levels"],
         names=frozenset({study, facts.get("folder_uid") or study}),
         files={kind: path.parent / f"{study}{suffix}" for kind, suffix in SUFFIXES.items()},
@@ -137,6 +157,12 @@ def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
 
 def _without(study: str, prior: Mapping[str, float], status: str, code: str, reason: str) -> PredictedStudy:
     return PredictedStudy(study, dict(prior), status, code, (reason,), names=frozenset({study}))
+
+
+def _named(item: Mapping[str, Any]) -> str:
+    kernel = f", kernel {item['kernel']}" if item["kernel"] else ""
+    number = "" if item["number"] is None else f" {item['number']}"
+    return f"series{number} ({item['slices']} slices of {item['thickness_mm']:g} mm{kernel})"
 
 
 def _fixed(value: float) -> str:

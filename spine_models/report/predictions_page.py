@@ -114,7 +114,7 @@ def _shown(study: PredictedStudy, folder: Path) -> dict[str, Any]:
         "code": study.code,
         "probabilities": study.probabilities if study.status == PREDICTED else {},
         "levels": study.levels,
-        "notes": study.notes,
+        "notes": [*study.read_from, *study.notes] if study.other_series else study.notes,
         "pictures": [(kind, links[kind]) for kind in ("sagittal", "axial") if kind in links],
         "mask": links.get("mask", ""),
     }

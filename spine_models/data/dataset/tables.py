@@ -112,6 +112,17 @@ def read_test(path: Path) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
+def read_series(path: Path) -> dict[str, str]:
+    """Read which series of which study a person chose: columns study and series, both UIDs.
+
+    Raises:
+        UserError: naming the line, for a missing column, a value that is not a UID or a study that occurs twice.
+    """
+    raw = _read(path, pa.DataFrameSchema({"study": _UID, "series": _UID}))
+    _require_unique(path, raw, "study")
+    return dict(zip(raw["study"], raw["series"], strict=True))
+
+
 def read_folds(path: Path, parts: int) -> dict[str, int]:
     """Read a user's table of folds: StudyInstanceUID and fold, 0 to ``parts - 1``.
 

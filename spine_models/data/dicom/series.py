@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+from spine_models.data.dicom.choice import Candidate, Choice, Choose, most_slices, series_facts
 from spine_models.data.dicom.file import (
     ArchiveError,
     FileTooLargeError,
@@ -18,10 +18,11 @@ from spine_models.data.dicom.file import (
     NotDicomError,
     UnreadableFileError,
 )
-from spine_models.data.dicom.geometry import CURVED, geometry_problem, is_axial
+from spine_models.data.dicom.geometry import geometry_problem, is_axial
 from spine_models.data.dicom.headers import SliceHeader, read_headers
-from spine_models.data.dicom.passes import Pass, identity, repeats_of, split_passes, taken_order
+from spine_models.data.dicom.passes import Pass, identity, repeats_of, split_passes
 from spine_models.data.dicom.patients import known_patient
+from spine_models.data.dicom.stacks import stacks_of
 
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -38,15 +39,7 @@ _UNREADABLE = {
     FramesMismatchError: "damaged (frames and their descriptions differ in number)",
     ArchiveError: ARCHIVE,
 }
-_TURN_DEGREES = 10.0
-"""Largest turn from one slice to the next within a stack."""
-_MOST = 0.75
-"""Part of a stack that has one orientation from which on the rest does not belong to it."""
-_FEW = 3
-"""Slices from which on a series UID for each of them is no series."""
 _NO_IMAGES = ("not DICOM", "damaged", "no image", "too large", ARCHIVE)
-_SAME_SPACING = 1e-3
-"""Relative difference of pixel spacings that are the same."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +62,7 @@ class Selection:
         notes: sentences on everything out of the ordinary.
         told_by: what tells the volume's pass from others of its series, "" if there is no other.
         certain: see ``passes.Pass``.
+        series: facts of the chosen stack, then of every other axial one with the reason why it is not used.
     """
 
     headers: list[SliceHeader]
@@ -77,6 +71,7 @@ class Selection:
     notes: list[str]
     told_by: str
     certain: bool
+    series: list[dict[str, Any]]
 
 
 def read_folder(folder: Path, files: Sequence[StudyFile]) -> tuple[list[SliceHeader], list[LeftOut]]:
@@ -115,12 +110,20 @@ def aside_because(header: SliceHeader) -> str | None:
     return next((why for why, holds in reasons if holds), None)
 
 
-def select(headers: Sequence[SliceHeader], aside: Sequence[LeftOut]) -> Selection:
-    """Choose the axial stack with the most slices.
+def select(headers: Sequence[SliceHeader], aside: Sequence[LeftOut], choose: Choose = most_slices) -> list[Selection]:
+    """Choose the axial stack that is the volume.
+
+    Args:
+        headers: of the CT slices.
+        aside: what else there is.
+        choose: ranks candidates.
+
+    Returns:
+        The best stack, and behind it those that may be as good as far as headers tell.
 
     Raises:
-        StudyRefused: ``no_images``, ``no_ct``, ``geometry_missing``, ``geometry_invalid``, ``spacing_invalid``,
-            ``not_axial`` or ``too_few_slices``.
+        StudyRefused: ``no_images``, ``no_ct``, ``several_patients``, ``geometry_missing``, ``geometry_invalid``,
+            ``spacing_invalid``, ``not_axial`` or ``too_few_slices``.
     """
     if not headers:
         raise _nothing_left(aside)
@@ -128,20 +131,29 @@ def select(headers: Sequence[SliceHeader], aside: Sequence[LeftOut]) -> Selectio
     placed, unplaced, problem = _placed(headers)
     if not placed:
         raise problem
-    stacks = [stack for group in _by_series(placed) for stack in _by_orientation(group)]
-    axial = [stack for stack in stacks if is_axial(stack)]
+    axial = [stack for stack in stacks_of(placed) if is_axial(stack)]
     if not axial:
         raise StudyRefused(RefusalCode.NOT_AXIAL, "no stack of slices lies within 45 degrees of the axial plane")
-    candidates = [(part, stack) for stack in axial for part in split_passes(stack)]
-    best, stack = min(candidates, key=lambda candidate: _preference(candidate[0].headers))
-    if len(best.headers) < 2:
-        raise StudyRefused(RefusalCode.TOO_FEW_SLICES, _why_too_few(candidates))
-    repeats = repeats_of(best.headers, stack)
-    at_positions = {identity(header) for _, header in repeats}
+    passes = [(part, stack) for stack in axial for part in split_passes(stack)]
+    candidates = [Candidate(part, stack) for part, stack in passes if len(part.headers) > 1]
+    if not candidates:
+        raise StudyRefused(RefusalCode.TOO_FEW_SLICES, _why_too_few(passes))
+    choice = choose(candidates)
     others = [*aside, *unplaced]
-    named = _gathered([*others, *_rest([h for h in placed if identity(h) not in at_positions], best, stack)])
-    left_out = _gathered([*others, *_rest(placed, best, stack)])
-    return Selection(best.headers, repeats, left_out, _notes(best.headers, named), best.told_by, best.certain)
+    return [_selection(best, placed, others, choice) for best in choice.best]
+
+
+def _selection(best: Candidate, placed: Sequence[SliceHeader], others: Sequence[LeftOut], choice: Choice) -> Selection:
+    chosen = best.chosen
+    repeats = repeats_of(chosen.headers, best.stack)
+    at_positions = {identity(header) for _, header in repeats}
+    rejected = choice.reasons(best)
+    whys = {identity(header): f"other series, {why}" for other, why in rejected for header in other.headers}
+    named = [header for header in placed if identity(header) not in at_positions]
+    left_out = _gathered([*others, *_rest(placed, chosen, best.stack, whys)])
+    notes = _notes(chosen.headers, _gathered([*others, *_rest(named, chosen, best.stack, whys)]))
+    facts = [series_facts(best, ""), *(series_facts(other, why) for other, why in rejected)]
+    return Selection(chosen.headers, repeats, left_out, notes, chosen.told_by, chosen.certain, facts)
 
 
 def _require_one_patient(headers: Iterable[SliceHeader]) -> None:
@@ -180,99 +192,13 @@ def _placed(headers: Sequence[SliceHeader]) -> tuple[list[SliceHeader], list[Lef
     return placed, unplaced, refusal
 
 
-def _by_series(headers: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
-    """Group slices of one study, patient, series and size.
-
-    Frames of reference are no reason to part slices: some scanners and anonymisers give each slice its own. A UID that
-    only some slices lack is that of the others, where there is one alone. Series of one slice each are taken for one
-    series whose UIDs were made anew for every file.
-    """
-    sizes: dict[tuple[int, int], list[SliceHeader]] = defaultdict(list)
-    for header in headers:
-        sizes[(header.rows, header.columns)].append(header)
-    groups: dict[tuple[object, ...], list[SliceHeader]] = defaultdict(list)
-    for size, alike in sizes.items():
-        studies = _completed(alike, [header.study_uid for header in alike])
-        patients = _completed(alike, [known_patient(header.patient_id) for header in alike])
-        series = _completed(alike, [header.series_uid for header in alike])
-        single = {uid for uid, count in Counter(series).items() if count == 1}
-        series = ["" if uid in single and len(single) >= _FEW else uid for uid in series]
-        for header, *whose in zip(alike, studies, patients, series, strict=True):
-            groups[(*size, *whose)].append(header)
-    return list(groups.values())
-
-
-def _completed(headers: Sequence[SliceHeader], values: Sequence[str]) -> list[str]:
-    """Fill empty values in where all other slices, or all others of the same orientation, have one and the same."""
-    known: dict[object, set[str]] = defaultdict(set)
-    for header, value in zip(headers, values, strict=True):
-        if value:
-            known[header.orientation].add(value)
-            known[None].add(value)
-
-    def filled(header: SliceHeader, value: str) -> str:
-        sets = [known[key] for key in (header.orientation, None) if len(known[key]) == 1]
-        return value or (next(iter(sets[0])) if sets else "")
-
-    return [filled(header, value) for header, value in zip(headers, values, strict=True)]
-
-
-def _by_orientation(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
-    """Split a series where orientation or spacing jump; a curved reformat, which turns slowly, stays together."""
-    stacks: list[list[SliceHeader]] = []
-    for header in sorted(headers, key=taken_order):
-        stack = next((stack for stack in stacks if _continues(stack[-1], header)), None)
-        if stack is None:
-            stacks.append([header])
-        else:
-            stack.append(header)
-    return [part for stack in stacks for part in _without_strangers(stack)]
-
-
-def _without_strangers(stack: list[SliceHeader]) -> list[list[SliceHeader]]:
-    """Take slices out of a stack of one orientation that have another: damage, or a slice of a neighbouring stack.
-
-    In a curved reformat there is no orientation that most slices have, and it stays whole.
-    """
-    if all(header.orientation == stack[0].orientation for header in stack):
-        return [stack]
-    axes = np.array([header.orientation for header in stack], dtype=np.float64)
-    usual = np.abs(axes - np.median(axes, axis=0)).max(axis=1) <= CURVED
-    if not _MOST <= usual.mean() < 1:
-        return [stack]
-    own = [header for header, is_usual in zip(stack, usual, strict=True) if is_usual]
-    return [own, [header for header, is_usual in zip(stack, usual, strict=True) if not is_usual]]
-
-
-def _continues(before: SliceHeader, header: SliceHeader) -> bool:
-    if before.orientation == header.orientation and before.spacing == header.spacing:
-        return True
-    axes = np.array([before.orientation, header.orientation], dtype=np.float64).reshape(2, 2, 3)
-    spacing = np.array([before.spacing, header.spacing], dtype=np.float64)
-    turned = (axes[0] * axes[1]).sum(axis=1).min() < np.cos(np.radians(_TURN_DEGREES))
-    return not turned and bool(np.ptp(np.log(spacing), axis=0).max() <= _SAME_SPACING)
-
-
-def _preference(stack: Sequence[SliceHeader]) -> tuple[object, ...]:
-    """Most slices first; ties by series number, first instance number, UIDs, positions and names."""
-    first = min(stack, key=taken_order)
-    number = float("inf") if first.series_number is None else first.series_number
-    return (
-        -len(stack),
-        number,
-        taken_order(first)[0],
-        first.series_uid,
-        first.sop_instance,
-        first.position,
-        first.name,
-    )
-
-
 def _left_out(header: SliceHeader, why: str) -> LeftOut:
     return LeftOut(header.name, why, 1 if header.frames > 1 else 0)
 
 
-def _rest(placed: Sequence[SliceHeader], best: Pass, stack: Sequence[SliceHeader]) -> list[LeftOut]:
+def _rest(
+    placed: Sequence[SliceHeader], best: Pass, stack: Sequence[SliceHeader], whys: Mapping[tuple[str, int], str]
+) -> list[LeftOut]:
     """Say of each slice that could be placed and is not used what it is."""
     used = {identity(header) for header in best.headers}
     beside = {identity(header) for header in stack}
@@ -281,7 +207,7 @@ def _rest(placed: Sequence[SliceHeader], best: Pass, stack: Sequence[SliceHeader
     def why(header: SliceHeader) -> str:
         if identity(header) in beside:
             return pass_of_stack
-        return "other series" if is_axial([header]) else "not axial"
+        return whys.get(identity(header), "other series" if is_axial([header]) else "not axial")
 
     return [_left_out(header, why(header)) for header in placed if identity(header) not in used]
 

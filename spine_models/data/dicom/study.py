@@ -19,6 +19,7 @@ from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import is_uid
 from spine_models.data.dicom import series
+from spine_models.data.dicom.choice import Choose, most_slices
 from spine_models.data.dicom.geometry import Grid, GridSlice, build_grid
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.patients import patient_group
@@ -134,9 +135,14 @@ def open_files(folder: Path, files: list[StudyFile]) -> StudySource:
     Raises:
         StudyRefused: with the code that says why the study cannot be used.
     """
+    return open_candidates(folder, files, most_slices)[0]
+
+
+def open_candidates(folder: Path, files: list[StudyFile], choose: Choose) -> list[StudySource]:
+    """As ``open_files``, with a choice of one's own: the best stack, and those that may be as good."""
     headers, aside = series.read_folder(folder, files)
-    selection = series.select(headers, aside)
-    return StudySource(folder, files, selection, build_grid(selection.headers))
+    selections = series.select(headers, aside, choose)
+    return [StudySource(folder, files, selection, build_grid(selection.headers)) for selection in selections]
 
 
 def read_study(folder: Path, settings: VolumeSettings, root: Path | None = None) -> StudyVolume:
@@ -301,5 +307,6 @@ def _facts(
         "tilt_degrees": grid.tilt_degrees,
         "oblique_degrees": grid.oblique_degrees,
         "group": source.group,
+        "series": source.selection.series,
         "frame_of_reference": frame if is_uid(frame) else "",
     }

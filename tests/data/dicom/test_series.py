@@ -15,7 +15,7 @@ MR = "1.2.840.10008.5.1.4.1.1.4"
 
 
 def selected(folder) -> Selection:
-    return select(*read_folder(folder, list_files(folder, folder, allow_symlinks=False)))
+    return select(*read_folder(folder, list_files(folder, folder, allow_symlinks=False)))[0]
 
 
 def refusal(folder) -> StudyRefused:
@@ -109,8 +109,8 @@ def test_the_axial_stack_with_the_most_slices_wins(tmp_path) -> None:
     )  # fmt: skip
     selection = selected(tmp_path)
     assert names(selection) == {f"many{i}" for i in range(7)}
-    assert {(item.name[:4], item.why) for item in selection.left_out} == {("few0", "other series"), *(
-        (f"few{i}", "other series") for i in range(5)), ("side", "not axial")}  # fmt: skip
+    assert {(item.name[:4], item.why) for item in selection.left_out} == {("few0", "other series, fewer slices"), *(
+        (f"few{i}", "other series, fewer slices") for i in range(5)), ("side", "not axial")}  # fmt: skip
 
 
 def test_repeated_positions_do_not_count_as_slices(tmp_path) -> None:
