@@ -12,6 +12,7 @@ from spine_models.provenance.files import write_text
 from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
+from spine_models.provenance.vouched import vouch
 
 STUDIES = tuple(f"1.2.{number}" for number in range(6))
 SIDE = 32
@@ -107,6 +108,7 @@ def write_classification_data(root: Path) -> None:
 def write_folds(path: Path) -> None:
     rows = [f"{study},group-{study},{number // 3}" for number, study in enumerate(STUDIES)]
     write_text(path, "\n".join(["StudyInstanceUID,group,fold", *rows]) + "\n")
+    vouch(path, Key("make_folds", {}, {}, "code"))
 
 
 def _record(folder: Path, study: str, arrays: dict[str, Any], facts: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from spine_models.models.networks import Stage, kinds_of
 from spine_models.models.weights import load_state
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import replacing, write_json
+from spine_models.provenance.vouched import vouched
 
 _VERSIONED = ("torch", "numpy", "mmaction2", "mmcv-lite", "mmengine", "safetensors", "pydicom")
 
@@ -71,7 +72,7 @@ def export_bundle(
         raise UserError("a bundle needs at least one segmentation network and one classifier: train them first")
     groups = {
         "segmentation": _copy_networks(_expanded(segmentation), out.parent, "segmentation"),
-        "classification": _copy_networks(classification, out.parent, "classification"),
+        "classification": _copy_networks([vouched(path) for path in classification], out.parent, "classification"),
     }
     wanted = {entry["file"] for entries in groups.values() for entry in entries}
     for stale in out.parent.glob("*.safetensors"):
@@ -106,7 +107,7 @@ def _expanded(paths: Sequence[Path]) -> list[Path]:
             bundle = load_bundle(path)
             found += [bundle.folder / entry.file for entry in bundle.segmentation]
         else:
-            found.append(path)
+            found.append(vouched(path))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -89,7 +89,8 @@ def _write_mask(
         facts = volumes.record(study).facts
         mask, shown = checked_mask(volumes.array(study), facts, predictor, settings.plausibility)
     files = {f"{study}.npy": write_array(path.with_name(f"{study}.npy"), mask)}
-    return write_record(path, key, files, shown.to_json() | {"models": [network.name for network in chosen]})
+    shown = replace(shown, models=tuple(network.name for network in chosen))
+    return write_record(path, key, files, shown.to_json())
 
 
 def _load_network(use: Callable[[], Compute], network: MaskNetwork) -> InferenceNetwork:

@@ -13,6 +13,7 @@ from spine_models.evaluation.tables import STUDY, read_csv
 from spine_models.inference.bundle import load_bundle
 from spine_models.models.weights import load_state
 from spine_models.provenance.canonical import digest_file
+from spine_models.provenance.vouched import vouched
 
 _FOLD_FOLDER = re.compile(r"fold(\d+)")
 
@@ -59,7 +60,7 @@ def read_fold_table(path: Path) -> FoldTable:
     Raises:
         UserError: if it is missing or lacks a column.
     """
-    rows = read_csv(path, (STUDY, "group", "fold"), "the rule make_folds")
+    rows = read_csv(vouched(path), (STUDY, "group", "fold"), "the rule make_folds")
     folds = [int(fold) for fold in rows["fold"]]
     groups = {group: fold for group, fold in zip(rows["group"], folds, strict=True) if isinstance(group, str)}
     return FoldTable(dict(zip(rows[STUDY], folds, strict=True)), groups)
@@ -77,7 +78,7 @@ def fold_networks(paths: Iterable[Path]) -> list[MaskNetwork]:
         if match is None:
             raise UserError(f"{path} lies in no folder fold<number>: give the files that train_segmentation wrote")
         fold = int(match[1])
-        networks.append(_described(f"fold{fold}", path, digest_file(path), fold))
+        networks.append(_described(f"fold{fold}", vouched(path), digest_file(path), fold))
     return sorted(networks, key=lambda network: network.name)
 
 

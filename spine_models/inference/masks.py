@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.compute.mask_predictor import MaskPredictor
-from spine_models.data.crops.plausibility import MaskFacts, PlausibilitySettings, check_mask
+from spine_models.data.crops.mask_facts import MaskFacts
+from spine_models.data.crops.plausibility import PlausibilitySettings, check_mask
 
 
 def checked_mask(

@@ -29,7 +29,7 @@ from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work, write_record
 from spine_models.provenance.shelf import Shelf
-from spine_models.provenance.vouched import digests, vouch
+from spine_models.provenance.vouched import digests, vouch, vouched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,13 +88,13 @@ def predict_oof(
         UserError: if a file is missing or damaged, or the model is none of this variant or learnt from a study of the
             fold.
     """
-    folds = read_csv(inputs.folds, (STUDY, "fold"), "the rule make_folds")
+    folds = read_csv(vouched(inputs.folds), (STUDY, "fold"), "the rule make_folds")
     truth = read_truth(inputs.train_csv)
     held_out = sorted(folds.loc[folds["fold"] == fold, STUDY])
     seen = truth[truth.index.isin(folds.loc[folds["fold"] != fold, STUDY])]
     prior = [float(value) for value in prior_probabilities(seen[list(TARGETS)].to_numpy(dtype=float))]
     crops = Shelf(inputs.crops)
-    fixed = {"model": digest_file(inputs.model)}
+    fixed = {"model": digest_file(vouched(inputs.model))}
     config = {name: value for name, value in asdict(settings).items() if name != "device"}
     # Loaded when the first study needs it: a job that finds every study done takes no GPU.
     load = cache(partial(_load_classifier, inputs.model, variant, settings, gpus))

@@ -15,7 +15,8 @@ from spine_models.compute.crop_predictor import CropPredictor
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.crop import CropSettings, spine_crop, validation_windows
-from spine_models.data.crops.plausibility import MaskFacts, PlausibilitySettings
+from spine_models.data.crops.mask_facts import MaskFacts
+from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR
@@ -84,8 +85,7 @@ class StudyPredictor:
         """
         study = decode(source, volume_settings)
         mask, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
-        found = shown.to_json()
-        crop = spine_crop(study.full, mask, study.facts, found, self._crops)
+        crop = spine_crop(study.full, mask, study.facts, shown, self._crops)
         windows = [image for _, image in validation_windows(crop, self._crops)] if crop else []
         found_by = {name: predictor.study(windows) for name, predictor in self._classifiers.items()}
         models = {name: values for name, values in found_by.items() if values is not None}
@@ -96,8 +96,8 @@ class StudyPredictor:
             "probabilities": {target: float(value) for target, value in zip(TARGETS, mean, strict=True)},
             "models": {name: [float(value) for value in values] for name, values in models.items()},
             "source": FROM_CROPS if models else FROM_PRIOR,
-            "levels": found["levels"],
-            "voxels": found["voxels"],
+            "levels": shown.levels,
+            "voxels": shown.voxels,
             "notes": [*step_notes, *study.facts["notes"], *_mask_notes(shown, bool(models))],
             "volume": study.facts,
         }

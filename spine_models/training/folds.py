@@ -8,6 +8,7 @@ from pathlib import Path
 
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import STUDY, read_csv
+from spine_models.provenance.vouched import vouched
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def read_split(path: Path, fold: int, available: Collection[str]) -> Split:
     Raises:
         UserError: if a study or the group of a patient is on both sides, or a side is empty.
     """
-    table = read_csv(path, (STUDY, "group", "fold"), "the rule make_folds")
+    table = read_csv(vouched(path), (STUDY, "group", "fold"), "the rule make_folds")
     table = table[table[STUDY].isin(set(available))]
     inside = table["fold"] == fold
     for column, word in ((STUDY, "study"), ("group", "patient group")):

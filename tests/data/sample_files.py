@@ -8,6 +8,7 @@ import numpy as np
 
 from spine_models.data.crops.boxes import level_boxes, level_voxels
 from spine_models.data.crops.crop import CropSettings
+from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.dicom.study import VolumeSettings
 from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.stages.make_crops import make_crops
@@ -42,17 +43,11 @@ def spine_mask(depth: int = 60, side: int = 32, height: int = 8, levels: tuple[s
     return mask
 
 
-def mask_facts(mask: np.ndarray, **statuses: str) -> dict:
+def mask_facts(mask: np.ndarray, **statuses: str) -> MaskFacts:
     """Return the facts of a mask's record; ``statuses`` override those of single levels."""
     boxes = level_boxes(mask)
     levels = {level: "visible" if level in boxes else "missing" for level in LEVELS} | statuses
-    return {
-        "voxels": level_voxels(mask),
-        "boxes": {level: list(box) for level, box in boxes.items()},
-        "levels": levels,
-        "flags": [],
-        "models": [],
-    }
+    return MaskFacts(levels, boxes, level_voxels(mask), flags=())
 
 
 def volume_facts(half_factor: float = 0.5) -> dict:
@@ -72,7 +67,7 @@ def crop_shelf(folder: Path, masks: dict[str, np.ndarray], seed: int = 0) -> She
     make_crops(
         volumes=FullVolumes(write_stage(folder, "volumes", full, facts), folder / "set", VolumeSettings()),
         half=write_stage(folder, "volumes_half", {s: f[:, ::2, ::2] for s, f in full.items()}, facts),
-        masks=write_stage(folder, "masks", masks, {study: mask_facts(mask) for study, mask in masks.items()}),
+        masks=write_stage(folder, "masks", masks, {s: mask_facts(mask).to_json() for s, mask in masks.items()}),
         out=out,
         settings=CropSettings(**CROPS),
         code="code",

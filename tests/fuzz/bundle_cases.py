@@ -19,6 +19,7 @@ from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.models.weights import save_model
 from spine_models.provenance.canonical import digest_bytes, digest_json
 from tests.fuzz.mutations import damage_bytes
+from tests.vouching import published
 
 SETTINGS = ExportSettings(
     z_step=2,
@@ -45,7 +46,8 @@ def files() -> dict[str, bytes]:
         table = folder / "train.csv"
         table.write_text(f"StudyInstanceUID,{','.join(TARGETS)}\n1.2.1,1,0,1,0,0,0,0,0\n1.2.2,0,0,0,0,0,0,0,0\n")
         out = folder / "bundle" / DESCRIPTION
-        export_bundle(out, [folder / "unet.safetensors"], [folder / "ir.safetensors"], table, SETTINGS, code="")
+        networks = [published(folder / f"{name}.safetensors") for name in ("unet", "ir")]
+        export_bundle(out, networks[:1], networks[1:], table, SETTINGS, code="")
         return {path.name: path.read_bytes() for path in out.parent.iterdir()}
 
 

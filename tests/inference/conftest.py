@@ -12,6 +12,7 @@ from spine_models.inference.export_bundle import ExportSettings, export_bundle
 from spine_models.levels import TARGETS
 from spine_models.models.weights import save_model
 from tests import tiny
+from tests.vouching import published
 
 SETTINGS = ExportSettings(
     z_step=2,
@@ -31,6 +32,8 @@ def networks(tmp_path_factory) -> dict[str, list[Path]]:
     paths = [folder / f"{variant}.safetensors" for variant in ("ir", "ip")]
     for seed, path in enumerate(paths):
         save_model(path, tiny.classifier(path.stem, seed), {"seed": seed, "variant": path.stem})
+    for path in (folder / "unet.safetensors", *paths):
+        published(path)
     return {"segmentation": [folder / "unet.safetensors"], "classification": paths}
 
 

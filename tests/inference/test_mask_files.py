@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
+from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
@@ -22,6 +24,7 @@ from spine_models.models.weights import load_model, save_model
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.shelf import Shelf
 from tests.data.sample_files import volume_facts, write_stage
+from tests.vouching import published
 
 STUDIES = ("1.2.1", "1.2.2", "1.2.3", "1.2.4")
 FOLDS = {"1.2.1": 0, "1.2.2": 1}  # 1.2.3 is not segmented; 1.2.4 is of the patient of 1.2.2
@@ -46,6 +49,7 @@ class Run:
         self.models = [self.write_model(fold, fold) for fold in (0, 1)]
         self.folds = folder / "segmentation.csv"
         self.folds.write_text("StudyInstanceUID,group,fold\n1.2.1,p1,0\n1.2.2,p2,1\n", encoding="utf-8")
+        published(self.folds)
 
     def write_volumes(self) -> None:
         groups = dict(zip(STUDIES, ("p1", "p2", "p3", "p2"), strict=True))
@@ -56,7 +60,7 @@ class Run:
         path = self.folder / f"fold{fold}" / "model.safetensors"
         seen = [study for study, held_out in FOLDS.items() if held_out != fold]
         save_model(path, _network(seed), {"fold": fold, TRAINING_STUDIES: study_tokens(seen)})
-        return path
+        return published(path)
 
     def infer(self, settings: InferMasksSettings = SETTINGS) -> Shelf:
         networks, table = fold_networks(self.models), read_fold_table(self.folds)
@@ -85,7 +89,7 @@ def test_each_mask_is_made_by_the_networks_that_did_not_see_the_study(run):
         ]
         expected, facts = checked_mask(run.volumes[study], volume_facts(), MaskPredictor(models, WINDOWS), PLAUSIBILITY)
         np.testing.assert_array_equal(masks.array(study), expected)
-        assert masks.record(study).facts == facts.to_json() | {"models": names}
+        assert masks.facts(study, MaskFacts) == replace(facts, models=tuple(names))
         assert set(facts.levels) == set(LEVELS)
 
 
@@ -114,6 +118,7 @@ def test_a_damaged_mask_is_made_again_and_a_stranger_removed(run):
 
 def test_nothing_is_written_by_a_network_that_saw_the_study(run):
     run.folds.write_text("StudyInstanceUID,group,fold\n1.2.1,p1,1\n1.2.2,p2,0\n", encoding="utf-8")
+    published(run.folds)
     with pytest.raises(UserError, match="train the segmentation again"):
         run.infer()
     assert run.times() == {}

@@ -21,6 +21,7 @@ from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import read_record, write_array, write_record
 from spine_models.provenance.shelf import Shelf
 from tests.inference.conftest import SETTINGS as BUNDLE
+from tests.vouching import published
 
 STUDIES = ["1.2.1", "1.2.2", "1.2.3"]
 CROPS = CropSettings(**BUNDLE.crops)
@@ -69,6 +70,7 @@ def inputs(tmp_path, networks, train_csv) -> OofInputs:
     write_manifest(tmp_path / "crops" / "0.json", digests, {})
     folds = pd.DataFrame({STUDY: STUDIES, "group": STUDIES, "fold": [0, 1, 0]})
     folds.to_csv(tmp_path / "folds.csv", index=False)
+    published(tmp_path / "folds.csv")
     return OofInputs(networks["classification"][0], tmp_path / "folds.csv", train_csv, [tmp_path / "crops" / "0.json"])
 
 
@@ -121,6 +123,7 @@ def test_a_model_that_learnt_from_a_study_of_the_fold_is_refused(inputs, tmp_pat
     model, provenance = load_model(inputs.model, "classification")
     for name, studies in (("honest", ["1.2.2"]), ("leaky", ["1.2.2", "1.2.1"])):
         save_model(tmp_path / name, model, provenance | {TRAINING_STUDIES: study_tokens(studies)})
+        published(tmp_path / name)
     honest, leaky = (dataclasses.replace(inputs, model=tmp_path / name) for name in ("honest", "leaky"))
     assert len(_predict(honest, tmp_path / "oof.csv")) == 2
     with pytest.raises(UserError, match=r"learnt from study 1\.2\.1, which its fold holds out"):

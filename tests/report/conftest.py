@@ -14,6 +14,7 @@ from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
 from spine_models.report.contents import ReportInputs
 from tests.evaluation.conftest import STUDIES, write_inputs
+from tests.vouching import published
 
 HOSTILE = '<script>alert("x")</script>&"\''
 
@@ -33,8 +34,10 @@ def run(volumes, tmp_path) -> ReportInputs:
 def write_run(tmp_path: Path, volumes: tuple[Path, Path]) -> ReportInputs:
     inputs = write_inputs(tmp_path)
     write_json(tmp_path / "metrics.json", evaluate(inputs, EvaluationSettings(seed=1), "code"))
+    published(tmp_path / "metrics.json")
     with inputs.quarantine.open("a", newline="") as stream:
         csv.writer(stream).writerow([HOSTILE, "index", "no_ct", HOSTILE])
+    published(inputs.quarantine)
     histories = [*_histories(inputs.averaging, "competition_loss"), *_histories(inputs.segmentation, "dice_mean")]
     bundle = {"digest": "d" * 64, "segmentation": [{}], "classification": [{}, {}], "settings": {"note": HOSTILE}}
     write_json(tmp_path / "bundle" / "bundle.json", bundle)
@@ -58,7 +61,7 @@ def _histories(beside: list[Path], metric: str) -> list[Path]:
         history = path.with_name("history.csv")
         rows = [f"{epoch},{epoch * 10},0.001,{1 / (epoch + 1)},{0.5 + epoch / 20}" for epoch in range(5)]
         history.write_text("\n".join([f"epoch,step,learning_rate,loss,{metric}", *rows]) + "\n")
-        written.append(history)
+        written.append(published(history))
     return written
 
 
@@ -72,7 +75,7 @@ def _volumes(folder: Path) -> tuple[Path, Path]:
             mask[2 * value : 2 * value + 2, 10:20, 10:20] = value
         facts = {"shape": [20, 64, 64], "half_factor": 0.5, "spacing_mm": [2.0, 1.0, 1.0]}
         flags = [{"code": "gap", "level": "C3", "sentence": HOSTILE}] if study == STUDIES[0] else []
-        levels = {"flags": flags, "levels": dict.fromkeys(LEVELS, "visible")}
+        levels = {"flags": flags, "levels": dict.fromkeys(LEVELS, "visible"), "boxes": {}, "voxels": {}, "models": []}
         for stage, array, kept in (("half", volume, facts), ("masks", mask, levels)):
             base = folder / stage / "0"
             files = {f"{study}.npy": write_array(base / f"{study}.npy", array)}

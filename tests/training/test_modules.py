@@ -23,7 +23,7 @@ from spine_models.models.batch_norm import batch_norms
 from spine_models.models.weights import load_model
 from spine_models.provenance.files import read_json
 from spine_models.training.batching import plan_batches
-from spine_models.training.history import Stopwatch, table
+from spine_models.training.history import table
 from spine_models.training.job import run_job
 from spine_models.training.segmentation_module import ActivationMaxima
 from spine_models.training.stage_module import merge_sums
@@ -182,16 +182,6 @@ def test_a_table_with_a_column_that_comes_later():
     assert table([{"epoch": 0, "loss": 1.0}, {"epoch": 1, "loss": 0.5, "extra": 2.0}]) == (
         "epoch,loss,extra\n0,1.0,\n1,0.5,2.0\n"
     )
-
-
-def test_the_stopwatch_divides_waiting_from_working(monkeypatch):
-    times = iter([0.0, 3.0, 4.0, 7.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(times))
-    watch = Stopwatch()
-    for _ in range(2):
-        watch.data_came(4)
-        watch.work_done()
-    assert watch.take(2) == {"images_per_second": 2.286, "data_wait_share": 0.1429, "training_seconds": 7.0}
 
 
 @pytest.mark.parametrize(("changes", "warned"), [({}, True), ({"freeze_bn": True}, False), ({"micro_batch": 4}, False)])

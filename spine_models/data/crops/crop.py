@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, level_voxels, union_of
+from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.crops.windows import validation_window_starts, window_reach
 from spine_models.hounsfield import AIR_HU
 from spine_models.levels import LEVELS
@@ -101,7 +102,7 @@ def spine_crop(
     full: NDArray[np.int16],
     mask: NDArray[np.uint8],
     volume_facts: Mapping[str, Any],
-    mask_facts: Mapping[str, Any],
+    mask_facts: MaskFacts,
     settings: CropSettings,
 ) -> SpineCrop | None:
     """Cut the union of the vertebrae's padded boxes, with all slices that a window can need.
@@ -110,14 +111,14 @@ def spine_crop(
         full: (z, y, x) volume; a memory map will do, only the crop is read.
         mask: (z, y, x) mask after the checks, on the half grid with the same slices.
         volume_facts: of the volume's record: ``half_factor``, ``mean``, ``std``, ``spacing_mm``.
-        mask_facts: of the mask's record: ``boxes``, ``voxels``, ``levels``.
+        mask_facts: of the mask.
         settings: the configuration.
 
     Returns:
         The crop, or None if no vertebra can be used.
     """
-    boxes = {name: box_from_json(box) for name, box in mask_facts["boxes"].items()}
-    used = predictable_levels(mask_facts["levels"], mask_facts["voxels"], settings.min_voxels)
+    boxes = mask_facts.boxes
+    used = predictable_levels(mask_facts.levels, mask_facts.voxels, settings.min_voxels)
     if not used:
         return None
     factor = float(volume_facts["half_factor"])
@@ -132,8 +133,8 @@ def spine_crop(
         mean=float(volume_facts["mean"]),
         std=float(volume_facts["std"]),
         boxes=boxes,
-        voxels=dict(mask_facts["voxels"]),
-        levels=dict(mask_facts["levels"]),
+        voxels=mask_facts.voxels,
+        levels=mask_facts.levels,
         spacing_mm=tuple(volume_facts["spacing_mm"]),
     )
 

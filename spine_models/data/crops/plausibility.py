@@ -9,13 +9,13 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, level_boxes, level_voxels
+from spine_models.data.crops.mask_facts import Flag, FlagCode, MaskFacts
 from spine_models.levels import LEVELS
 
 _PLAUSIBLE_MM: tuple[tuple[str, float, float], ...] = (
@@ -25,42 +25,6 @@ _PLAUSIBLE_MM: tuple[tuple[str, float, float], ...] = (
 )
 """Least and largest size of a level along z, y and x. The 609 vertebrae of the challenge's segmented studies are 20 to
 64 mm high, spinous process included; the limits along y and x are generous ones around the anatomy of adults."""
-
-
-class FlagCode(StrEnum):
-    """Everything that a mask can be flagged for."""
-
-    NO_LEVEL = "no_level"
-    """The mask shows no vertebra: the study's prediction is the training prior."""
-    GAP = "gap"
-    """A level is missing between two visible ones."""
-    INTERPOLATED = "interpolated"
-    """The box of a missing level was interpolated between its visible neighbours."""
-    OUT_OF_ORDER = "out_of_order"
-    """A level's centre is not below that of the visible level above it."""
-    SEVERAL_COMPONENTS = "several_components"
-    """A level consists of parts that do not touch, each too large to be removed."""
-    TOO_SMALL = "too_small"
-    """A level is smaller than a vertebra can be, and the volume's end does not explain it."""
-    TOO_LARGE = "too_large"
-    """A level is larger than a vertebra can be."""
-    CUT_OFF = "cut_off"
-    """A level touches the first or the last slice: part of it may lie outside the volume."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One remark on a mask.
-
-    Attributes:
-        code: of the closed list.
-        level: which level it is about; empty if it is about the whole mask.
-        sentence: for the person who reads the report.
-    """
-
-    code: FlagCode
-    level: str
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -74,32 +38,6 @@ class PlausibilitySettings:
 
     min_component_fraction: float
     fallback: Literal["neighbours", "none"]
-
-
-@dataclass(frozen=True)
-class MaskFacts:
-    """What a mask shows.
-
-    Attributes:
-        levels: status of every level.
-        boxes: of the visible and interpolated levels, on the mask's grid.
-        voxels: of the visible levels.
-        flags: what looks wrong.
-    """
-
-    levels: dict[str, LevelStatus]
-    boxes: dict[str, Box]
-    voxels: dict[str, int]
-    flags: list[Flag]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON values that a mask's record keeps."""
-        return {
-            "levels": dict(self.levels),
-            "boxes": {level: list(box) for level, box in self.boxes.items()},
-            "voxels": dict(self.voxels),
-            "flags": [{"code": str(f.code), "level": f.level, "sentence": f.sentence} for f in self.flags],
-        }
 
 
 def check_mask(
@@ -132,7 +70,7 @@ def check_mask(
             flags.append(Flag(FlagCode.INTERPOLATED, level, sentence))
     if not found:
         flags.append(Flag(FlagCode.NO_LEVEL, "", "the mask shows no vertebra: the training prior is the prediction"))
-    return mask, MaskFacts(levels, boxes, level_voxels(mask), flags)
+    return mask, MaskFacts(levels, boxes, level_voxels(mask), tuple(flags))
 
 
 def _without_small_components(mask: NDArray[np.uint8], fraction: float) -> tuple[NDArray[np.uint8], dict[str, int]]:

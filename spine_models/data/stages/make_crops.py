@@ -11,6 +11,7 @@ from pathlib import Path
 
 from spine_models.data.crops.crop import CropSettings, spine_crop
 from spine_models.data.crops.files import crop_facts
+from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.errors import UserError
 from spine_models.provenance.keys import Key
@@ -63,7 +64,7 @@ class Stages:
 
 def _make_crop(key: Key, study: str, stages: Stages, settings: CropSettings, path: Path) -> Record:
     volume, mask = stages.volumes.array(study), stages.masks.array(study)
-    mask_facts = stages.masks.record(study).facts
+    mask_facts = stages.masks.facts(study, MaskFacts)
     if volume.shape[0] != mask.shape[0]:
         raise UserError(
             f"mask of study {study} has {mask.shape[0]} slices and its volume {volume.shape[0]}: "
@@ -74,7 +75,7 @@ def _make_crop(key: Key, study: str, stages: Stages, settings: CropSettings, pat
     if crop is None:
         for place in places.values():
             place.unlink(missing_ok=True)
-        facts = {"boxes": {}, "voxels": mask_facts["voxels"], "levels": mask_facts["levels"]}
+        facts = {"boxes": {}, "voxels": mask_facts.voxels, "levels": mask_facts.levels}
         return write_record(path, key, {}, facts)
     files = {place.name: write_array(place, getattr(crop, name)) for name, place in places.items()}
     return write_record(path, key, files, crop_facts(crop))

@@ -180,7 +180,7 @@ def test_a_tall_vertebra_gives_two_validation_windows_and_the_tail_is_in_the_sec
 def test_interpolated_levels_are_among_the_validation_windows():
     mask = spine_mask(levels=("C3", "C5"))
     facts = mask_facts(mask, C4="interpolated")
-    facts["boxes"]["C4"] = [26, 34, 10, 18, 12, 20]
+    facts.boxes["C4"] = (26, 34, 10, 18, 12, 20)
     crop = spine_crop(_ramp((60, 64, 64)), mask, volume_facts(), facts, SETTINGS)
     windows = dict(validation_windows(crop, SETTINGS))
     assert list(windows) == ["C3", "C4", "C5"]

@@ -33,7 +33,7 @@ class Stages:
         self.write_masks(MASKS)
 
     def write_masks(self, masks: dict[str, np.ndarray]) -> None:
-        facts = {study: mask_facts(mask) for study, mask in masks.items()}
+        facts = {study: mask_facts(mask).to_json() for study, mask in masks.items()}
         self.paths["masks"] = write_stage(self.folder, "masks", masks, facts)
 
     def make(self, **config: object) -> list[str]:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from spine_models.data.crops.boxes import level_boxes, level_voxels, union_of
-from spine_models.data.crops.plausibility import FlagCode, PlausibilitySettings, check_mask
+from spine_models.data.crops.mask_facts import FlagCode, MaskFacts
+from spine_models.data.crops.plausibility import PlausibilitySettings, check_mask
 from spine_models.levels import LEVELS
 from tests.data.sample_files import spine_mask
 
@@ -26,7 +27,7 @@ def test_a_plausible_spine_has_no_flag():
     mask = spine_mask()
     cleaned, shown = check_mask(mask, SPACING, SETTINGS)
     np.testing.assert_array_equal(cleaned, mask)
-    assert shown.flags == []
+    assert shown.flags == ()
     assert shown.levels == dict.fromkeys(LEVELS, "visible")
     assert shown.voxels == dict.fromkeys(LEVELS, 512)
 
@@ -46,7 +47,7 @@ def test_small_components_are_removed_and_the_given_mask_stays_as_it_was():
     np.testing.assert_array_equal(mask, before)
     np.testing.assert_array_equal(cleaned, spine_mask())
     assert shown.boxes["C4"] == (26, 34, 10, 18, 12, 20)
-    assert shown.flags == []
+    assert shown.flags == ()
 
 
 @pytest.mark.parametrize(("voxels", "kept"), [(51, False), (52, True)])
@@ -131,6 +132,7 @@ def test_facts_are_json_with_plain_codes():
 
     _, shown = check_mask(spine_mask(levels=("C3", "C5")), SPACING, SETTINGS)
     facts = json.loads(json.dumps(shown.to_json()))
+    assert MaskFacts.from_json(facts) == shown
     assert facts["boxes"]["C4"] == [26, 34, 10, 18, 12, 20]
     assert [flag["code"] for flag in facts["flags"]] == ["gap", "interpolated"]
     assert all(flag["level"] in flag["sentence"] for flag in facts["flags"])
