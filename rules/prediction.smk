@@ -41,6 +41,7 @@ rule predict_studies:
     resources:
         mem_mb=grows(16000),
         runtime=grows(240),
+        nodes=1,
         gpu=min(config["classification"]["gpus"], 1),
         device=config["device"],
     params:

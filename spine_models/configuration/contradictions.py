@@ -11,6 +11,7 @@ from typing import Any
 
 from spine_models.configuration.trainings import folds_of
 from spine_models.data.labels.numbering import NUMBERINGS
+from spine_models.errors import UserError
 from spine_models.models.networks import KIND, KINDS
 from spine_models.models.published import NONE, PUBLISHED
 
@@ -30,6 +31,24 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _batch_norm_contradictions(config)
     if config["phantom"]["enabled"]:
         yield from _phantom_contradictions(config)
+
+
+def require_arrays_fit(array_rules: str | None, jobs: int | None, shards: int) -> None:
+    """Check that an array of Slurm, which holds all shards of a rule, may run at once; otherwise it waits for ever.
+
+    Args:
+        array_rules: ``slurm-array-jobs`` of the profile.
+        jobs: most jobs at once; None without limit.
+        shards: of the data rules.
+
+    Raises:
+        UserError: if there are more shards than jobs.
+    """
+    if array_rules and jobs is not None and shards > jobs:
+        raise UserError(
+            f"shards is {shards} and jobs is {jobs}, but an array waits until all its shards may run: set jobs above "
+            "shards, or take slurm-array-jobs out of the profile"
+        )
 
 
 def _out_of_range(path: str, value: Any) -> Iterator[str]:
