@@ -23,7 +23,6 @@ from spine_models.data.dicom.headers import PATIENT_ID, SERIES, STUDY
 from spine_models.data.dicom.patients import known_patient
 from spine_models.data.dicom.series import SEVERAL_PATIENTS
 from spine_models.data.dicom.values import text_of
-from spine_models.provenance.shard import FAILED
 
 NOT_DICOM, NO_IMAGE = "not DICOM", "no image"
 _DIRECTORY = "DICOMDIR"
@@ -175,7 +174,7 @@ def _study(name: str, looks: Sequence[_Look], shared: set[str]) -> TreeStudy:
     study = TreeStudy(name, tuple(sorted((look.file for look in looks), key=lambda file: file.name)))
     problems = [look.problem for look in looks if look.problem]
     if problems:
-        return replace(study, code=FAILED, reason=problems[0])
+        return replace(study, code=RefusalCode.FAILED.value, reason=problems[0])
     if any(look.kind == _ARCHIVE for look in looks):
         return replace(study, code=RefusalCode.ARCHIVE.value, reason="an archive: unpack it, then run again")
     if any(look.kind == _LINK for look in looks):
