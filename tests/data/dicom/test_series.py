@@ -199,3 +199,26 @@ def test_reasons_name_no_file(tmp_path) -> None:
     """File names may be a person's."""
     write_stack(tmp_path, name="JOHN SMITH {}".format, Modality="MR")
     assert "SMITH" not in refusal(tmp_path).reason
+
+
+def test_an_archive_is_called_one(tmp_path) -> None:
+    (tmp_path / "s.zip").write_bytes(b"PK\x03\x04 and so on")
+    (tmp_path / "1.dcm.gz").write_bytes(b"\x1f\x8b and so on")
+    refused = refusal(tmp_path)
+    assert refused.code == RefusalCode.NO_IMAGES
+    assert refused.reason == "no CT slice in the folder: 2 archive: unpack it"
+
+
+def test_a_sequence_longer_than_its_length_says_is_damage_and_not_a_missing_image(tmp_path) -> None:
+    """Lengths that under-count an encapsulated icon leave its items where elements should be."""
+    slice_ = make_slice(ramp(1))
+    icon = Dataset()
+    icon.Rows, icon.Columns = 2, 2
+    slice_.IconImageSequence = [icon]
+    data = bytearray(encoded(slice_))
+    at = data.find(b"\x88\x00\x00\x02SQ\x00\x00")
+    length = int.from_bytes(data[at + 8 : at + 12], "little")
+    data[at + 8 : at + 12] = (0).to_bytes(4, "little")
+    assert length > 0
+    (tmp_path / "1").write_bytes(data)
+    assert "1 damaged" in refusal(tmp_path).reason

@@ -503,3 +503,19 @@ def test_lossy_compression_is_noted(tmp_path) -> None:
 
 def test_slices_of_one_file_written_by_another_test_helper_are_equal() -> None:
     assert encoded(make_slice(ramp(1))) == encoded(make_slice(ramp(1)))
+
+
+@pytest.mark.parametrize("settings", [EVERY, SECOND])
+@pytest.mark.parametrize("length", [0, 58])
+def test_pixels_shorter_than_their_slice_are_seen_in_the_header_even_where_the_slice_is_dropped(
+    tmp_path, settings, length
+) -> None:
+    write_stack(tmp_path)
+    short = make_slice(ramp(1), (-10, -20, 99), 2)
+    short.PixelData = short.PixelData[:length]
+    (tmp_path / "1.dcm").write_bytes(encoded(short))
+    with pytest.raises(StudyRefused) as caught:
+        for header in open_study(tmp_path, tmp_path, settings).grid.headers:
+            pixels.check_claims(header)
+    assert caught.value.code == RefusalCode.PIXELS_DAMAGED
+    assert refused(tmp_path, settings).code == RefusalCode.PIXELS_DAMAGED
