@@ -233,3 +233,17 @@ def test_a_study_without_uid_is_called_by_its_content(studies, bundle_folder, tm
         dataset.save_as(path)
     manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
     assert any(study.startswith("study-") for study in manifest.studies)
+
+
+def test_the_mask_chooses_among_stacks_and_a_single_one_is_not_looked_at(monkeypatch):
+    predictor = object.__new__(StudyPredictor)
+    monkeypatch.setattr(StudyPredictor, "_visible", lambda self, study: study)
+    decoded = []
+
+    def decode(source, settings):
+        decoded.append(source)
+        return {"chest": 1, "neck": 7, "other neck": 7}[source]
+
+    assert predictor.most_of_the_neck(["chest"], [None], decode) == 0
+    assert decoded == []
+    assert predictor.most_of_the_neck(["chest", "neck", "other neck"], [None] * 3, decode) == 1
