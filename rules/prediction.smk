@@ -27,8 +27,9 @@ rule index_predictions:
 rule predict_studies:
     input:
         bundle=prediction_bundle,
-        index=rules.index_predictions.output,
-        series=config["prediction"]["series_csv"] or [],
+        files=rules.index_predictions.output.files,
+        studies=rules.index_predictions.output.studies,
+        series_csv=config["prediction"]["series_csv"] or [],
     output:
         out("predictions/{shard}.json"),
     log:
@@ -48,21 +49,20 @@ rule predict_studies:
         config=settings("math_threads", "allow_symlinks"),
         code=code_of("predict_studies", prediction_modules()),
         root=predict_dir,
-        series=optional("--series-csv", "series"),
-        bundle=lambda wildcards, input: str(Path(input.bundle).parent),
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.predict_studies --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --shard {wildcards.shard} --gpus {resources.gpu}"
-        " --root {params.root:q} --files {input.index[0]:q} --studies {input.index[1]:q} --bundle {params.bundle:q}"
-        " {params.series} --out {output:q} > {log:q} 2>&1"
+        " --root {params.root:q} {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule predict:
     input:
         predictions=expand(out("predictions/{shard}.json"), shard=PREDICTION_SHARDS),
         bundle=prediction_bundle,
-        test=test_table,
-        index=rules.index_predictions.output,
+        files=rules.index_predictions.output.files,
+        studies=rules.index_predictions.output.studies,
+        test_csv=test_table,
     output:
         predictions=out("predictions/predictions.csv"),
         submission=out("predictions/submission.csv"),
@@ -80,9 +80,8 @@ rule predict:
         runtime=grows(30),
     params:
         code=code_of("predict"),
-        bundle=lambda wildcards, input: str(Path(input.bundle).parent),
-        test=optional("--test-csv", "test"),
+        inputs=input_options,
     shell:
-        "python -m workflow_scripts.predict --code {params.code} --predictions {input.predictions:q} {params.test}"
-        " --files {input.index[0]:q} --studies {input.index[1]:q} --bundle {params.bundle:q} --out {output.predictions:q} --submission {output.submission:q}"
+        "python -m workflow_scripts.predict --code {params.code} {params.inputs}"
+        " --out {output.predictions:q} --submission {output.submission:q}"
         " --index {output.page:q} > {log:q} 2>&1"

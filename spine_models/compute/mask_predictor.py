@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spine_models.compute.flips import NO_FLIP, Flip, mean_over_flips
 from spine_models.compute.inference_network import InferenceNetwork, require_finite
 from spine_models.hounsfield import AIR_HU, standardised
 from spine_models.models.sliding_window import sliding_window
@@ -16,19 +18,23 @@ from spine_models.models.sliding_window import sliding_window
 
 @dataclass(frozen=True)
 class SlidingWindowSettings:
-    """How a volume is cut into windows along z that hold the whole plane; ``segmentation.inference``.
+    """How a volume is predicted in windows along z that hold the whole plane; ``segmentation.inference``.
 
     Attributes:
         window: slices of a window.
         overlap: slices that neighbouring windows share.
-        z_multiple: the volume is padded with air to a multiple of this.
+        z_multiple: the volume is padded to a multiple of this.
         batch: windows at once.
+        z_fill: of the padding, "air" or "mean", which is 0 once standardised.
+        flips: of each window; their probabilities are averaged.
     """
 
     window: int
     overlap: int
     z_multiple: int
     batch: int
+    z_fill: Literal["air", "mean"] = "air"
+    flips: tuple[Flip, ...] = NO_FLIP
 
 
 class MaskPredictor:
@@ -40,7 +46,7 @@ class MaskPredictor:
 
     @torch.inference_mode()
     def mask(self, half: NDArray[np.int16], mean: float, std: float) -> NDArray[np.uint8]:
-        """Predict the level of every voxel: the class with the largest mean probability over the networks.
+        """Predict the level of every voxel: the class with the largest mean probability over networks and flips.
 
         Args:
             half: (z, y, x) HU on the half grid.
@@ -56,7 +62,7 @@ class MaskPredictor:
         device = self._networks[0].device
         finite = torch.ones((), dtype=torch.bool, device=device)
 
-        def mean_probabilities(windows: torch.Tensor) -> torch.Tensor:
+        def probabilities_of(windows: torch.Tensor) -> torch.Tensor:
             total = torch.zeros((), device=device)
             for network in self._networks:
                 logits = network.logits(windows)
@@ -64,13 +70,16 @@ class MaskPredictor:
                 total = total + torch.softmax(logits, dim=1)
             return total / len(self._networks)
 
+        def mean_probabilities(windows: torch.Tensor) -> torch.Tensor:
+            return mean_over_flips(windows, self._windows.flips, probabilities_of, spatial=True)
+
         probabilities = sliding_window(
             torch.from_numpy(standardised(half.astype(np.float32), mean, std)).to(device),
             mean_probabilities,
             window=self._windows.window,
             overlap=self._windows.overlap,
             z_multiple=self._windows.z_multiple,
-            fill=(AIR_HU - mean) / std,
+            fill=(AIR_HU - mean) / std if self._windows.z_fill == "air" else 0.0,
             batch=self._windows.batch,
         )
         # Once for a volume: each look waits for the device.

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
+from spine_models.data.dataset.study_tokens import learnt_from, says_all, study_token
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import STUDY, read_csv
-from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle import DESCRIPTION, load_bundle
+from spine_models.log import say
 from spine_models.models.weights import load_state
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.vouched import vouched
@@ -92,6 +93,21 @@ def bundle_networks(folder: Path) -> list[MaskNetwork]:
     return [_described(entry.name, bundle.folder / entry.file, entry.sha256, None) for entry in bundle.segmentation]
 
 
+def networks_and_folds(models: Sequence[Path], folds: Path) -> tuple[list[MaskNetwork], FoldTable | None]:
+    """Describe the networks of ``models``, and read who is held out of which.
+
+    Args:
+        models: weights of the folds, or the ``bundle.json`` of a bundle, whose networks come without a table.
+        folds: ``folds/segmentation.csv``.
+
+    Raises:
+        UserError: if a file is missing or damaged.
+    """
+    if models[0].name == DESCRIPTION:
+        return bundle_networks(models[0]), None
+    return fold_networks(models), read_fold_table(folds)
+
+
 def networks_for(study: str, group: str, networks: Sequence[MaskNetwork], folds: FoldTable | None) -> list[MaskNetwork]:
     """Choose the networks that predict the mask of ``study``.
 
@@ -132,4 +148,6 @@ def _described(name: str, path: Path, sha256: str, fold: int | None) -> MaskNetw
     said = provenance.get("fold")
     if None not in (said, fold) and said != fold:
         raise UserError(f"{path} holds the network of fold {said}, not of fold {fold}: train the segmentation again")
-    return MaskNetwork(name, path, sha256, fold, frozenset(provenance.get(TRAINING_STUDIES, ())))
+    if fold is None and not says_all(provenance):
+        say(f"{path} does not name every study that it learnt from: masks of those studies are not out-of-fold")
+    return MaskNetwork(name, path, sha256, fold, learnt_from(provenance))

@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 from spine_models.compute.devices import use_device
+from spine_models.compute.flips import Flip
 from spine_models.compute.out_of_memory import memory_advice
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.choice import Choose, for_the_neck, the_series
@@ -17,6 +18,7 @@ from spine_models.errors import StudyFailedError, UserError
 from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.inventory import INVENTORY, Row, refused_rows, used_rows, write_inventory
 from spine_models.inference.predict_study import StudyPrediction, StudyPredictor, volume_settings_for
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.study_files import write_study
 from spine_models.processes import ChildProcess
 from spine_models.provenance.canonical import digest_json
@@ -39,12 +41,14 @@ class PredictSettings:
         math_threads: threads inside torch.
         series: study, or ``EVERY_STUDY``, to the SeriesInstanceUID that a person chose for it.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
+        flips: of windows and crops, in place of the bundle's own; None leaves those.
     """
 
     allow_symlinks: bool
     math_threads: int
     series: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
+    flips: tuple[Flip, ...] | None = None
 
 
 def predict_studies(
@@ -113,13 +117,14 @@ class _ShardPredictor:
         def make(path: Path) -> Record:
             nonlocal sentence
             prediction = self._predicted(self._load(), sources)
-            prediction.facts["folder_uid"] = found.asked_as
             sentence = "predicted"
-            return write_study(path.parent, study, key, prediction)
+            named = replace(prediction, facts=replace(prediction.facts, folder_uid=found.asked_as or None))
+            return write_study(path.parent, study, key, named)
 
         record = shard.result(study, key, make)
-        used = next(s for s in sources if s.selection.series == record.facts["volume"]["series"])
-        return used_rows(study, found, used), f"{study}: {sentence} from {record.facts['source']}"
+        facts = PredictionFacts.from_json(record.facts)
+        used = next(s for s in sources if tuple(s.selection.series) == facts.volume.series)
+        return used_rows(study, found, used), f"{study}: {sentence} from {facts.source}"
 
     def _open(self, root: Path, found: TreeStudy) -> list[StudySource]:
         """Return the study's best stack, and those among which the mask decides."""
@@ -151,7 +156,12 @@ class _ShardPredictor:
     def _key(self, sources: Sequence[StudySource], found: TreeStudy) -> Key:
         contents, steps = zip(*((s.content_digest, self._settings_for(s).z_step) for s in sources), strict=True)
         inputs = {"study": contents[0] if len(contents) == 1 else digest_json(contents), "bundle": self._bundle.digest}
-        config = {"z_step": steps, "math_threads": self._settings.math_threads, "folder": found.asked_as}
+        config = {
+            "z_step": steps,
+            "math_threads": self._settings.math_threads,
+            "flips": self._settings.flips,
+            "folder": found.asked_as,
+        }
         return Key("predict_studies", inputs, config, self._code)
 
 
@@ -160,4 +170,4 @@ def _decode_in(child: ChildProcess, source: StudySource, settings: VolumeSetting
 
 
 def _load_predictor(bundle: Bundle, settings: PredictSettings, gpus: int) -> StudyPredictor:
-    return StudyPredictor(bundle, use_device(settings.device, gpus, settings.math_threads).device)
+    return StudyPredictor(bundle, use_device(settings.device, gpus, settings.math_threads).device, settings.flips)

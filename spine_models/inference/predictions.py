@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from spine_models.evaluation.tables import FROM_CROPS, STUDY
+from spine_models.data.volume_facts import SeriesFacts
+from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE, STUDY
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.prediction_files import SUFFIXES, write_csv
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.manifest import Manifest, read_manifests
@@ -19,12 +20,13 @@ PREDICTION_TYPES: tuple[str, ...] = (*LEVELS, "patient_overall")
 
 PREDICTED = "predicted"
 PRIOR = "prior"
+SEGMENTED = "segmented"
 REFUSED = "refused"
 MISSING = "missing"
-"""Status of a study, beside ``FAILED``: from its own crops; no vertebra found; in quarantine; asked for and not there.
-Only the first is an answer; in ``submission.csv``, which must hold a number, the others take the training prior."""
-
-
+"""Status of a study, beside ``FAILED``: from its own crops; no vertebra found; only the mask, by a bundle without
+classifiers; in quarantine; asked for and not there. Only the first is an answer; in ``submission.csv``, which must hold
+a number, the others take the training prior, if the bundle has one."""
+_STATUS = {FROM_CROPS: PREDICTED, FROM_PRIOR: PRIOR, MASK_ALONE: SEGMENTED}
 SERIES = ("series", "number", "kernel", "thickness_mm", "slices")
 """What is told of the series that was read; the columns of ``predictions.csv``."""
 
@@ -35,11 +37,11 @@ class PredictedStudy:
 
     Attributes:
         study: its name.
-        probabilities: target to value.
-        status: ``PREDICTED``, ``PRIOR``, ``REFUSED``, ``FAILED`` or ``MISSING``.
+        probabilities: target to value; None where the bundle has no classifiers.
+        status: ``PREDICTED``, ``PRIOR``, ``SEGMENTED``, ``REFUSED``, ``FAILED`` or ``MISSING``.
         code: of a refusal, otherwise empty.
         notes: sentences: why it was refused, what the models could not see.
-        series: facts of the series that was read, keys ``SERIES``.
+        series: facts of the series that was read.
         other_series: a sentence for each axial series that was not read.
         levels: level to "visible", "interpolated" or "missing"; empty if nothing was read.
         names: every name under which a table may ask for the study.
@@ -47,13 +49,13 @@ class PredictedStudy:
     """
 
     study: str
-    probabilities: dict[str, float]
+    probabilities: dict[str, float] | None
     status: str
     code: str = ""
     notes: tuple[str, ...] = ()
-    series: dict[str, Any] = field(default_factory=dict)
+    series: SeriesFacts | None = None
     other_series: tuple[str, ...] = ()
-    levels: dict[str, str] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     files: dict[str, Path] = field(default_factory=dict)
 
@@ -69,12 +71,14 @@ class PredictedStudy:
         return [level for level in LEVELS if self.levels.get(level) == "visible"]
 
 
-def collect(manifests: Iterable[Path], prior: Mapping[str, float], test_csv: Path | None) -> list[PredictedStudy]:
+def collect(
+    manifests: Iterable[Path], prior: Mapping[str, float] | None, test_csv: Path | None
+) -> list[PredictedStudy]:
     """Read every shard; studies in the order of ``test_csv``, then of their names.
 
     Args:
         manifests: of the shards.
-        prior: target to value, for studies without a prediction of their own.
+        prior: target to value, for studies without a prediction of their own; None where there are no classifiers.
         test_csv: the challenge's ``test.csv``, or None.
 
     Raises:
@@ -114,11 +118,11 @@ def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
     rows = [
         (
             row.study,
-            *(_fixed(row.probabilities[target]) if row.status == PREDICTED else "" for target in TARGETS),
+            *(_fixed((row.probabilities or {})[target]) if row.status == PREDICTED else "" for target in TARGETS),
             row.status,
             row.code,
             " ".join(row.visible),
-            *(row.series.get(name, "") for name in SERIES),
+            *("" if getattr(row.series, name, None) is None else getattr(row.series, name) for name in SERIES),
             "; ".join(row.other_series),
             "; ".join(row.notes),
         )
@@ -128,41 +132,46 @@ def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
 
 
 def write_submission(path: Path, studies: Sequence[PredictedStudy], test_csv: Path | None) -> None:
-    """Write ``submission.csv``: the rows that ``test_csv`` asks for in its order, or all of all studies."""
-    by_name = {name: row for row in studies for name in row.names}
-    if test_csv:
+    """Write ``submission.csv``: the rows that ``test_csv`` asks for in its order, or all of all studies.
+
+    Without classifiers there are no probabilities to submit, and the table has no rows.
+    """
+    by_name = {name: row.probabilities for row in studies for name in row.names if row.probabilities}
+    if not by_name:
+        asked = []
+    elif test_csv:
         asked = read_test_rows(test_csv)
     else:
         asked = [(f"{row.study}_{kind}", row.study, kind) for row in studies for kind in PREDICTION_TYPES]
-    rows = [(row_id, _fixed(by_name[study].probabilities[kind])) for row_id, study, kind in asked]
+    rows = [(row_id, _fixed(by_name[study][kind])) for row_id, study, kind in asked]
     write_csv(path, (ROW_ID, "fractured"), rows)
 
 
 def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
     path = manifest.record_path(study)
-    facts = manifest.record(study).facts
-    chosen, *others = facts["volume"]["series"]
+    facts = manifest.facts(study, PredictionFacts)
+    series = facts.volume.series
     return PredictedStudy(
         study=study,
-        probabilities=facts["probabilities"],
-        status=PREDICTED if facts["source"] == FROM_CROPS else PRIOR,
-        notes=tuple(facts["notes"]),
-        series=chosen,
-        other_series=tuple(f"{_named(item)}: {item['why_not']}" for item in others),
-        levels=facts["levels"],
-        names=frozenset({study, facts.get("folder_uid") or study}),
+        probabilities=facts.probabilities,
+        status=_STATUS[facts.source],
+        notes=facts.notes,
+        series=series[0] if series else None,
+        other_series=tuple(f"{_named(item)}: {item.why_not}" for item in series[1:]),
+        levels=facts.levels,
+        names=frozenset({study, facts.folder_uid or study}),
         files={kind: path.parent / f"{study}{suffix}" for kind, suffix in SUFFIXES.items()},
     )
 
 
-def _without(study: str, prior: Mapping[str, float], status: str, code: str, reason: str) -> PredictedStudy:
-    return PredictedStudy(study, dict(prior), status, code, (reason,), names=frozenset({study}))
+def _without(study: str, prior: Mapping[str, float] | None, status: str, code: str, reason: str) -> PredictedStudy:
+    return PredictedStudy(study, dict(prior) if prior else None, status, code, (reason,), names=frozenset({study}))
 
 
-def _named(item: Mapping[str, Any]) -> str:
-    kernel = f", kernel {item['kernel']}" if item["kernel"] else ""
-    number = "" if item["number"] is None else f" {item['number']}"
-    return f"series{number} ({item['slices']} slices of {item['thickness_mm']:g} mm{kernel})"
+def _named(item: SeriesFacts) -> str:
+    kernel = f", kernel {item.kernel}" if item.kernel else ""
+    number = "" if item.number is None else f" {item.number}"
+    return f"series{number} ({item.slices} slices of {item.thickness_mm:g} mm{kernel})"
 
 
 def _fixed(value: float) -> str:

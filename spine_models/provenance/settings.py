@@ -26,6 +26,8 @@ def settings_from(kind: type[S], config: Mapping[str, Any]) -> S:
 
 
 def _convert(hint: Any, value: Any) -> Any:
+    if isinstance(hint, types.UnionType) and types.NoneType in typing.get_args(hint) and value is not None:
+        return _convert(typing.get_args(hint)[0], value)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return settings_from(typing.cast("type[Any]", hint), value)
     if typing.get_origin(hint) is tuple and isinstance(value, list):

@@ -23,7 +23,7 @@ class Shelf:
         """Read the manifests; records and arrays are opened when they are asked for."""
         self._manifests = {study: manifest for manifest in read_manifests(manifests) for study in manifest.studies}
         self._records: dict[str, Record] = {}
-        self._facts: dict[str, Any] = {}
+        self._facts: dict[tuple[str, type], Any] = {}
         self._checked: set[Path] = set()
 
     @property
@@ -47,16 +47,9 @@ class Shelf:
         Raises:
             UserError: if the stage did not handle the study, or its record is damaged or holds other facts.
         """
-        if study not in self._facts:
-            try:
-                self._facts[study] = kind.from_json(self.record(study).facts)
-            except (TypeError, ValueError):
-                path = self._manifest(study).path
-                raise UserError(
-                    f"the record of study {study} in {path.with_suffix('')} holds other facts than this release reads: "
-                    f"run `snakemake --force {path}`"
-                ) from None
-        found: F = self._facts[study]
+        if (study, kind) not in self._facts:
+            self._facts[study, kind] = self._manifest(study).facts(study, kind)
+        found: F = self._facts[study, kind]
         return found
 
     def digest(self, study: str) -> str:

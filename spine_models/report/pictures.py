@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spine_models.data.crops.mask_facts import MaskFacts
+from spine_models.data.volume_facts import VolumeFacts
 from spine_models.evaluation.competition import study_losses
 from spine_models.inference.overlays import axial_picture, picture_source, png_bytes, sagittal_picture
 from spine_models.levels import LEVELS, TARGETS
@@ -101,8 +102,6 @@ def level_statuses(masks: Shelf) -> dict[str, dict[str, int]]:
 
 def _drawn(study: str, level: str, half: Shelf, masks: Shelf) -> tuple[str, str]:
     """Return the sagittal picture and the axial one through ``level``, as data URIs."""
-    facts = half.record(study).facts
-    source = picture_source(
-        half.array(study), masks.array(study), facts["shape"], facts["half_factor"], facts["spacing_mm"]
-    )
+    facts = half.facts(study, VolumeFacts)
+    source = picture_source(half.array(study), masks.array(study), facts.shape, facts.half_factor, facts.spacing_mm)
     return png_uri(png_bytes(sagittal_picture(source))), png_uri(png_bytes(axial_picture(source, level)))

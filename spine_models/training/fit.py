@@ -29,6 +29,7 @@ from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import BestEpochs
 from spine_models.training.epoch_table import Epoch
 from spine_models.training.history import History
+from spine_models.training.initial_weights import InitialWeights
 from spine_models.training.loaders import EpochBatches, Samples, Studies, training_loader, validation_loader
 from spine_models.training.ranks import Place
 from spine_models.training.recipe import Recipe
@@ -72,6 +73,10 @@ class Task(Protocol):
 
     def digests(self) -> dict[str, str]:
         """Return the digest of the content of each input."""
+        ...
+
+    def initial(self) -> InitialWeights | None:
+        """Return the weights of a bundle that the training starts from; None without a bundle."""
         ...
 
     def training_studies(self) -> tuple[str, ...]:

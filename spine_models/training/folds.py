@@ -19,11 +19,13 @@ class Split:
         training: studies to train on.
         validation: held-out studies.
         training_groups: patient groups of the training studies.
+        validation_groups: patient groups of the held-out studies.
     """
 
     training: tuple[str, ...]
     validation: tuple[str, ...]
     training_groups: tuple[str, ...] = ()
+    validation_groups: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -56,6 +58,7 @@ def read_split(path: Path, fold: int, available: Collection[str]) -> Split:
         tuple(sorted(table.loc[~inside, STUDY])),
         tuple(sorted(table.loc[inside, STUDY])),
         tuple(sorted(set(table.loc[~inside, "group"].dropna()))),
+        tuple(sorted(set(table.loc[inside, "group"].dropna()))),
     )
     if not split.training or not split.validation:
         raise UserError(

@@ -1,5 +1,7 @@
 """Masks by networks that are known functions, and by real ones."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,8 @@ WINDOWS = SlidingWindowSettings(window=16, overlap=8, z_multiple=8, batch=2)
 CPU = torch.device("cpu")
 
 
-def _predict(volume, mean, std, networks):
-    return MaskPredictor([InferenceNetwork(network, CPU) for network in networks], WINDOWS).mask(volume, mean, std)
+def _predict(volume, mean, std, networks, windows=WINDOWS):
+    return MaskPredictor([InferenceNetwork(network, CPU) for network in networks], windows).mask(volume, mean, std)
 
 
 def _stairs(depth=20):
@@ -29,6 +31,13 @@ def test_the_mask_is_the_most_probable_class_of_the_standardised_volume():
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask[:, 5, 5], np.arange(20) % 8)
     assert np.isclose(network.smallest, -6.0)  # 20 slices are padded to 24, with air: (-1000 + 400) / 100
+
+
+def test_the_padding_can_be_the_mean():
+    network = tiny.Levels()
+    mask = _predict(_stairs(), -400.0, 100.0, [network], dataclasses.replace(WINDOWS, z_fill="mean"))
+    np.testing.assert_array_equal(mask[:, 5, 5], np.arange(20) % 8)
+    assert network.smallest == 0.0  # no slice of the volume is below the mean
 
 
 def test_networks_are_averaged_as_probabilities_neither_as_votes_nor_as_logits():
@@ -55,6 +64,21 @@ def test_folded_channels_last_networks_in_windows_equal_the_plain_ones():
     assert clear.mean() > 0.5
     assert len(np.unique(mask)) > 1
     np.testing.assert_array_equal(mask[clear], plain.argmax(dim=0).numpy()[clear])
+
+
+def test_flips_are_averaged_as_probabilities_of_each_voxel():
+    """With both, a mirrored volume has the mirrored mask; by itself the network sees left and right differently."""
+    networks = [InferenceNetwork(tiny.segmentation_network(seed), CPU) for seed in range(2)]
+    volume = np.random.default_rng(0).integers(-1000, 1500, (16, 32, 32)).astype(np.int16)
+    mirrored = volume[..., ::-1].copy()
+    equal = []
+    for flips in (("none",), ("none", "horizontal")):
+        predictor = MaskPredictor(networks, dataclasses.replace(WINDOWS, flips=flips))
+        one, other = (predictor.mask(part, 100.0, 400.0) for part in (volume, mirrored))
+        assert len(np.unique(one)) > 1
+        equal.append(np.mean(one == other[..., ::-1]))
+    assert equal[0] < 0.99
+    assert equal[1] > 0.999
 
 
 def test_an_output_that_is_not_finite_is_refused():

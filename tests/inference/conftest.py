@@ -17,9 +17,11 @@ from tests.vouching import published
 SETTINGS = ExportSettings(
     z_step=2,
     half_size=64,
+    hu_limits=(-1024, 3071),
     crops={"margin": 8, "depth": 8, "size": 32, "min_voxels": 16, "visible_fraction": 0.3},
     plausibility={"min_component_fraction": 0.1, "fallback": "neighbours"},
-    inference={"window": 32, "overlap": 8, "z_multiple": 32, "batch": 1},
+    inference={"window": 32, "overlap": 8, "z_multiple": 32, "batch": 1, "flips": ["none"]},
+    crop_inference={"flips": ["none"]},
     phantom=True,
 )
 

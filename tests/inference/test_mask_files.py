@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.mask_facts import MaskFacts
@@ -23,7 +24,7 @@ from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.models.weights import load_model, save_model
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.shelf import Shelf
-from tests.data.sample_files import volume_facts, write_stage
+from tests.data.sample_files import write_stage
 from tests.vouching import published
 
 STUDIES = ("1.2.1", "1.2.2", "1.2.3", "1.2.4")
@@ -53,7 +54,7 @@ class Run:
 
     def write_volumes(self) -> None:
         groups = dict(zip(STUDIES, ("p1", "p2", "p3", "p2"), strict=True))
-        facts = {study: volume_facts() | {"group": groups[study]} for study in self.volumes}
+        facts = {study: volume_facts(group=groups[study]) for study in self.volumes}
         self.half = write_stage(self.folder, "volumes_half", self.volumes, facts)
 
     def write_model(self, fold: int, seed: int) -> Path:
@@ -125,7 +126,7 @@ def test_nothing_is_written_by_a_network_that_saw_the_study(run):
     assert not run.out.exists()
 
 
-def _script(run: Run, *networks: str) -> subprocess.CompletedProcess[str]:
+def _script(run: Run, *models: Path) -> subprocess.CompletedProcess[str]:
     config = {
         "math_threads": 1,
         "plausibility": {"min_component_fraction": 0.1, "fallback": "none"},
@@ -133,23 +134,23 @@ def _script(run: Run, *networks: str) -> subprocess.CompletedProcess[str]:
     }
     command = [sys.executable, "-m", "workflow_scripts.infer_masks", "--config", canonical_json(config)]
     command += ["--code", "code", "--set", "device=cpu", "--gpus", "0", "--half", str(run.half)]
-    command += ["--folds", str(run.folds), *networks, "--out", str(run.out)]
+    command += ["--folds", str(run.folds), "--models", *map(str, models), "--out", str(run.out)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
 
 
 def test_the_script_runs_as_the_rule_calls_it_and_finds_finished_masks(run):
     run.infer()
     before = run.times()
-    result = _script(run, "--models", *map(str, run.models))
+    result = _script(run, *run.models)
     assert result.returncode == 0, result.stderr
     assert run.times() == before
 
 
 def test_the_script_takes_a_bundle_and_says_in_one_sentence_what_is_wrong(run, bundle_folder):
-    result = _script(run, "--bundle", str(bundle_folder))
+    result = _script(run, bundle_folder / "bundle.json")
     assert result.returncode == 0, result.stderr
     assert Shelf([run.out]).record("1.2.3").facts["models"] == ["csn_unet-0"]
-    result = _script(run, "--bundle", str(run.folder))
+    result = _script(run, run.folder / "bundle.json")
     assert result.returncode == 1
     start, sentence = result.stderr.splitlines()
     assert start.startswith("infer_masks starts on ")

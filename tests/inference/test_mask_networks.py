@@ -13,6 +13,7 @@ from spine_models.inference.mask_networks import (
     MaskNetwork,
     bundle_networks,
     fold_networks,
+    networks_and_folds,
     networks_for,
     read_fold_table,
 )
@@ -129,6 +130,14 @@ def test_networks_of_a_bundle_are_described(bundle_folder):
     network.path.write_bytes(b"other")
     with pytest.raises(UserError, match="differs from its checksum"):
         bundle_networks(bundle_folder)
+
+
+def test_folds_come_with_their_table_and_a_bundle_without(tmp_path, bundle_folder):
+    table = tmp_path / "segmentation.csv"
+    table.write_text("StudyInstanceUID,group,fold\n1.2.0,p,0\n", encoding="utf-8")
+    models = [_save(tmp_path / "fold0", {"fold": 0})]
+    assert networks_and_folds(models, published(table)) == (fold_networks(models), FoldTable({"1.2.0": 0}, {"p": 0}))
+    assert networks_and_folds([bundle_folder / "bundle.json"], table) == (bundle_networks(bundle_folder), None)
 
 
 def test_the_fold_table_knows_studies_and_patients(tmp_path):

@@ -1,10 +1,14 @@
 """Tables of a prediction: every study and every row is answered."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 
+from benchmarks.tiny_data import volume_facts
+from spine_models.data.volume_facts import SeriesFacts
 from spine_models.errors import UserError
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.predictions import (
     PREDICTION_TYPES,
     collect,
@@ -20,21 +24,20 @@ PRIOR = dict.fromkeys(TARGETS, 0.05)
 
 
 def _facts(value, source="crops", folder_uid=None):
-    return {
-        "probabilities": dict.fromkeys(TARGETS, value),
-        "source": source,
-        "levels": dict.fromkeys(LEVELS, "visible") | {"C7": "missing"},
-        "notes": ["not visible: C7"],
-        "folder_uid": folder_uid,
-        "volume": {"series": [_series(2, 87, ""), _series(1, 12, "thicker slices")]},
-    }
+    return PredictionFacts(
+        probabilities=dict.fromkeys(TARGETS, value),
+        models={},
+        source=source,
+        levels=dict.fromkeys(LEVELS, "visible") | {"C7": "missing"},
+        voxels={},
+        notes=("not visible: C7",),
+        volume=replace(volume_facts(), series=(_series(2, 87, ""), _series(1, 12, "thicker slices"))),
+        folder_uid=folder_uid,
+    )
 
 
 def _series(number, slices, why_not):
-    return {
-        "series": f"1.2.{number}", "number": number, "kernel": "B60", "thickness_mm": 1.0, "slices": slices,
-        "why_not": why_not,
-    }  # fmt: skip
+    return SeriesFacts(f"1.2.{number}", number, "B60", 1.0, slices, why_not)
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def manifests(tmp_path):
     key = Key("predict_studies", {}, {}, "code")
 
     def digest(name, facts):
-        return write_record(tmp_path / name, key, {}, facts).digest
+        return write_record(tmp_path / name, key, {}, facts.to_json()).digest
 
     first = {
         "1.2": digest("0/1.2.json", _facts(0.7, folder_uid="9.9")),
@@ -104,6 +107,26 @@ def test_a_study_that_failed_is_not_called_refused(tmp_path):
     write_manifest(tmp_path / "0.json", {}, {"1.2": {"code": "failed", "reason": "no memory"}})
     (row,) = collect([tmp_path / "0.json"], PRIOR, None)
     assert (row.status, row.code, row.notes) == ("failed", "failed", ("no memory",))
+
+
+def test_without_classifiers_there_are_statuses_and_no_probabilities(tmp_path):
+    key, facts = Key("predict_studies", {}, {}, "code"), replace(_facts(None, source="mask"), probabilities=None)
+    digest = write_record(tmp_path / "0" / "1.2.json", key, {}, facts.to_json()).digest
+    write_manifest(tmp_path / "0.json", {"1.2": digest}, {"4.4": {"code": "no_ct", "reason": "no CT slice"}})
+    test = tmp_path / "test.csv"
+    test.write_text("row_id,StudyInstanceUID,prediction_type\n7.7_C1,7.7,C1\n")
+    studies = collect([tmp_path / "0.json"], None, test)
+    assert [(row.study, row.status) for row in studies] == [
+        ("7.7", "missing"),
+        ("1.2", "segmented"),
+        ("4.4", "refused"),
+    ]
+    write_predictions(tmp_path / "predictions.csv", studies)
+    rows = {row["StudyInstanceUID"]: row for row in _read(tmp_path / "predictions.csv")}
+    assert {rows[study][target] for study in rows for target in TARGETS} == {""}
+    assert rows["1.2"]["levels_visible"] == "C1 C2 C3 C4 C5 C6"
+    write_submission(tmp_path / "submission.csv", studies, test)
+    assert (tmp_path / "submission.csv").read_text() == "row_id,fractured\n"
 
 
 def test_a_strange_table_is_a_sentence(manifests, tmp_path):

@@ -1,5 +1,6 @@
 """Batch norm: momentum under accumulation, statistics over processes."""
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from spine_models.models import batch_norm
 from spine_models.models.batch_norm import (
     SynchronisedBatchNorm,
     adjust_momentum,
     batch_norms,
+    freeze_parameters,
     synchronise,
 )
 from spine_models.models.csn import CsnBackbone, CsnSettings
@@ -35,12 +38,12 @@ def test_momentum_is_adjusted_everywhere():
 
 @pytest.mark.parametrize("accumulation", [0, -1])
 def test_impossible_accumulation(accumulation):
-    with pytest.raises(ValueError, match="micro-batch"):
+    with pytest.raises(ValueError, match=f"^a step accumulates at least one micro-batch, not {accumulation}$"):
         adjust_momentum(nn.BatchNorm3d(2), accumulation)
 
 
 def test_a_cumulative_average_has_no_momentum():
-    with pytest.raises(ValueError, match="momentum"):
+    with pytest.raises(ValueError, match=r"^a batch norm with a cumulative average has no momentum$"):
         adjust_momentum(nn.BatchNorm3d(2, momentum=None), 2)
 
 
@@ -87,3 +90,36 @@ def test_one_process_alone_computes_plain_batch_norm():
     plain = network(image)[-1]
     network.zero_grad()
     assert torch.equal(synchronise(network)(image)[-1], plain)
+
+
+def test_two_processes_with_the_same_samples_are_one_with_both(monkeypatch):
+    """The formulas alone: what the processes exchange is doubled here; real processes are tested above."""
+    monkeypatch.setattr(batch_norm.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(batch_norm.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(batch_norm, "_over_processes", lambda values: 2 * values)
+    torch.manual_seed(0)
+    plain = nn.BatchNorm3d(3, eps=0.1, momentum=0.3)
+    nn.init.uniform_(plain.weight)
+    nn.init.uniform_(plain.bias)
+    image = torch.randn(2, 3, 2, 4, 5) * 3 + 1
+    spread = SynchronisedBatchNorm.replacing(copy.deepcopy(plain))
+    one, both = image.clone().requires_grad_(), torch.cat([image, image]).requires_grad_()
+    result, expected = spread(one), plain(both)
+    torch.testing.assert_close(result, expected[:2])
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        torch.testing.assert_close(getattr(spread, name), getattr(plain, name))
+    assert spread(image.half()).dtype == torch.float16
+    weights = torch.randn_like(result)
+    (result * weights).sum().backward()
+    (expected * torch.cat([weights, weights])).sum().backward()
+    torch.testing.assert_close(one.grad, both.grad[:2])
+    spread.eval()
+    plain.running_mean.copy_(spread.running_mean)
+    plain.running_var.copy_(spread.running_var)
+    torch.testing.assert_close(spread(image), plain.eval()(image))
+
+
+def test_frozen_parameters_are_those_of_batch_norm_alone():
+    network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2))
+    freeze_parameters(network)
+    assert [parameter.requires_grad for parameter in network.parameters()] == [True, True, False, False]

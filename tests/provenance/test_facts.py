@@ -58,5 +58,6 @@ def test_a_shelf_reads_facts_and_names_a_record_with_others(tmp_path):
     write_manifest(tmp_path / "0.json", digests, {})
     shelf = Shelf([tmp_path / "0.json"])
     assert shelf.facts("1", Things) == THINGS
+    assert shelf.facts("1", Things) is shelf.facts("1", Things)
     with pytest.raises(UserError, match=r"record of study 2 in .* holds other facts"):
         shelf.facts("2", Things)

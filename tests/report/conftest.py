@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.tiny_data import volume_facts
+from spine_models.data.crops.mask_facts import Flag, FlagCode, MaskFacts
 from spine_models.evaluation.evaluate import EvaluationSettings, evaluate
 from spine_models.levels import LEVELS
 from spine_models.provenance.files import write_json
@@ -73,14 +75,14 @@ def _volumes(folder: Path) -> tuple[Path, Path]:
         mask = np.zeros(volume.shape, np.uint8)
         for value in range(1, 8):
             mask[2 * value : 2 * value + 2, 10:20, 10:20] = value
-        facts = {"shape": [20, 64, 64], "half_factor": 0.5, "spacing_mm": [2.0, 1.0, 1.0]}
-        flags = [{"code": "gap", "level": "C3", "sentence": HOSTILE}] if study == STUDIES[0] else []
-        levels = {"flags": flags, "levels": dict.fromkeys(LEVELS, "visible"), "boxes": {}, "voxels": {}, "models": []}
+        facts = volume_facts(shape=(20, 64, 64), spacing_mm=(2.0, 1.0, 1.0))
+        flags = (Flag(FlagCode.GAP, "C3", HOSTILE),) if study == STUDIES[0] else ()
+        levels = MaskFacts(dict.fromkeys(LEVELS, "visible"), {}, {}, flags)
         for stage, array, kept in (("half", volume, facts), ("masks", mask, levels)):
             base = folder / stage / "0"
             files = {f"{study}.npy": write_array(base / f"{study}.npy", array)}
             key = Key(stage, {}, {}, "code")
-            digests[stage][study] = write_record(base / f"{study}.json", key, files, kept).digest
+            digests[stage][study] = write_record(base / f"{study}.json", key, files, kept.to_json()).digest
     for stage, studies in digests.items():
         write_manifest(folder / stage / "0.json", studies, {})
     return folder / "half" / "0.json", folder / "masks" / "0.json"

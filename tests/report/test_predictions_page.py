@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from spine_models.inference.predictions import MISSING, PREDICTED, PRIOR, REFUSED, PredictedStudy
+from spine_models.data.volume_facts import SeriesFacts
+from spine_models.inference.predictions import MISSING, PREDICTED, PRIOR, REFUSED, SEGMENTED, PredictedStudy
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.shard import FAILED
 from spine_models.report.predictions_page import predictions_page
@@ -10,8 +11,8 @@ from tests.report.conftest import HOSTILE
 from tests.report.test_page import Page
 
 
-def _page(*studies, phantom=False):
-    text = predictions_page(studies, Path("out"), phantom=phantom, bundle_digest="b" * 64)
+def _page(*studies, phantom=False, classifies=True):
+    text = predictions_page(studies, Path("out"), phantom=phantom, bundle_digest="b" * 64, classifies=classifies)
     return text, Page(text)
 
 
@@ -50,13 +51,24 @@ def test_every_status_is_explained():
     assert "not a medical device" in parsed.text
 
 
+def test_a_bundle_without_classifiers_shows_masks_and_no_figure():
+    studies = [PredictedStudy("1.2", None, SEGMENTED), PredictedStudy("1.3", None, REFUSED, "no_slices", ("empty",))]
+    text, parsed = _page(*studies, classifies=False)
+    assert "mask alone" in parsed.text
+    assert "no classifiers" in parsed.text
+    assert "refused" in parsed.text
+    assert ": prior" not in parsed.text
+    assert "submission.csv" not in text
+    assert 'class="bar"' not in text
+
+
 def test_no_study_at_all():
     _, parsed = _page()
     assert "0 studies" in parsed.text
 
 
 def test_the_series_is_named_where_there_were_several():
-    read = {"series": "1.2.2", "number": 2, "kernel": "B60", "thickness_mm": 1.0, "slices": 87}
+    read = SeriesFacts("1.2.2", 2, "B60", 1.0, 87, "")
     _, alone = _page(_study("1.2", PREDICTED, series=read))
     assert "read from" not in alone.text
     _, chosen = _page(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -143,6 +144,21 @@ def test_momentum_is_adjusted_to_the_accumulation(data):
     network = segmentation_task(data).module(plan_batches("segmentation", 2, 1, 1), 6).network
     momenta = {norm.momentum for norm in batch_norms(network)}
     assert list(momenta) == [pytest.approx(1 - 0.9**0.5)]
+
+
+@pytest.mark.parametrize(("before", "after"), [(4.9, 4.9), (9.9, 5.0), (500.0, 5.0)])
+def test_the_gradients_norm_is_clipped_at_the_recipes(data, before, after):
+    module = classification_task(data).module(plan_batches("classification", 4, 2, 1), 6)
+    assert module.recipe.gradient_clip == 5.0
+    module._trainer = SimpleNamespace(precision_plugin=None)
+    trained = [parameter for parameter in module.network.parameters() if parameter.requires_grad]
+    values = sum(parameter.numel() for parameter in trained)
+    for parameter in trained:
+        parameter.grad = torch.full_like(parameter, before / values**0.5)
+    module.configure_gradient_clipping(None)
+    norm = sum(float(parameter.grad.double().square().sum()) for parameter in trained) ** 0.5
+    assert norm == pytest.approx(after, rel=1e-4)
+    assert module.take_means()["gradient_norm"] == pytest.approx(before, rel=1e-4)
 
 
 def test_a_study_without_crops_is_predicted_by_the_prior_of_the_training(data):

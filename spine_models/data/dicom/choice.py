@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from spine_models.data.dataset.uids import is_uid
 from spine_models.data.dicom.geometry import heights
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.passes import Pass, taken_order
+from spine_models.data.volume_facts import SeriesFacts
 
 LONG_MM = 100.0
 """Extent from which on a stack may be a neck, unless all are shorter; the cervical spine is 110 to 150 mm tall."""
@@ -178,14 +178,14 @@ def _why(chosen: Candidate, other: Candidate) -> str:
     return "no more vertebrae of the neck in its mask"
 
 
-def series_facts(candidate: Candidate, why_not: str) -> dict[str, Any]:
+def series_facts(candidate: Candidate, why_not: str) -> SeriesFacts:
     """Return what a record says of a stack: no text but its UID, and its kernel without unusual characters."""
     first = candidate.headers[0]
-    return {
-        "series": first.series_uid if is_uid(first.series_uid) else "",
-        "number": None if first.series_number is None else int(first.series_number),
-        "kernel": _UNUSUAL.sub("", first.kernel)[:16],
-        "thickness_mm": round(candidate.thickness_mm, 3),
-        "slices": len(candidate.headers),
-        "why_not": why_not,
-    }
+    return SeriesFacts(
+        series=first.series_uid if is_uid(first.series_uid) else "",
+        number=None if first.series_number is None else int(first.series_number),
+        kernel=_UNUSUAL.sub("", first.kernel)[:16],
+        thickness_mm=round(candidate.thickness_mm, 3),
+        slices=len(candidate.headers),
+        why_not=why_not,
+    )

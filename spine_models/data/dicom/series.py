@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
@@ -23,6 +22,7 @@ from spine_models.data.dicom.headers import SliceHeader, read_headers
 from spine_models.data.dicom.passes import Pass, identity, repeats_of, split_passes
 from spine_models.data.dicom.patients import known_patient
 from spine_models.data.dicom.stacks import stacks_of
+from spine_models.data.volume_facts import SeriesFacts
 
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -71,7 +71,7 @@ class Selection:
     notes: list[str]
     told_by: str
     certain: bool
-    series: list[dict[str, Any]]
+    series: list[SeriesFacts]
 
 
 def read_folder(folder: Path, files: Sequence[StudyFile]) -> tuple[list[SliceHeader], list[LeftOut]]:

@@ -1,7 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from spine_models.data.crops.boxes import level_boxes, level_voxels, union_of
 from spine_models.data.crops.mask_facts import FlagCode, MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings, check_mask
 from spine_models.levels import LEVELS
@@ -14,13 +15,6 @@ SPACING = (3.0, 4.0, 4.0)  # blocks of 8 voxels: 24 mm high, 32 mm deep and wide
 def _codes(mask, settings=SETTINGS, spacing=SPACING):
     _, shown = check_mask(mask, spacing, settings)
     return {(str(flag.code), flag.level) for flag in shown.flags}
-
-
-def test_boxes_and_voxels_of_a_mask():
-    mask = spine_mask(levels=("C1", "C7"))
-    assert level_boxes(mask) == {"C1": (2, 10, 10, 18, 12, 20), "C7": (50, 58, 10, 18, 12, 20)}
-    assert level_voxels(mask) == {"C1": 512, "C7": 512}
-    assert union_of(list(level_boxes(mask).values())) == (2, 58, 10, 18, 12, 20)
 
 
 def test_a_plausible_spine_has_no_flag():
@@ -55,6 +49,26 @@ def test_a_component_of_a_tenth_stays_and_is_flagged(voxels, kept):
     mask = spine_mask()
     mask[29].reshape(-1)[-voxels:] = 4  # 10 % of 512 voxels is 51.2
     assert (("several_components", "C4") in _codes(mask)) is kept
+
+
+@pytest.mark.parametrize("at", [(2, 0, 0), (29, 0, 28), (50, 28, 0)])
+def test_a_stray_part_is_flagged_and_leaves_boxes_as_they_are_without_it(at):
+    stray = spine_mask()
+    z, y, x = at
+    stray[z : z + 4, y : y + 4, x : x + 4] = 4  # 64 voxels of 512, 16 mm and more away from the vertebra
+    _, expected = check_mask(spine_mask(), SPACING, SETTINGS)
+    cleaned, found = check_mask(stray, SPACING, SETTINGS)
+    assert found.boxes == expected.boxes
+    assert [(flag.code, flag.level) for flag in found.flags] == [(FlagCode.SEVERAL_COMPONENTS, "C4")]
+    np.testing.assert_array_equal(cleaned, stray)
+
+
+def test_a_stray_part_can_stretch_its_box():
+    mask = spine_mask()
+    mask[50:54, 28:32, 0:4] = 4
+    _, found = check_mask(mask, SPACING, replace(SETTINGS, stray_mm=None))
+    _, z1, _, y1, x0, _ = found.boxes["C4"]
+    assert (z1, y1, x0) == (54, 32, 0)
 
 
 def test_voxels_that_touch_by_a_corner_are_one_component():

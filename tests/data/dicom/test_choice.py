@@ -43,8 +43,8 @@ def test_a_better_reconstruction_is_read_and_the_record_says_why(tmp_path, why, 
     (source,) = candidates(tmp_path)
     assert series(source) == "1.2.1"
     first, second = source.selection.series
-    assert (first["series"], first["kernel"], first["slices"], first["why_not"]) == ("1.2.1", "B60f", 88, "")
-    assert (second["series"], second["why_not"]) == ("1.2.2", why)
+    assert (first.series, first.kernel, first.slices, first.why_not) == ("1.2.1", "B60f", 88, "")
+    assert (second.series, second.why_not) == ("1.2.2", why)
     assert f"other series, {why}" in " ".join(source.selection.notes)
 
 

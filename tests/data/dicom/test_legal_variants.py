@@ -171,7 +171,7 @@ def test_patients_lie_as_they_like(tmp_path, position) -> None:
     study = read(tmp_path)
     rows, columns = np.indices((6, 5))
     where = rows[..., None] * 0.5 * orientation[3:] + columns[..., None] * 0.5 * orientation[:3]
-    affine = np.array(study.facts["affine_lps"])
+    affine = np.array(study.facts.affine_lps)
     for y, x in np.ndindex(study.full.shape[1:]):
         place = (affine @ [0, y, x, 1])[:3] - [-10, -20, 100]
         row, column = np.unravel_index(np.linalg.norm(where - place, axis=-1).argmin(), (6, 5))
@@ -242,4 +242,4 @@ def test_elements_encoded_otherwise_than_the_meta_header_says_are_read(tmp_path,
         (tmp_path / f"{index}").write_bytes(OTHERWISE_ENCODED[how](*_without_pixels(index)))
     study = read_study(tmp_path, VolumeSettings(z_step=1, half_size=4))
     assert study.full[:, 0, 0].tolist() == PLAIN
-    assert study.facts["notes"] == []
+    assert study.facts.notes == ()

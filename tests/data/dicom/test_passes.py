@@ -43,7 +43,7 @@ def read(folder: Path) -> StudyVolume:
 
 
 def assert_one_pass(study: StudyVolume, number: int | None = None) -> None:
-    affine = np.array(study.facts["affine_lps"])
+    affine = np.array(study.facts.affine_lps)
     heights = affine[2, 3] + affine[2, 0] * np.arange(len(study.full))
     beyond = (study.full[:, 0, 0] - 10 * heights) / SHIFT
     assert np.abs(beyond - np.rint(beyond[0])).max() < 0.001
@@ -78,7 +78,7 @@ def test_a_volume_is_of_the_larger_pass_alone(tmp_path, layout, tell) -> None:
         pytest.skip("one regular stack, and UIDs need not be in order")
     study = read(tmp_path)
     assert_one_pass(study, None if len(other) == len(one) else int(len(other) > len(one)))
-    assert f"told apart by the {tell}" in " ".join(study.facts["notes"])
+    assert f"told apart by the {tell}" in " ".join(study.facts.notes)
 
 
 def test_passes_in_two_runs_of_instance_numbers_at_half_steps(tmp_path) -> None:
@@ -132,7 +132,7 @@ def test_frames_of_reference_do_not_split_a_scan(tmp_path, frame_of_reference) -
     write_pass(tmp_path, 0, falling(100, 1, 12), lambda number, i: {"FrameOfReferenceUID": frame_of_reference(i)})
     study = read(tmp_path)
     assert study.full.shape[0] == 12
-    assert study.facts["notes"] == []
+    assert study.facts.notes == ()
 
 
 @pytest.mark.parametrize("tag", ["SeriesInstanceUID", "StudyInstanceUID", "PatientID"])
@@ -140,7 +140,7 @@ def test_an_identifier_that_some_slices_lack_does_not_split_a_scan(tmp_path, tag
     write_pass(tmp_path, 0, falling(100, 1, 12), lambda number, i: {tag: ""} if i in (3, 4, 8) else {})
     study = read(tmp_path)
     assert study.full.shape[0] == 12
-    assert study.facts["notes"] == []
+    assert study.facts.notes == ()
 
 
 def test_a_series_uid_for_each_slice_does_not_split_a_scan(tmp_path) -> None:
@@ -150,7 +150,7 @@ def test_a_series_uid_for_each_slice_does_not_split_a_scan(tmp_path) -> None:
 
 def test_planned_steps_are_not_called_missing(tmp_path) -> None:
     write_pass(tmp_path / "thin", 0, np.cumsum([-0.625] * 20 + [-5.0] * 4).tolist(), lambda number, i: {})
-    assert "missing" not in " ".join(read(tmp_path / "thin").facts["notes"])
+    assert "missing" not in " ".join(read(tmp_path / "thin").facts.notes)
     write_pass(tmp_path / "wide", 0, np.cumsum([-2.5] * 31 + [-7.5] * 11).tolist(), lambda number, i: {})
     with pytest.raises(StudyRefused) as caught:
         read(tmp_path / "wide")
@@ -199,7 +199,7 @@ def test_frames_of_two_passes_are_told_apart(tmp_path, tell) -> None:
     study = read(tmp_path)
     assert_one_pass(study)
     assert study.full.shape[0] == 12
-    assert f"told apart by the {tell}" in " ".join(study.facts["notes"])
+    assert f"told apart by the {tell}" in " ".join(study.facts.notes)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_each_frame_is_judged_by_its_own_groups(tmp_path, kind, own, first) -> N
     (tmp_path / "1").write_bytes(encoded(frames_of(lambda n: {}, lambda n: own if n == stray else {})))
     study = read(tmp_path)
     assert_one_pass(study, 1 - stray)
-    assert study.facts["notes"] == [f"12 frames left out: {kind}"]
+    assert study.facts.notes == [f"12 frames left out: {kind}"]
 
 
 def test_frames_that_are_not_described_one_by_one_are_damage(tmp_path) -> None:

@@ -152,6 +152,9 @@ def test_a_changed_setting_or_code_is_decoded_anew(run: Run, decoded: list[str])
     run.convert(settings=VolumeSettings(z_step=1, half_size=4))
     assert sorted(decoded) == UIDS
     decoded.clear()
+    run.convert(settings=VolumeSettings(z_step=1, half_size=4, hu_limits=(0, 300)))
+    assert sorted(decoded) == UIDS
+    decoded.clear()
     run.convert(code="c2")
     assert sorted(decoded) == UIDS
 
