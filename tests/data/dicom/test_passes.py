@@ -217,7 +217,7 @@ def test_each_frame_is_judged_by_its_own_groups(tmp_path, kind, own, first) -> N
     (tmp_path / "1").write_bytes(encoded(frames_of(lambda n: {}, lambda n: own if n == stray else {})))
     study = read(tmp_path)
     assert_one_pass(study, 1 - stray)
-    assert study.facts.notes == [f"12 frames left out: {kind}"]
+    assert study.facts.notes == (f"12 frames left out: {kind}",)
 
 
 def test_frames_that_are_not_described_one_by_one_are_damage(tmp_path) -> None:
