@@ -16,7 +16,8 @@ import pydicom
 
 from benchmarks.check_speed import template
 from benchmarks.row import Row, at_least, at_most
-from spine_models.data.stages.index_predictions import IndexPredictionsSettings, PredictionIndex, index_predictions
+from spine_models.data.dataset.prediction_tables import PredictionIndex
+from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions
 
 _STUDIES, _FILES = 60, 50_000
 _COMPARED = 5_000

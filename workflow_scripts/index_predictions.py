@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage
-from spine_models.data.stages.index_predictions import IndexPredictionsSettings, PredictionIndex, index_predictions
+from spine_models.data.dataset.prediction_tables import PredictionIndex
+from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions
 from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 

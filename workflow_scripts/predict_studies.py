@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage
+from spine_models.data.dataset.prediction_tables import PredictionIndex
 from spine_models.data.dataset.tables import read_series
-from spine_models.data.stages.index_predictions import PredictionIndex, read_studies
+from spine_models.data.stages.index_predictions import read_studies
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.log import say
 from spine_models.provenance.arguments import stage_parser

@@ -57,13 +57,9 @@ def predict(
       spine-models predict --bundle B --studies D --out O --flips none,horizontal
     """
     from spine_models.data.dataset.layout import require_apart
+    from spine_models.data.dataset.prediction_tables import PredictionIndex
     from spine_models.data.dataset.tables import read_series
-    from spine_models.data.stages.index_predictions import (
-        IndexPredictionsSettings,
-        PredictionIndex,
-        index_predictions,
-        read_studies,
-    )
+    from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions, read_studies
     from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.predictions import PREDICTED, SEGMENTED
     from spine_models.provenance.fingerprint import fingerprint

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spine_models.data.dicom.study import StudySource
-from spine_models.data.dicom.tree import TreeStudy
-from spine_models.data.stages.index_predictions import PredictionIndex, files_aside, write_private
+from spine_models.data.dataset.prediction_tables import PredictionIndex, files_aside, write_private
 from spine_models.errors import UserError
+
+if TYPE_CHECKING:
+    from spine_models.data.dicom.study import StudySource
+    from spine_models.data.dicom.tree import TreeStudy
 
 INVENTORY = "inventory.csv"
 _HEADER = ("path", "study", "use", "reason")

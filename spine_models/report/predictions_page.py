@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spine_models.data.stages.index_predictions import PredictionIndex
+from spine_models.data.dataset.prediction_tables import PredictionIndex
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.inventory import INVENTORY, join_inventories
 from spine_models.inference.overlays import LEVEL_COLOURS

@@ -12,13 +12,9 @@ import pydicom
 import pytest
 import torch
 
+from spine_models.data.dataset.prediction_tables import PredictionIndex
 from spine_models.data.dicom.study import VolumeSettings, open_study, read_study
-from spine_models.data.stages.index_predictions import (
-    IndexPredictionsSettings,
-    PredictionIndex,
-    index_predictions,
-    read_studies,
-)
+from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions, read_studies
 from spine_models.inference.bundle import DESCRIPTION, load_bundle
 from spine_models.inference.export_bundle import BundleContents, write_bundle
 from spine_models.inference.inventory import INVENTORY

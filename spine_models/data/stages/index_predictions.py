@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spine_models.data.dataset.layout import StudyFile
+from spine_models.data.dataset.prediction_tables import PredictionIndex, table_rows, write_private
 from spine_models.data.dataset.quarantine import RefusalCode
 from spine_models.data.dataset.shards import shard_of
 from spine_models.data.dicom.tree import TreeStudy, read_tree
 from spine_models.errors import UserError
-from spine_models.provenance.files import replacing
 
-_OWNER_ONLY = 0o600
 _FILES = ("path", "bytes", "mtime_ns", "study", "reason")
 _STUDIES = ("study", "shard", "asked_as", "code", "reason")
 
@@ -32,14 +29,6 @@ class IndexPredictionsSettings:
 
     shards: int
     allow_symlinks: bool = False
-
-
-@dataclass(frozen=True)
-class PredictionIndex:
-    """Tables of the studies to predict; ``files`` holds relative paths, which may be names, for its owner alone."""
-
-    files: Path
-    studies: Path
 
 
 def index_predictions(root: Path, index: PredictionIndex, settings: IndexPredictionsSettings) -> None:
@@ -78,31 +67,11 @@ def require_tree(root: Path) -> None:
 def read_studies(index: PredictionIndex, shard: int) -> list[TreeStudy]:
     """Read the studies of one shard."""
     files: dict[str, list[StudyFile]] = defaultdict(list)
-    for row in _rows(index.files):
+    for row in table_rows(index.files):
         if row["study"]:
             files[row["study"]].append(StudyFile(row["path"], int(row["bytes"]), int(row["mtime_ns"])))
     return [
         TreeStudy(row["study"], tuple(files[row["study"]]), row["asked_as"], row["code"], row["reason"])
-        for row in _rows(index.studies)
+        for row in table_rows(index.studies)
         if int(row["shard"]) == shard
     ]
-
-
-def files_aside(index: PredictionIndex) -> list[tuple[str, str]]:
-    """Return path and reason of every file that is of no study."""
-    return [(row["path"], row["reason"]) for row in _rows(index.files) if not row["study"]]
-
-
-def write_private(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table that only its owner may read."""
-    with replacing(path) as temporary:
-        temporary.touch(mode=_OWNER_ONLY)
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(rows)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        return list(csv.DictReader(stream))

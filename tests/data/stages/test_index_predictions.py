@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 from spine_models.data.dataset.layout import require_apart
-from spine_models.data.stages.index_predictions import (
-    IndexPredictionsSettings,
-    PredictionIndex,
-    files_aside,
-    index_predictions,
-    read_studies,
-)
+from spine_models.data.dataset.prediction_tables import PredictionIndex, files_aside
+from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions, read_studies
 from spine_models.errors import UserError
 from tests.data.dicom_builder import write_stack
 
