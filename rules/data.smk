@@ -67,7 +67,7 @@ rule convert_labels:
         mem_mb=grows(3000),
         runtime=grows(30),
     params:
-        config=settings("label_geometry", "allow_symlinks"),
+        config=settings("label_geometry", "label_numbers", "allow_symlinks"),
         code=code_of("convert_labels"),
         dataset=dataset_dir,
         labels=labels_digest,

@@ -1,4 +1,4 @@
-"""Label maps on disk (NIfTI): found, checked by their headers, and read within bounds.
+"""Label maps on disk (NIfTI): checked by their headers, and read within bounds.
 
 NIfTI affines lead to RAS millimetres (x to the right, y to the front), DICOM's to LPS: the two differ by the signs of
 x and y.
@@ -6,6 +6,7 @@ x and y.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+from spine_models.data.labels.numbering import FROM_C1, LARGEST_FROM_C1, NUMBERINGS, level_numbers
 
 Floats = NDArray[np.float64]
 
@@ -38,11 +40,18 @@ class LabelSettings:
         label_geometry: ``affine``: by the affines of both; ``index``: by voxel index, for labels whose affines are
             known to be broken. Label voxel (i, j, k) is then column i, row ``rows - 1 - j`` and slice
             ``slices - 1 - k`` of the volume before ``z_step``, which is the storage order of common converters.
+        label_numbers: a preset (``numbering.NUMBERINGS``), or the number of each level C1 to C7.
         allow_symlinks: follow links that lead out of the data set.
     """
 
     label_geometry: str = "affine"
+    label_numbers: str | Mapping[str, int] = FROM_C1
     allow_symlinks: bool = False
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of C1 to C7 in the label maps."""
+        return level_numbers(self.label_numbers)
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class LabelMap:
     """Labels as stored.
 
     Attributes:
-        values: uint8 (i, j, k) in the file's order; labels above 255 are 255.
+        values: uint8 (i, j, k) in the file's order: 1 to 7 for C1 to C7, larger numbers or 0 for the rest.
         affine_lps: 4x4, (i, j, k, 1) to mm (x, y, z, 1), LPS; of no meaning with ``label_geometry: index``.
         notes: sentences on what is out of the ordinary.
     """
@@ -68,19 +77,6 @@ class OpenLabel:
     shape: tuple[int, int, int]
     affine_lps: Floats
     notes: tuple[str, ...]
-
-
-def require_inside(path: Path, dataset_dir: Path) -> None:
-    """Refuse a label map that lies outside the data set.
-
-    Raises:
-        StudyRefused: ``link_outside``.
-    """
-    if not path.resolve().is_relative_to(dataset_dir.resolve()):
-        raise StudyRefused(
-            RefusalCode.LINK_OUTSIDE,
-            "the label map is a symbolic link that leads out of the data set: copy it, or set allow_symlinks: true",
-        )
 
 
 def most_voxels(rows: int, columns: int, slices: int) -> int:
@@ -122,7 +118,7 @@ def read_label(path: Path, settings: LabelSettings, max_voxels: int = MAX_LABEL_
     try:
         for k in range(opened.shape[2]):  # a slab at a time, so that floats never fill memory
             slab = np.asarray(opened.image.dataobj[:, :, k]).reshape(opened.shape[:2])
-            values[:, :, k] = _labels_of(slab)
+            values[:, :, k] = _levels_of(_whole(slab, opened.image.dataobj), settings)
     except StudyRefused:
         raise
     except Exception as error:  # nibabel and its decompressors raise many kinds on damaged bytes
@@ -138,8 +134,13 @@ def _why_damaged(path: Path, error: Exception) -> str:
             is_gzip = stream.read(len(_GZIP)) == _GZIP
     except OSError:
         is_gzip = False
-    if is_gzip and path.suffix != ".gz":
+    called_gzip = path.suffix.lower() == ".gz"
+    if is_gzip and not called_gzip:
         return "the label map is compressed, but not called so: name it .nii.gz"
+    if called_gzip and not is_gzip:
+        return "the label map is not compressed, but called so: name it .nii"
+    if isinstance(error, FileNotFoundError):  # nibabel looks for suffixes in small letters or capitals
+        return "the suffix of the label map mixes capitals and small letters: name it .nii or .nii.gz"
     return f"the label map cannot be read ({type(error).__name__})"
 
 
@@ -178,15 +179,39 @@ def _same_places(one: Floats, other: Floats, shape: tuple[int, ...]) -> bool:
     return bool(np.abs(corners @ (np.asarray(one) - np.asarray(other)).T).max() <= _SAME_FORMS_MM)
 
 
-def _labels_of(slab: NDArray[Any]) -> NDArray[np.uint8]:
+def _whole(slab: NDArray[Any], stored: Any) -> NDArray[Any]:
+    """Return the values as whole numbers; a float that is one nearly, as a slope in float32 leaves it, is rounded."""
     whole = slab
     if slab.dtype.kind == "f":
-        whole = np.rint(slab)
         with np.errstate(invalid="ignore"):  # infinities; they fail the comparison
-            is_whole = bool((np.abs(slab - whole) <= _INTEGER_TOLERANCE).all())
-    else:
-        is_whole = True
-    if not is_whole or whole.min() < 0 or whole.max() > _LARGEST:
-        raise StudyRefused(RefusalCode.LABEL_INVALID, "the label map holds values that are no labels")
-    labels: NDArray[np.uint8] = np.minimum(whole, 255).astype(np.uint8)
-    return labels
+            whole = np.rint(slab)
+            wrong = ~(np.abs(slab - whole) <= _INTEGER_TOLERANCE)
+        if wrong.any():
+            slope = float(getattr(stored, "slope", 1.0))
+            scaled = (
+                f", stored as {slab[wrong][0] / slope:g} with the slope {slope:g}" if slope not in (0.0, 1.0) else ""
+            )
+            raise StudyRefused(
+                RefusalCode.LABEL_INVALID,
+                f"the label map holds {slab[wrong][0]:g}{scaled}, which is not a whole number",
+            )
+    if whole.min() < 0 or whole.max() > _LARGEST:
+        value = whole.min() if whole.min() < 0 else whole.max()
+        raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map holds {value:g}, which is no label")
+    return whole
+
+
+def _levels_of(whole: NDArray[Any], settings: LabelSettings) -> NDArray[np.uint8]:
+    """Number the levels from C1 = 1; in another numbering than the challenge's all else is background."""
+    if settings.numbers == NUMBERINGS[FROM_C1]:
+        if whole.max() > LARGEST_FROM_C1:
+            raise StudyRefused(
+                RefusalCode.LABEL_INVALID,
+                f"the label map holds {whole.max():g}, which no vertebra has where C1 is 1: set label_numbers to "
+                f"{', '.join(NUMBERINGS)}, or to a number for each of C1 to C7",
+            )
+        return np.asarray(whole, np.uint8)
+    levels = np.zeros(whole.shape, np.uint8)
+    for level, number in enumerate(settings.numbers, start=1):
+        levels[whole == number] = level
+    return levels

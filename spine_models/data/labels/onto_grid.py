@@ -5,7 +5,7 @@ Nearest neighbour throughout; where the label's grid and the volume's agree, tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,8 @@ def half_label(label: LabelMap, facts: VolumeFacts, settings: LabelSettings) -> 
         uint8 (z, y, x) on the half grid, and what it shows.
 
     Raises:
-        StudyRefused: ``label_geometry`` if the label map does not cover any of the volume.
+        StudyRefused: ``label_geometry`` if the label map does not cover any of the volume, ``label_invalid`` if it has
+            no voxel of C1 to C7 there.
     """
     if settings.label_geometry == "index":
         label, affine, full_affine = _by_index(label, facts)
@@ -177,8 +178,13 @@ def half_label(label: LabelMap, facts: VolumeFacts, settings: LabelSettings) -> 
     levels = np.where(sampled.values <= len(LEVELS), sampled.values, 0)
     half[:, : inner[1], : inner[2]] = np.where(sampled.inside, levels, IGNORE_LABEL)
     counts = {level: int(np.count_nonzero(half == number)) for number, level in enumerate(LEVELS, 1)}
+    if not any(counts.values()):
+        raise StudyRefused(
+            RefusalCode.LABEL_INVALID,
+            "the label map has no voxel of C1 to C7 in the volume: a network would learn that the neck is empty",
+        )
     difference = grid_difference(label, full_affine, facts.shape)
-    return half, LabelFacts(counts, (*label.notes, *_notes(difference, sampled, counts)))
+    return half, LabelFacts(counts, (*label.notes, *_notes(difference, sampled)))
 
 
 def _by_index(label: LabelMap, facts: VolumeFacts) -> tuple[LabelMap, Floats, Floats]:
@@ -218,12 +224,10 @@ def _box(affine: Floats, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
     return points.min(axis=0), points.max(axis=0)
 
 
-def _notes(difference: float, sampled: Sampled, counts: Mapping[str, int]) -> list[str]:
+def _notes(difference: float, sampled: Sampled) -> list[str]:
     notes = []
     if difference > EXACT_VOXELS:
         notes.append("the label's grid is not the volume's: nearest neighbour")
     if not sampled.inside.all():
         notes.append(f"{100 * float(np.mean(~sampled.inside)):.1f} % of the volume lie outside the label map: ignored")
-    if not any(counts.values()):
-        notes.append("no voxel of C1 to C7 in the label map")
     return notes

@@ -10,6 +10,7 @@ from typing import Any
 from spine_models.data.dataset import layout
 from spine_models.data.dataset.index import read_index
 from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
+from spine_models.processes import ChildProcess
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import (
@@ -40,14 +41,16 @@ def convert_volumes(
     Raises:
         UserError: if another process writes this shard.
     """
-    with open_shard("convert_volumes", volumes, half) as shard:
+    with ChildProcess() as child, open_shard("convert_volumes", volumes, half) as shard:
         for row in read_index(index):
             if not row.refused_code:
                 with shard.study(row.study):
-                    _convert_study(dataset_dir, row.study, settings, code, shard)
+                    _convert_study(dataset_dir, row.study, settings, code, shard, child)
 
 
-def _convert_study(dataset_dir: Path, study: str, settings: VolumeSettings, code: str, shard: Shard) -> None:
+def _convert_study(
+    dataset_dir: Path, study: str, settings: VolumeSettings, code: str, shard: Shard, child: ChildProcess
+) -> None:
     images = dataset_dir / layout.IMAGES
     side = shard.folders[0] / f"{study}{SOURCE_SUFFIX}"
     files = layout.list_files(images / study, dataset_dir, settings.allow_symlinks)
@@ -55,7 +58,7 @@ def _convert_study(dataset_dir: Path, study: str, settings: VolumeSettings, code
     source: StudySource | None = None
     content = _remembered(side, stat, code)
     if content is None:
-        source = open_study(images / study, dataset_dir, settings)
+        source = child.call(open_study, images / study, dataset_dir, settings)
         content = source.content_digest
         write_json(side, {"stat": stat, "code": code, "content": content, **_described(source)})
     config = {name: getattr(settings, name) for name in ("z_step", "half_size", "hu_limits")}
@@ -64,8 +67,8 @@ def _convert_study(dataset_dir: Path, study: str, settings: VolumeSettings, code
     found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)
 
     def make() -> tuple[Record, Record]:
-        opened = source or open_study(images / study, dataset_dir, settings)
-        return _write_volume(decode_study(opened, settings), paths, key, settings.keep_volumes)
+        opened = source or child.call(open_study, images / study, dataset_dir, settings)
+        return _write_volume(child.call(decode_study, opened, settings), paths, key, settings.keep_volumes)
 
     shard.done[study] = shard.work.count((found[0], found[1]) if found[0] and found[1] else None, make)
     shard.kept.add(side.name)

@@ -204,6 +204,9 @@ def test_index_geometry_with_another_size_is_refused(facts) -> None:
     assert "10 columns, 8 rows and 6 slices" in caught.value.reason
 
 
-def test_a_label_map_without_cervical_levels_is_noted(facts) -> None:
+def test_a_label_map_without_cervical_levels_is_refused(facts) -> None:
     label = LabelMap(np.full(SHAPE, 9, np.int16), np.array(facts.affine_lps))
-    assert half_label(label, facts, LabelSettings())[1].notes == ("no voxel of C1 to C7 in the label map",)
+    with pytest.raises(StudyRefused) as caught:
+        half_label(label, facts, LabelSettings())
+    assert caught.value.code == RefusalCode.LABEL_INVALID
+    assert "no voxel of C1 to C7" in caught.value.reason

@@ -13,7 +13,7 @@ import pytest
 from spine_models.data.dataset.folds import FoldSettings
 from spine_models.data.dataset.index import read_index, write_index
 from spine_models.data.dataset.uids import study_id
-from spine_models.data.dicom.study import VolumeSettings
+from spine_models.data.dicom.study import VolumeSettings, decode_study
 from spine_models.data.labels.nifti import LabelSettings
 from spine_models.data.stages import convert_labels as labels_stage
 from spine_models.data.stages import convert_volumes as volumes_stage
@@ -23,6 +23,7 @@ from spine_models.data.stages.convert_volumes import convert_volumes
 from spine_models.data.stages.index_studies import IndexSettings, index_shard
 from spine_models.data.stages.make_folds import make_folds
 from spine_models.errors import UserError
+from spine_models.processes import ChildProcess
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import read_manifest
 from spine_models.provenance.records import read_record
@@ -90,6 +91,7 @@ def decoded(monkeypatch) -> list[str]:
         return original(source, settings)
 
     monkeypatch.setattr(volumes_stage, "decode_study", spy)
+    monkeypatch.setattr(ChildProcess, "call", lambda self, function, *args: function(*args))
     return seen
 
 
@@ -350,3 +352,29 @@ def test_a_users_folds_are_taken(run: Run, tmp_path: Path) -> None:
 def test_no_labels_at_all_give_an_empty_segmentation_table(run: Run) -> None:
     run.convert()
     assert folds_of(run)[0] == ["StudyInstanceUID,group,fold"]
+
+
+def test_a_data_set_whose_label_maps_number_levels_otherwise_stops(run: Run) -> None:
+    for study in UIDS[:2]:
+        path = run.dataset / "segmentations" / f"{study}.nii"
+        nib.save(nib.Nifti1Image(np.full((5, 6, 6), 44, np.uint8), np.eye(4)), path)
+    run.convert()
+    with pytest.raises(UserError, match=r"none of the 2 label maps shows C1 to C7.*label_numbers"):
+        run.quarantine()
+
+
+def test_a_study_that_fails_is_no_refusal_and_the_others_are_kept(run: Run, monkeypatch) -> None:
+    def crash(source, settings):
+        if source.folder.name == UIDS[1]:
+            raise MemoryError
+        return decode_study(source, settings)
+
+    monkeypatch.setattr(volumes_stage, "decode_study", crash)
+    monkeypatch.setattr(ChildProcess, "call", lambda self, function, *args: function(*args))
+    with pytest.raises(UserError, match=f"the study {UIDS[1]} failed"):
+        run.convert()
+    assert not run.paths["half"].exists()
+    assert (run.paths["half"].with_suffix("") / f"{UIDS[2]}.json").exists()
+    monkeypatch.undo()
+    run.convert()
+    assert set(read_manifest(run.paths["half"]).studies) == set(UIDS)
