@@ -1,6 +1,7 @@
 import dataclasses
 import importlib
 import re
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def keys_of_schema(schema, value, root, path=""):
     schema = resolved(schema, value, root)
     if path:
         yield path, schema
-    names = schema.get("properties", {})
+    # A word may stand for a group of keys (a preset of label_numbers): then the group's own keys are not there.
+    names = schema.get("properties", {}) if isinstance(value, Mapping) else {}
     if "propertyNames" in schema:
         names = {key: {"description": "A name of the user's own.", **schema["additionalProperties"]} for key in value}
     elif names:

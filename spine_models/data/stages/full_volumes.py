@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.dataset import layout
+from spine_models.data.dataset.disk import DiskError
 from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.dicom.study import VolumeSettings, decode_study, open_study
 from spine_models.errors import UserError
@@ -61,6 +62,8 @@ class FullVolumes:
             volume = decode_study(source, self._settings).full
         except StudyRefused:
             volume = None
+        except DiskError as error:
+            raise UserError(f"study {study}: {error}") from None
         if volume is None or not is_array(volume, facts):
             raise UserError(
                 f"study {study} is no longer what it was converted from, and its full-size volume is not stored: "
