@@ -53,6 +53,12 @@ test-slurm: .venv ## run the tiny preset on a real single-node Slurm (needs Debi
 fuzz: .venv ## read damaged files until something breaks (N=5000 cases, a few minutes; SEED=0)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run_fuzz --cases $(or $(N),5000) --seed $(or $(SEED),0)
 
+# mutmut goes into a folder of its own: nothing else needs it, and the environment stays as the lock says.
+.PHONY: mutants
+mutants: .venv ## change the method's arithmetic, count what the tests catch (MODULE="windows boxes"; all take two hours)
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/mutants/tool --requirement requirements-mutants.txt
+	$(BIN)/python -m benchmarks.mutants $(MODULE)
+
 .PHONY: prune-state
 prune-state: .venv ## remove the states of trainings that nothing uses any more (OUTPUT=results)
 	$(BIN)/spine-models prune-state $(or $(OUTPUT),results)

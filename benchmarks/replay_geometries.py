@@ -136,7 +136,7 @@ def replay(geometry: Geometry, scratch: Path) -> Outcome:
         every = read_study(folder, VolumeSettings(z_step=1, half_size=4))
         second = read_study(folder, VolumeSettings(z_step=2, half_size=4))
         wrong = _wrong(every, second, heights)
-        return Outcome(geometry.study, every.full.shape[0], wrong, every.facts["notes"], geometry.odd)
+        return Outcome(geometry.study, every.full.shape[0], wrong, every.facts.notes, geometry.odd)
     except StudyRefused as refusal:
         return Outcome(geometry.study, 0, str(refusal), [], geometry.odd)
     finally:
@@ -145,7 +145,7 @@ def replay(geometry: Geometry, scratch: Path) -> Outcome:
 
 def _wrong(every: StudyVolume, second: StudyVolume, heights: NDArray[np.float64]) -> str:
     """Say what is wrong with the volumes, "" if nothing."""
-    affine = np.array(every.facts["affine_lps"])
+    affine = np.array(every.facts.affine_lps)
     planes = np.arange(len(every.full))
     placed = affine[2, 0] * planes + affine[2, 3]
     stored = every.full[:, 0, 1] / _HEIGHT_UNITS + (heights[0] + heights[-1]) / 2
@@ -155,7 +155,7 @@ def _wrong(every: StudyVolume, second: StudyVolume, heights: NDArray[np.float64]
         return "z_step: 2 is not every second plane"
     if every.full[:, 1, 2].any():
         return "two passes are mixed"
-    irregular = any("irregular" in note for note in every.facts["notes"])
+    irregular = any("irregular" in note for note in every.facts.notes)
     if not irregular and every.full[:, 0, 0].tolist() != list(range(len(heights))):
         return "slices are missing, repeated or out of order"
     if irregular and np.any(np.diff(every.full[:, 0, 0]) < 0):

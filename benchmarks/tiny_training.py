@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import tiny_data
 from spine_models.data.crops.crop import CropSettings
 from spine_models.provenance.settings import settings_from
+from spine_models.training.batching import BatchPlan
 from spine_models.training.classification import ClassificationInputs, ClassificationTask
 from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.job import Job
+from spine_models.training.loaders import EpochBatches
 from spine_models.training.segmentation import SegmentationInputs, SegmentationTask
 from spine_models.training.segmentation_recipe import SegmentationRecipe
 
@@ -35,3 +40,59 @@ def classification_task(data: Path, mode: str = "ip", **changes: Any) -> Classif
 def make_job(folder: Path, **changes: Any) -> Job:
     job = Job("train", {"fold": 0}, 1, 0, 15.0, 2, "code", folder / "state", folder / "out")
     return replace(job, **changes)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_when(owner: Any, name: str, count: int, after: bool = False) -> Callable[[], None]:
+    """Return what makes the ``count``-th call of ``owner.name`` the last thing that a process does."""
+
+    def prepare() -> None:
+        calls, original = [0], getattr(owner, name)
+
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            calls[0] += 1
+            if calls[0] == count and not after:
+                die()
+            result = original(*arguments, **named)
+            if calls[0] == count:
+                die()
+            return result
+
+        setattr(owner, name, wrapped)
+
+    return prepare
+
+
+class Poisoned:
+    """Samples of which the draws in some global steps hold an infinity."""
+
+    def __init__(self, samples: Any, draws: set[tuple[int, int]]) -> None:
+        self._samples, self._draws = samples, draws
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def sample(self, epoch: int, index: int) -> Any:
+        image, target, study = self._samples.sample(epoch, index)
+        if (epoch, index) in self._draws:
+            image[..., 0, 0] = float("inf")
+        return image, target, study
+
+
+@dataclass(frozen=True)
+class PoisonedTask(ClassificationTask):
+    """The first sample of each of ``steps`` (counted from 0 through all epochs) is infinite."""
+
+    steps: tuple[int, ...] = ()
+
+    def samples(self, seed: int) -> Any:
+        samples = super().samples(seed)
+        batches = EpochBatches(len(samples), BatchPlan(self.recipe.global_batch, 1, 1), 0, seed)
+        draws = {
+            (step // batches.steps, int(batches.order(step // batches.steps)[step % batches.steps][0]))
+            for step in self.steps
+        }
+        return Poisoned(samples, draws)

@@ -4,6 +4,7 @@ rule train_classifier:
         train_csv=dataset_file("train.csv"),
         crops=shards("crops/{shard}.json"),
         pretrained=variant_weights,
+        initial=lambda wildcards: [path for path, _ in initial_networks("classification")],
     output:
         epochs=directory(out("classification/{variant}/fold{fold}/epochs")),
         history=out("classification/{variant}/fold{fold}/history.csv"),
@@ -88,7 +89,7 @@ rule predict_oof:
         gpu=min(config["classification"]["gpus"], 1),
         device=config["device"],
     params:
-        config=settings("math_threads", "crops"),
+        config=settings("math_threads", "crops", inference=config["classification"]["inference"]),
         code=code_of("predict_oof", variant_modules),
         inputs=input_options,
     shell:

@@ -125,6 +125,11 @@ def pretrained(weights):
     return [out(f"pretrained/{file}")] if file else []
 
 
+def initial_networks(stage):
+    """Return the networks of init_bundle that a training may start from, each with its digest; none without a bundle."""
+    return or_sentence(folders.bundle_networks, "init_bundle", stage) if config["init_bundle"] else []
+
+
 def variant_weights(wildcards):
     """Return the published weights that a variant's training starts from."""
     return pretrained(VARIANTS[wildcards.variant]["weights"])
@@ -173,10 +178,22 @@ def settings(*keys, **more):
     return canonical_json({**{key: config[key] for key in keys}, **more})
 
 
+def initial_digests(stage):
+    """Return the digests of the networks that a training may start from, as a setting; nothing without a bundle."""
+    digests = [digest for _, digest in initial_networks(stage)]
+    return {"initial": digests} if digests else {}
+
+
+def segmentation_settings(wildcards):
+    """Return the settings of a segmentation training."""
+    recipe = segmentation_recipe(config)
+    return settings("seed", "math_threads", recipe=recipe, **initial_digests("segmentation"))
+
+
 def classifier_settings(wildcards):
     """Return the settings of one variant's training."""
-    recipe = classifier_recipe(config, wildcards.variant)
-    return settings("seed", "math_threads", "keep_best", "crops", recipe=recipe)
+    recipe, initial = classifier_recipe(config, wildcards.variant), initial_digests("classification")
+    return settings("seed", "math_threads", "keep_best", "crops", recipe=recipe, **initial)
 
 
 def averaging_settings(wildcards):
@@ -192,32 +209,18 @@ def segmentation_models(wildcards):
     return segmentation_folds("model.safetensors")
 
 
-def segmentation_option(wildcards, input):
-    """Return how a script is told the networks that make masks."""
-    if config["segmentation_bundle"]:
-        return f"--bundle {shlex.quote(config['segmentation_bundle'])}"
-    return " ".join(["--models", *map(shlex.quote, input.models)])
-
-
 def test_table(wildcards):
     """Return test.csv where the data set's test images are predicted and it is there."""
     return or_sentence(lambda: [str(path) for path in folders.test_table])
 
 
-def optional(flag, name):
-    """Return a function of a rule's inputs: `flag` and the input `name` for the command line, nothing without it."""
-
-    def words(wildcards, input):
-        found = [input[name]] if isinstance(input[name], str) else input[name]
-        return " ".join([flag, *map(shlex.quote, found)]) if found else ""
-
-    return words
-
-
 def input_options(wildcards, input):
-    """Return a rule's inputs as options of its script: --train-csv and the path for `train_csv`; nothing for none."""
-    given = [optional(f"--{name.replace('_', '-')}", name)(wildcards, input) for name in input.keys()]
-    return " ".join(filter(None, given))
+    """Return a rule's named inputs as options of its script: --train-csv and the path for `train_csv`; nothing for none."""
+    words = []
+    for name, found in input.items():
+        paths = [found] if isinstance(found, str) else found
+        words += [f"--{name.replace('_', '-')}", *map(shlex.quote, paths)] if paths else []
+    return " ".join(words)
 
 
 def folder_of(name):

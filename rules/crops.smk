@@ -17,13 +17,14 @@ rule make_crops:
         runtime=grows(60),
         keep_volumes=KEEP_VOLUMES,
     params:
-        config=settings("crops", "z_step", "half_size", "allow_symlinks"),
+        config=settings("crops", "z_step", "half_size", "hu_limits", "allow_symlinks"),
         code=code_of("make_crops"),
         dataset=dataset_dir,
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.make_crops --config {params.config:q} --code {params.code}"
-        " --set keep_volumes={resources.keep_volumes} --dataset {params.dataset:q} --volumes {input.volumes:q}"
-        " --half {input.half:q} --masks {input.masks:q} --out {output:q} > {log:q} 2>&1"
+        " --set keep_volumes={resources.keep_volumes} --dataset {params.dataset:q} {params.inputs}"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule crops:

@@ -41,12 +41,13 @@ rule convert_volumes:
         runtime=grows(120),
         keep_volumes=KEEP_VOLUMES,
     params:
-        config=settings("z_step", "half_size", "allow_symlinks"),
+        config=settings("z_step", "half_size", "hu_limits", "allow_symlinks"),
         code=code_of("convert_volumes"),
         dataset=dataset_dir,
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.convert_volumes --config {params.config:q} --code {params.code}"
-        " --set keep_volumes={resources.keep_volumes} --dataset {params.dataset:q} --index {input.index:q}"
+        " --set keep_volumes={resources.keep_volumes} --dataset {params.dataset:q} {params.inputs}"
         " --volumes {output.volumes:q} --half {output.half:q} > {log:q} 2>&1"
 
 
@@ -70,9 +71,10 @@ rule convert_labels:
         code=code_of("convert_labels"),
         dataset=dataset_dir,
         labels=labels_digest,
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.convert_labels --config {params.config:q} --code {params.code}"
-        " --dataset {params.dataset:q} --half {input.half:q} --out {output:q} > {log:q} 2>&1"
+        " --dataset {params.dataset:q} {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule collect_quarantine:
@@ -96,19 +98,19 @@ rule collect_quarantine:
         config=settings("strict"),
         code=code_of("collect_quarantine"),
         dataset=dataset_dir,
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.collect_quarantine --config {params.config:q} --code {params.code}"
-        " --dataset {params.dataset:q} --index {input.index:q} --half {input.half:q} --labels {input.labels:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --dataset {params.dataset:q} {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule make_folds:
     input:
         # Orders the jobs: `strict` stops the run before anything is split. The manifests say which studies are left.
         out("index/quarantine.csv"),
+        config["folds_csv"] or [],
         half=shards("volumes_half/{shard}.json"),
         labels=shards("labels_half/{shard}.json"),
-        own=config["folds_csv"] or [],
     output:
         segmentation=out("folds/segmentation.csv"),
         classification=out("folds/classification.csv"),
@@ -132,9 +134,10 @@ rule make_folds:
         code=code_of("make_folds"),
         dataset=dataset_dir,
         state=out("state/folds"),
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.make_folds --config {params.config:q} --code {params.code}"
-        " --dataset {params.dataset:q} --half {input.half:q} --labels {input.labels:q} --state {params.state:q}"
+        " --dataset {params.dataset:q} {params.inputs} --state {params.state:q}"
         " --segmentation {output.segmentation:q} --classification {output.classification:q} > {log:q} 2>&1"
 
 

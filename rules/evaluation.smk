@@ -32,7 +32,7 @@ rule export_bundle:
     input:
         segmentation=segmentation_models,
         classification=classifiers("model.safetensors"),
-        train=dataset_file("train.csv"),
+        train_csv=dataset_file("train.csv"),
     output:
         out("bundle/bundle.json"),
     log:
@@ -49,16 +49,18 @@ rule export_bundle:
         config=settings(
             "z_step",
             "half_size",
+            "hu_limits",
             "crops",
             "plausibility",
             inference=config["segmentation"]["inference"],
+            crop_inference=config["classification"]["inference"],
             phantom=folders.generated,
         ),
         code=code_of("export_bundle"),
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.export_bundle --config {params.config:q} --code {params.code}"
-        " --segmentation {input.segmentation:q} --classification {input.classification:q} --train-csv {input.train:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule bundle:

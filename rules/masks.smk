@@ -20,11 +20,11 @@ rule infer_masks:
     params:
         config=settings("math_threads", "plausibility", inference=config["segmentation"]["inference"]),
         code=code_of("infer_masks", segmentation_modules()),
-        models=segmentation_option,
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.infer_masks --config {params.config:q} --code {params.code}"
-        " --set device={resources.device} --gpus {resources.gpu} --half {input.half:q} --folds {input.folds:q}"
-        " {params.models} --out {output:q} > {log:q} 2>&1"
+        " --set device={resources.device} --gpus {resources.gpu} {params.inputs}"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule masks:

@@ -1,7 +1,7 @@
 rule predict_studies:
     input:
+        out("phantom/phantom.json") if folders.predicts_generated else [],
         bundle=prediction_bundle,
-        generated=out("phantom/phantom.json") if folders.predicts_generated else [],
     output:
         out("predictions/{shard}.json"),
     log:
@@ -21,18 +21,18 @@ rule predict_studies:
         code=code_of("predict_studies", prediction_modules()),
         studies=predict_dir,
         images=predict_digest,
-        bundle=lambda wildcards, input: str(Path(input.bundle).parent),
+        inputs=input_options,
     shell:
         "python -m workflow_scripts.predict_studies --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --shard {wildcards.shard} --gpus {resources.gpu}"
-        " --studies {params.studies:q} --bundle {params.bundle:q} --out {output:q} > {log:q} 2>&1"
+        " --studies {params.studies:q} {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule predict:
     input:
         predictions=expand(out("predictions/{shard}.json"), shard=PREDICTION_SHARDS),
         bundle=prediction_bundle,
-        test=test_table,
+        test_csv=test_table,
     output:
         predictions=out("predictions/predictions.csv"),
         submission=out("predictions/submission.csv"),
@@ -50,9 +50,8 @@ rule predict:
         runtime=grows(30),
     params:
         code=code_of("predict"),
-        bundle=lambda wildcards, input: str(Path(input.bundle).parent),
-        test=optional("--test-csv", "test"),
+        inputs=input_options,
     shell:
-        "python -m workflow_scripts.predict --code {params.code} --predictions {input.predictions:q} {params.test}"
-        " --bundle {params.bundle:q} --out {output.predictions:q} --submission {output.submission:q}"
+        "python -m workflow_scripts.predict --code {params.code} {params.inputs}"
+        " --out {output.predictions:q} --submission {output.submission:q}"
         " --index {output.page:q} > {log:q} 2>&1"

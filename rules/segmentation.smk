@@ -4,6 +4,7 @@ rule train_segmentation:
         half=shards("volumes_half/{shard}.json"),
         labels=shards("labels_half/{shard}.json"),
         pretrained=pretrained(config["segmentation"]["weights"]),
+        initial=lambda wildcards: [path for path, _ in initial_networks("segmentation")],
     output:
         model=out("segmentation/fold{fold}/model.safetensors"),
         history=out("segmentation/fold{fold}/history.csv"),
@@ -23,7 +24,7 @@ rule train_segmentation:
         workers=config["segmentation"]["workers"],
         checkpoint_minutes=str(config["checkpoint_minutes"]),
     params:
-        config=settings("seed", "math_threads", recipe=segmentation_recipe(config)),
+        config=segmentation_settings,
         code=code_of("train_segmentation", modules_of([config["segmentation"]["network"]])),
         state=out("state/segmentation/fold{fold}"),
         inputs=input_options,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spine_models.command_line import run_stage
 from spine_models.inference.mask_files import InferMasksSettings, infer_masks
-from spine_models.inference.mask_networks import bundle_networks, fold_networks, read_fold_table
+from spine_models.inference.mask_networks import networks_and_folds
 from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
 
@@ -17,13 +17,10 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, required=True)
     parser.add_argument("--half", type=Path, required=True)
     parser.add_argument("--folds", type=Path, required=True)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--models", type=Path, nargs="+")
-    source.add_argument("--bundle", type=Path)
+    parser.add_argument("--models", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    networks = bundle_networks(args.bundle) if args.bundle else fold_networks(args.models)
-    folds = None if args.bundle else read_fold_table(args.folds)
+    networks, folds = networks_and_folds(args.models, args.folds)
     settings = settings_from(InferMasksSettings, args.config)
     infer_masks(args.half, networks, folds, settings, gpus=args.gpus, code=args.code, out=args.out)
 

@@ -38,7 +38,8 @@ def main() -> None:
     )
     inputs = inputs_from(ClassificationInputs, args)
     recipe = settings_from(ClassificationRecipe, config["recipe"])
-    task = ClassificationTask(inputs, args.fold, recipe, settings_from(CropSettings, config["crops"]))
+    crops = settings_from(CropSettings, config["crops"])
+    task = ClassificationTask(inputs, args.fold, recipe, crops, config.get("initial", ()))
     train_classifier(task, job, use_device(config["device"], args.gpus, config["math_threads"]))
 
 

@@ -36,7 +36,8 @@ def main() -> None:
         out=args.out,
     )
     inputs = inputs_from(SegmentationInputs, args)
-    task = SegmentationTask(inputs, args.fold, settings_from(SegmentationRecipe, config["recipe"]))
+    recipe = settings_from(SegmentationRecipe, config["recipe"])
+    task = SegmentationTask(inputs, args.fold, recipe, config.get("initial", ()))
     train_segmentation(task, job, use_device(config["device"], args.gpus, config["math_threads"]))
 
 

@@ -70,6 +70,12 @@ class Bench:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
+    def cap(self, gib: float | None) -> None:
+        """Let the allocator hold no more than ``gib``, as on a smaller card; None: all that there is."""
+        if self.real:
+            total = torch.cuda.get_device_properties(0).total_memory / GIB
+            torch.cuda.set_per_process_memory_fraction(1.0 if gib is None else min(1.0, gib / total))
+
     def peak(self) -> dict[str, float]:
         """Return the largest memory since ``clean``, in GiB: of tensors, of the allocator, and of the whole device."""
         if not self.real:

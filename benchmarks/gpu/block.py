@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from benchmarks.gpu.bench import Bench
-from spine_models.compute.leases import DEVICES_OVERRIDE, driver_devices
+from spine_models.compute.leases import DEVICES_OVERRIDE, driver_gpus
 from spine_models.errors import UserError
 
 
@@ -26,9 +26,9 @@ def main() -> None:
 def _believe_in_a_device() -> None:
     """Measure all the same where the driver's library is not found; the block ``versions`` tells of it."""
     try:
-        found = driver_devices()
+        found = driver_gpus()
     except UserError:
-        found = None
+        found = ()
     if not found:
         os.environ.setdefault(DEVICES_OVERRIDE, "0")
 

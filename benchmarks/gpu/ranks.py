@@ -61,7 +61,7 @@ def _rank(kind: str, backend: str, rank: int, processes: int, store: Path) -> No
     )
     device = torch.device(kind, 0) if kind == "cuda" else torch.device("cpu")
     network: nn.Module = _network().to(device)
-    network = nn.SyncBatchNorm.convert_sync_batchnorm(network) if kind == "cuda" else synchronise(network)
+    synchronise(network)
     wrapped = DistributedDataParallel(network, device_ids=[0] if kind == "cuda" else None)
     image, target = _samples()
     share = len(image) // processes

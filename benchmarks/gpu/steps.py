@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.gpu.bench import GIB, Bench
+from benchmarks.gpu.bench import Bench
 from spine_models.commands.training_needs import needs, read_configuration
 from spine_models.compute.devices import use_device
 from spine_models.configuration.trainings import classifier_recipe, segmentation_recipe
@@ -26,6 +27,7 @@ from spine_models.training.segmentation_recipe import SegmentationRecipe
 PRESETS = (("original-4x48g", 44.5), ("laptop-16g", 15.0))
 """Presets and the memory in GiB that a card of their kind leaves to a process."""
 LAYOUTS = {"ncdhw": torch.contiguous_format, "ndhwc": torch.channels_last_3d}
+_KERNELS, _NAME = 20, 110
 Step = Callable[[], torch.Tensor]
 
 
@@ -38,6 +40,8 @@ def measure(bench: Bench) -> None:
         for name in _trainings(configs[preset]):
             used[preset, name] = _capped(bench, configs[preset], name, f"{preset} {name}", cap)
     full = configs[PRESETS[0][0]]
+    for name in _trainings(full):
+        _profiled(bench, full, name)
     for name in ("segmentation", "classification ir"):
         _one(bench, full, name, "ncdhw", True, repeats=2)
     for name in ("segmentation", "classification ir"):
@@ -57,14 +61,11 @@ def _trainings(config: Mapping[str, Any]) -> list[str]:
 def _capped(bench: Bench, config: Mapping[str, Any], name: str, title: str, cap: float) -> float:
     """Run a step as a card of ``cap`` GiB would and return the GiB of the device that it took."""
     with bench.case(f"{title} under {cap} GiB") as facts:
-        if bench.real:
-            total = torch.cuda.get_device_properties(0).total_memory / GIB
-            torch.cuda.set_per_process_memory_fraction(min(1.0, cap / total))
+        bench.cap(cap)
         facts.update(_measured(bench, config, name, "ncdhw", repeats=3))
         used = facts.get("reserved_gib", 0.0) + facts.get("outside_gib", 0.0)
         facts.update(used_gib=used, ok=used <= cap)
-    if bench.real:
-        torch.cuda.set_per_process_memory_fraction(1.0)
+    bench.cap(None)
     return float(facts.get("used_gib", float("inf")))
 
 
@@ -75,6 +76,22 @@ def _one(bench: Bench, config: Mapping[str, Any], name: str, layout: str, search
             facts.update(_measured(bench, config, name, layout, repeats))
         finally:
             torch.backends.cudnn.benchmark = False
+
+
+def _profiled(bench: Bench, config: Mapping[str, Any], name: str) -> None:
+    """Write the kernels that take most of a step."""
+    with bench.case(f"{name} profile") as facts:
+        step, _ = training_step(bench, config, name, "ncdhw")
+        step()
+        activities = [ProfilerActivity.CUDA] if bench.real else [ProfilerActivity.CPU]
+        with profile(activities=activities) as found:
+            step()
+            if bench.real:
+                torch.cuda.synchronize()
+        spent = {event.key: event.self_device_time_total / 1000.0 for event in found.key_averages()}
+        facts["total_ms"] = float(sum(spent.values()))
+        largest = sorted(spent.items(), key=lambda item: -item[1])[:_KERNELS]
+        facts["ms"] = {kernel[:_NAME]: round(milliseconds, 2) for kernel, milliseconds in largest}
 
 
 def _measured(bench: Bench, config: Mapping[str, Any], name: str, layout: str, repeats: int) -> dict[str, Any]:

@@ -17,15 +17,15 @@ from typing import Any
 
 import torch
 
+from benchmarks import tiny_data
 from benchmarks.gpu.bench import Bench, error
+from benchmarks.tiny_training import PoisonedTask, classification_task, die_when, make_job, segmentation_task
 from spine_models.compute.devices import use_device
 from spine_models.errors import UserError
 from spine_models.models.weights import load_state
 from spine_models.provenance.files import read_json
 from spine_models.training.job import run_job
 from spine_models.training.stage_module import StageModule
-from tests import tiny
-from tests.training.conftest import PoisonedTask, classification_task, die_when, make_job, segmentation_task
 
 KILLED = -signal.SIGKILL
 # CUDA cannot be used in a fork of a process that has used it: this one never does.
@@ -38,8 +38,8 @@ def measure(bench: Bench) -> None:
     torch.set_num_threads(1)
     root = Path(tempfile.mkdtemp(prefix="spine_models-gpu-"))
     try:
-        tiny.write_segmentation_data(root)
-        tiny.write_classification_data(root)
+        tiny_data.write_segmentation_data(root)
+        tiny_data.write_classification_data(root)
         for precision in ("bf16", "fp16"):
             classification = classification_task(root, precision=precision)
             _killed_and_resumed(bench, f"classification {precision}", classification, root / precision)

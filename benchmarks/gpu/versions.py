@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.gpu.bench import Bench
 from spine_models.compute.devices import use_device
-from spine_models.compute.leases import VISIBLE, driver_devices
+from spine_models.compute.leases import VISIBLE, driver_gpus
 
 PACKAGES = ("torch", "triton", "numpy", "pytorch-lightning", "mmaction2", "mmcv-lite", "mmengine", "albumentations")
 
@@ -19,7 +19,7 @@ def measure(bench: Bench) -> None:
     bench.row("python", version=platform.python_version(), cores=len(os.sched_getaffinity(0)))
     bench.row("packages", **{name: _version(name) for name in PACKAGES})
     with bench.case("lease") as facts:
-        facts["devices_of_nvml"] = driver_devices()
+        facts["nvml"] = [f"{gpu.name} {gpu.capability} {gpu.free_bytes / 2**30:.1f} GiB free" for gpu in driver_gpus()]
         compute = use_device(bench.kind, int(bench.real), 4)
         facts |= {"ok": compute.kind == bench.kind, "visible": os.environ.get(VISIBLE), "kind": compute.kind}
     if not bench.real:

@@ -14,6 +14,7 @@ import typer
 
 from spine_models.commands.accept import accept
 from spine_models.commands.check import check
+from spine_models.commands.import_published import import_published
 from spine_models.commands.phantom import phantom
 from spine_models.commands.predict import predict
 from spine_models.commands.prune_state import prune_state
@@ -22,7 +23,16 @@ from spine_models.commands.summary import summary
 from spine_models.errors import UserError, run_command
 
 PROGRAM = "spine-models"
-COMMANDS: tuple[Callable[..., None], ...] = (accept, check, phantom, predict, prune_state, resources, summary)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    accept,
+    check,
+    import_published,
+    phantom,
+    predict,
+    prune_state,
+    resources,
+    summary,
+)
 _KEEP_LINES = "\b\n"
 """Before a paragraph: the help keeps its lines as they are."""
 

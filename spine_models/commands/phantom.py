@@ -42,6 +42,12 @@ def phantom(
     fractured_share: Annotated[
         float, typer.Option(help="Share of the studies that have a fracture.")
     ] = PhantomSettings.fractured_share,
+    border_share: Annotated[
+        float, typer.Option(help="Share of the studies with -2048 or -3024 HU outside the scanner's circle.")
+    ] = PhantomSettings.border_share,
+    metal_share: Annotated[
+        float, typer.Option(help="Share of the studies with a metal rod of 30000 HU.")
+    ] = PhantomSettings.metal_share,
     subtle: Annotated[_Grade, typer.Option(help="What subtle fractures look like.", **_GRADE)] = _SUBTLE,
     moderate: Annotated[_Grade, typer.Option(help="What moderate fractures look like.", **_GRADE)] = _MODERATE,
     obvious: Annotated[_Grade, typer.Option(help="What obvious fractures look like.", **_GRADE)] = _OBVIOUS,
@@ -66,6 +72,8 @@ def phantom(
         field_of_view_mm=field_of_view_mm,
         slice_mm=slice_mm,
         fractured_share=fractured_share,
+        border_share=border_share,
+        metal_share=metal_share,
         grades=GradesSettings(GradeSettings(*subtle), GradeSettings(*moderate), GradeSettings(*obvious)),
         marker=not no_marker,
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from spine_models.errors import UserError
+
+if TYPE_CHECKING:
+    from spine_models.compute.flips import Flip
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +28,10 @@ def predict(
     threads: Annotated[
         int, typer.Option(min=1, help="Threads of torch on the CPU.", show_default="all cores")
     ] = os.cpu_count() or 1,
+    flips: Annotated[
+        Literal["none", "horizontal", "none,horizontal"] | None,
+        typer.Option(help="Flips of which the probabilities are averaged.", show_default="the bundle's"),
+    ] = None,
     allow_symlinks: Annotated[
         bool, typer.Option("--allow-symlinks", help="Follow links that lead out of --studies.")
     ] = False,
@@ -37,9 +44,10 @@ def predict(
     Examples:
       spine-models predict --bundle results/bundle --studies /data/new --out predictions
       spine-models predict --bundle B --studies rsna/test_images --test-csv rsna/test.csv --out O
+      spine-models predict --bundle B --studies D --out O --flips none,horizontal
     """
     from spine_models.inference.predict_studies import PredictSettings, predict_studies
-    from spine_models.inference.predictions import PREDICTED
+    from spine_models.inference.predictions import PREDICTED, SEGMENTED
     from spine_models.inference.study_folders import folders_to_predict
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
@@ -51,15 +59,22 @@ def predict(
         folders_to_predict(studies),
         bundle,
         manifest,
-        PredictSettings(1, allow_symlinks, threads, device),
+        PredictSettings(1, allow_symlinks, threads, device, flips_of(flips)),
         gpus=gpus,
         code=fingerprint(code_parts()),
         progress=_say,
     )
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
     found = publish_predictions([manifest], bundle, test_csv, outputs)
-    predicted = sum(study.status == PREDICTED for study in found)
+    predicted = sum(study.status in (PREDICTED, SEGMENTED) for study in found)
     typer.echo(f"{predicted} of {len(found)} studies predicted\n{outputs.page}")
+
+
+def flips_of(text: str | None) -> tuple[Flip, ...] | None:
+    """Return the flips that ``--flips`` names, None where the bundle's own are to be taken."""
+    from spine_models.compute.flips import AXES
+
+    return None if text is None else tuple(flip for flip in AXES if flip in text.split(","))
 
 
 def code_parts() -> dict[str, str]:

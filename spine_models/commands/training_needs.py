@@ -36,12 +36,16 @@ from spine_models.training.state import KEPT_STATES
 GIB = 2**30
 CONTEXT_BYTES = int(1.5 * GIB)
 """CUDA's context, cuDNN's workspaces and the allocator's fragments: an allowance, not measured."""
+_LOSS_COPIES = 5
+"""Arrays as large as the logits in float32 that the loss of the segmentation holds at its peak, apart from what the
+backward pass needs. Measured on an H200 (docs/performance.md): without them the estimate is 2.2 GiB short, with them
+0.5 GiB beyond."""
 STUDIES = 2019
 SEGMENTED = 87
 """Of the challenge's data set (method, data)."""
 _SMALL = (16, 64, 64)
 _ROOT = Path(__file__).resolve().parents[2]
-_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": torch.bfloat16}
+_AUTOCAST = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def needs(config: Mapping[str, Any], studies: int | None = None, segmented: int 
     recipe = settings_from(SegmentationRecipe, segmentation_recipe(config))
     network = _as_on_a_gpu(recipe)
     step = measure_step(network, network.units(), partial(_segmentation_step, network, recipe.loss), _half(recipe))
+    step.rest += _LOSS_COPIES * 4 * len(TARGETS) * _voxels()
     scale = recipe.window * side * side / _voxels()
     draws = segmented * (section["folds"] - 1) // section["folds"] * recipe.draws_per_study
     found = [_need("segmentation", section, recipe, (step, scale, draws), kept=1)]

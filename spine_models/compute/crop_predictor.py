@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -10,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spine_models.compute.inference_network import InferenceNetwork, require_finite
+from spine_models.compute.flips import NO_FLIP, Flip, mean_over_flips
+from spine_models.compute.inference_network import InferenceNetwork, finite_or_again, require_finite
+from spine_models.compute.precision import Precision
 from spine_models.evaluation.aggregate import study_probabilities
 from spine_models.evaluation.competition import Floats
 from spine_models.levels import TARGETS
@@ -21,27 +25,46 @@ CROPS_AT_ONCE = 4
 Crop = NDArray[np.float32] | torch.Tensor
 
 
+@dataclass(frozen=True)
+class CropInferenceSettings:
+    """How crops are predicted; ``classification.inference``.
+
+    Attributes:
+        flips: of each crop; their probabilities are averaged.
+    """
+
+    flips: tuple[Flip, ...] = NO_FLIP
+
+
 class CropPredictor:
-    """One classifier for the crops of many studies."""
+    """One classifier for the crops of many studies.
 
-    def __init__(self, network: InferenceNetwork, batch: int = CROPS_AT_ONCE) -> None:
-        """Take the classifier; ``batch`` is how many crops it gets at once."""
-        self._network, self._batch = network, batch
+    Attributes:
+        repeated: batches so far that half precision overflowed in, so that they were computed again in float32.
+    """
 
-    def study(self, crops: Iterable[Crop]) -> Floats | None:
-        """Return the probabilities of a study, (8,): the maximum over its crops, clipped; None without a crop.
+    def __init__(
+        self, network: InferenceNetwork, flips: Sequence[Flip] = NO_FLIP, *, batch: int = CROPS_AT_ONCE
+    ) -> None:
+        """Take the classifier; see ``CropInferenceSettings``, and ``batch`` is how many crops it gets at once."""
+        self._network, self._flips, self._batch = network, flips, batch
+        self.repeated = 0
+
+    def study(self, crops: Iterable[Crop], *, clip: bool = True) -> Floats | None:
+        """Return the probabilities of a study, (8,): the maximum over its crops; None without a crop.
 
         Args:
             crops: see ``probabilities``.
+            clip: see ``study_probabilities``.
 
         Raises:
             NonFiniteOutputError: if the output for a crop is not finite.
         """
         probabilities = self.probabilities(crops)
-        return study_probabilities(list(probabilities)) if len(probabilities) else None
+        return study_probabilities(list(probabilities), clip=clip) if len(probabilities) else None
 
     def probabilities(self, crops: Iterable[Crop]) -> Floats:
-        """Return the probabilities of the eight targets for each crop.
+        """Return the probabilities of the eight targets for each crop, averaged over its flips.
 
         Args:
             crops: each (3, depth, size, size) as ``data.crops.crop.classifier_input`` makes it; drawn batch by batch,
@@ -53,13 +76,22 @@ class CropPredictor:
         Raises:
             NonFiniteOutputError: if the output for a crop is not finite.
         """
-        parts = [self._forward(batch) for batch in _batches(crops, self._batch)]
+        parts = []
+        for batch in _batches(crops, self._batch):
+            part, again = finite_or_again(self._network.precision, partial(self._forward, batch))
+            self.repeated += again
+            parts.append(part)
         return np.concatenate(parts) if parts else np.zeros((0, len(TARGETS)))
 
-    def _forward(self, crops: list[Crop]) -> Floats:
-        logits = self._network.logits(torch.stack([torch.as_tensor(crop) for crop in crops])).double()
-        require_finite(torch.isfinite(logits).all(), [self._network])
-        return np.asarray(torch.sigmoid(logits).cpu().numpy())
+    def _forward(self, crops: list[Crop], precision: Precision) -> Floats:
+        images = torch.stack([torch.as_tensor(crop) for crop in crops])
+        sigmoid = partial(self._sigmoid, precision)
+        return np.asarray(mean_over_flips(images, self._flips, sigmoid, spatial=False).numpy())
+
+    def _sigmoid(self, precision: Precision, images: torch.Tensor) -> torch.Tensor:
+        logits = self._network.logits(images, precision).double()
+        require_finite(torch.isfinite(logits).all(), precision)
+        return torch.sigmoid(logits).cpu()
 
 
 def _batches(crops: Iterable[Any], size: int) -> Iterator[list[Any]]:

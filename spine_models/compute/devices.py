@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from spine_models.compute.leases import DEVICES_OVERRIDE, VISIBLE, driver_devices, lease_devices
+from spine_models.compute.leases import DEVICES_OVERRIDE, VISIBLE, lease_devices, visible_devices
+from spine_models.compute.nvml import read_driver
+from spine_models.compute.served import architectures_of_torch, require_served, require_working
 from spine_models.errors import UserError
 from spine_models.log import say
 
-_ALLOCATOR = "PYTORCH_ALLOC_CONF"
-"""Variable with the settings of PyTorch's allocator, read when CUDA is first used."""
+_ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""Variables in which a user may have chosen the settings of PyTorch's allocator."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,16 @@ class Compute:
         return torch.device("cuda", 0) if self.kind == "cuda" else torch.device("cpu")
 
     def apply(self) -> None:
-        """Set the threads, and on the CPU deterministic algorithms; every process of a job calls it once."""
+        """Set threads, and what the device asks of torch; every process of a job calls it once."""
         torch.set_num_threads(self.math_threads)
         torch.use_deterministic_algorithms(self.kind == "cpu")
+        if self.kind == "cuda" and not any(os.environ.get(name) for name in _ALLOCATOR):
+            # Studies differ in size, and whole blocks would be lost between them. Variables come too late: torch is
+            # there.
+            torch._C._accelerator_setAllocatorSettings("expandable_segments:True")
+        if self.kind == "cuda":
+            # TF32 is a precision of its own.
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def use_device(device: str, gpus: int, math_threads: int) -> Compute:
@@ -54,14 +63,21 @@ def use_device(device: str, gpus: int, math_threads: int) -> Compute:
     Raises:
         UserError: if GPUs are asked for that are not there, or their driver or this torch cannot use them.
     """
+    # As nvidia-smi numbers them; CUDA by itself puts the fastest first.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     kind = _kind(device, gpus)
     if kind == "cuda":
         # The descriptors stay open on purpose: the lease lasts as long as the process.
-        os.environ[VISIBLE] = ",".join(lease_devices(gpus).devices)
-        # Held-out studies and training windows differ in size: whole blocks would be lost between them.
-        os.environ.setdefault(_ALLOCATOR, "expandable_segments:True")
+        leased = lease_devices(gpus).devices
+        driver = read_driver()
+        if driver is not None:
+            used = [gpu for index, gpu in enumerate(driver.gpus) if {str(index), gpu.uuid} & {*leased}]
+            require_served(driver, used, torch.version.cuda, architectures_of_torch())
+        os.environ[VISIBLE] = ",".join(leased)
     compute = Compute(kind, gpus if kind == "cuda" else 1, math_threads)
     compute.apply()
+    if compute.kind == "cuda" and compute.processes == 1:
+        require_working(compute.device)
     return compute
 
 
@@ -76,18 +92,21 @@ def _kind(device: str, gpus: int) -> str:
             )
         say("computing on the CPU: this job was given 0 GPUs")
         return "cpu"
-    if not _has_driver():
-        if device == "auto":
-            say("computing on the CPU: no NVIDIA driver is installed")
-            return "cpu"
-        raise UserError("device is cuda but no NVIDIA driver is installed: install one, or set device: auto or cpu")
-    if torch.version.cuda is None:
-        raise UserError(
-            f"this torch ({torch.__version__}) is built for the CPU alone: install the CUDA build of the same version, "
-            "or set device: cpu"
-        )
-    return "cuda"
+    why = _why_no_gpu()
+    if why is None:
+        return "cuda"
+    if device == "auto":
+        say(f"computing on the CPU: {why}")
+        return "cpu"
+    raise UserError(f"device is cuda but {why}: make a GPU visible to this job, or set device: auto or cpu")
 
 
-def _has_driver() -> bool:
-    return os.environ.get(DEVICES_OVERRIDE) is not None or driver_devices() is not None
+def _why_no_gpu() -> str | None:
+    """Return why this job sees no GPU, None where it sees one."""
+    if os.environ.get(DEVICES_OVERRIDE) is None and read_driver() is None:
+        return "no NVIDIA driver is installed or loaded"
+    if visible_devices(os.environ):
+        return None
+    if os.environ.get(VISIBLE) is None:
+        return "NVIDIA's driver finds no GPU"
+    return f"{VISIBLE} hides every GPU"

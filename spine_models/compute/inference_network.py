@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 
 from spine_models.compute.layout import arrange
-from spine_models.compute.precision import autocast, choose_precision
+from spine_models.compute.precision import Precision, autocast, autocast_type, choose_precision
 from spine_models.errors import UserError
+from spine_models.log import say
 from spine_models.models.network import Network
+
+T = TypeVar("T")
 
 
 class NonFiniteOutputError(UserError):
@@ -33,21 +39,48 @@ class InferenceNetwork:
         self._network = arrange(network.folded(), device)
 
     @torch.inference_mode()
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the network's output for ``images`` (N, C, Z, Y, X) on any device, in float32."""
-        with autocast(self.precision, self.device):
+    def logits(self, images: torch.Tensor, precision: Precision | None = None) -> torch.Tensor:
+        """Return the network's output for ``images`` (N, C, Z, Y, X) on any device, in float32.
+
+        Args:
+            images: standardised.
+            precision: to compute in; None: the network's own.
+        """
+        with autocast(precision or self.precision, self.device):
             output: torch.Tensor = self._network(arrange(images, self.device))
         return output.float()
 
 
-def require_finite(finite: torch.Tensor, networks: list[InferenceNetwork]) -> None:
+def finite_or_again(precision: Precision, predict: Callable[[Precision], T]) -> tuple[T, bool]:
+    """Predict one study, and once more in float32 where half precision overflowed.
+
+    Args:
+        precision: of the first attempt.
+        predict: predicts the study in a precision.
+
+    Returns:
+        The prediction, and whether it took the second attempt.
+
+    Raises:
+        NonFiniteOutputError: if the output is not finite in float32 either.
+    """
+    try:
+        return predict(precision), False
+    except NonFiniteOutputError:
+        if autocast_type(precision) is None:
+            raise
+    say(f"{precision} overflowed in this study: it is computed once more in float32")
+    return predict("fp32"), True
+
+
+def require_finite(finite: torch.Tensor, precision: Precision) -> None:
     """Refuse to go on where ``finite``, one truth value on any device, is false.
 
     Raises:
-        NonFiniteOutputError: with the precision that ``networks`` compute in.
+        NonFiniteOutputError: with the precision that the network computed in.
     """
     if not bool(finite):
         raise NonFiniteOutputError(
-            f"a network's output is not finite (computed in {networks[0].precision}): its weights are damaged, or half "
-            "precision overflows, which device: cpu avoids"
+            f"a network's output is not finite (computed in {precision}): its weights are damaged: make or copy them "
+            "anew"
         )

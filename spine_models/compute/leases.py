@@ -7,7 +7,6 @@ however it dies.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import re
@@ -17,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spine_models.compute.nvml import Gpu, read_driver
 from spine_models.errors import UserError
 from spine_models.log import say
 
@@ -26,6 +26,7 @@ DEVICES_OVERRIDE = "SPINE_MODELS_DEVICES"
 SCHEDULER_JOBS: tuple[str, ...] = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "COBALT_JOBID")
 """Variables that a scheduler sets inside a job, to the job's number."""
 _POLL_SECONDS = 2.0
+_LEAST_FREE = 0.5
 
 
 @dataclass
@@ -70,6 +71,7 @@ def lease_devices(
     """
     environment = os.environ if environment is None else environment
     devices = visible_devices(environment)
+    _require_usable(devices, count)
     job = scheduler_job(environment)
     if len(devices) < count:
         limit = f"{VISIBLE} lists" if environment.get(VISIBLE) is not None else "this machine has"
@@ -85,6 +87,17 @@ def lease_devices(
     return _wait_for(devices, count, folder, prefix, wait)
 
 
+def _require_usable(devices: Sequence[str], count: int) -> None:
+    twice = sorted({device for device in devices if devices.count(device) > 1})
+    if twice:
+        raise UserError(f"{VISIBLE} lists {', '.join(twice)} twice, which CUDA refuses: name each GPU once")
+    if count > 1 and any(device.startswith("MIG-") for device in devices):
+        raise UserError(
+            f"a job asks for {count} GPUs and {VISIBLE} lists MIG instances, of which CUDA gives a job one alone: "
+            "set the key gpus of its stage to 1"
+        )
+
+
 def visible_devices(environment: Mapping[str, str]) -> list[str]:
     """Return the devices that the user, the scheduler or else the driver offers.
 
@@ -97,9 +110,19 @@ def visible_devices(environment: Mapping[str, str]) -> list[str]:
     override = environment.get(DEVICES_OVERRIDE)
     listed = environment.get(VISIBLE)
     if listed is None:
-        return _names(override) if override is not None else [str(number) for number in range(driver_devices() or 0)]
+        return _names(override) if override is not None else [str(number) for number in range(len(driver_gpus()))]
     names = _names(listed)
     return names[: names.index("-1")] if "-1" in names else names
+
+
+def driver_gpus() -> tuple[Gpu, ...]:
+    """Return the GPUs that NVIDIA's driver reports, none where there is no driver.
+
+    Raises:
+        UserError: if a driver is installed and fails.
+    """
+    driver = read_driver()
+    return () if driver is None else driver.gpus
 
 
 def scheduler_job(environment: Mapping[str, str]) -> str | None:
@@ -107,29 +130,14 @@ def scheduler_job(environment: Mapping[str, str]) -> str | None:
     return next((environment[name] for name in SCHEDULER_JOBS if environment.get(name)), None)
 
 
-def driver_devices() -> int | None:
-    """Return the number of GPUs that NVIDIA's driver reports, or None where no driver is installed.
+def has_room(device: str, gpus: Sequence[Gpu]) -> bool:
+    """Say whether a device has the memory that a job may need: at least half of it is free.
 
-    NVML is asked and not CUDA, since CUDA would fix the visible devices for the life of the process.
-
-    Raises:
-        UserError: if a driver is installed and fails.
+    Leases know nothing of jobs that are not this pipeline's; these show by the memory that they hold. Nothing is known
+    of MIG instances, so that they count as free.
     """
-    try:
-        library = ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        return None
-    status = int(library.nvmlInit_v2())
-    if status == 0:
-        number = ctypes.c_uint(0)
-        status = int(library.nvmlDeviceGetCount_v2(ctypes.byref(number)))
-        library.nvmlShutdown()
-        if status == 0:
-            return int(number.value)
-    raise UserError(
-        f"NVIDIA's driver is installed but fails (NVML status {status}): run nvidia-smi to see why, "
-        "or set device: cpu to compute without a GPU"
-    )
+    found = [gpu for index, gpu in enumerate(gpus) if device in (str(index), gpu.uuid)]
+    return all(gpu.free_bytes >= _LEAST_FREE * gpu.memory_bytes for gpu in found)
 
 
 def _names(listed: str) -> list[str]:
@@ -139,18 +147,27 @@ def _names(listed: str) -> list[str]:
 def _wait_for(devices: Sequence[str], count: int, folder: Path, prefix: str, wait: bool) -> Lease:
     told = False
     while True:
-        held = _take(devices, count, folder, prefix)
+        # Looked at anew each time: the others' jobs end too.
+        gpus = driver_gpus()
+        held = _take([device for device in devices if has_room(device, gpus)], count, folder, prefix)
         if len(held) == count:
             return Lease(tuple(held), tuple(held.values()))
         # All or nothing: two jobs that each hold a part of what they need would wait for each other for ever.
         for descriptor in held.values():
             os.close(descriptor)
         if not wait:
-            raise UserError(f"fewer than {count} of the GPUs {', '.join(devices)} are free: wait for the other jobs")
+            raise UserError(f"{_scarce(devices, count)}: wait for the other jobs")
         if not told:
-            say(f"waiting: fewer than {count} of the GPUs {', '.join(devices)} are free")
+            say(f"waiting: {_scarce(devices, count)}")
             told = True
         time.sleep(_POLL_SECONDS)
+
+
+def _scarce(devices: Sequence[str], count: int) -> str:
+    return (
+        f"fewer than {count} of the GPUs {', '.join(devices)} are free "
+        "(held by no other job of this pipeline, and with half of their memory unused)"
+    )
 
 
 def _take(devices: Sequence[str], count: int, folder: Path, prefix: str) -> dict[str, int]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 _AUTOCAST_TYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -17,7 +17,7 @@ def choose_precision(wanted: str, kind: str) -> Precision:
     the CPU, where autocast gains nothing for these networks.
 
     Args:
-        wanted: "auto", "fp32", "bf16" or "fp16".
+        wanted: "auto", "fp32", "tf32" (float32 whose products may be rounded to 10 bits on a GPU), "bf16" or "fp16".
         kind: "cuda" or "cpu".
 
     Raises:
@@ -27,13 +27,13 @@ def choose_precision(wanted: str, kind: str) -> Precision:
         if kind == "cpu":
             return "fp32"
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if wanted in ("fp32", "bf16", "fp16"):
+    if wanted in ("fp32", "tf32", "bf16", "fp16"):
         return wanted  # type: ignore[return-value]
     raise ValueError(f"no such precision: {wanted!r}")
 
 
 def autocast_type(precision: Precision) -> torch.dtype | None:
-    """Return the type that autocast brings convolutions to; None for fp32, which needs no autocast."""
+    """Return the type that autocast brings convolutions to; None for fp32 and tf32, which need no autocast."""
     return _AUTOCAST_TYPES.get(precision)
 
 
@@ -41,3 +41,9 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """Return the context in which a network computes with ``precision`` on ``device``."""
     half = autocast_type(precision)
     return torch.autocast(device.type, half, enabled=half is not None)
+
+
+def allow_tf32(precision: Precision) -> None:
+    """Let this process round the factors of float32 products to 10 bits on a GPU if ``precision`` is tf32."""
+    allowed = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed

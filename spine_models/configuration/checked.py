@@ -33,7 +33,6 @@ _BOUNDS = {
     "maximum": "at most {}",
     "exclusiveMaximum": "below {}",
     "multipleOf": "a multiple of {}",
-    "minItems": "with {} items",
 }
 
 
@@ -132,4 +131,8 @@ def _allowed(schema: Mapping[str, Any]) -> str:
         return "text that is not empty"
     kinds = " or ".join(_TYPE_NAMES[name] for name in _types(schema))
     bounds = [form.format(schema[name]) for name, form in _BOUNDS.items() if name in schema]
+    if "minItems" in schema:
+        bounds.append(f"with {schema['minItems']} items" if "maxItems" in schema else "not empty")
+    if schema.get("uniqueItems"):
+        bounds.append("each item once")
     return ", ".join([kinds, *([" and ".join(bounds)] if bounds else [])])

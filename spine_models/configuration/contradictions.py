@@ -6,10 +6,11 @@ The schema judges each key by itself; what is here judges keys by each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from spine_models.configuration.trainings import folds_of
+from spine_models.hounsfield import AIR_HU
 from spine_models.models.networks import KIND, KINDS
 from spine_models.models.published import NONE, PUBLISHED
 
@@ -20,6 +21,7 @@ LARGEST_INTEGER = (1 << 32) - 1
 def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for every pair of keys that cannot both hold."""
     yield from _out_of_range("", config)
+    yield from _limit_contradictions(config["hu_limits"])
     for name in ("segmentation", "classification"):
         yield from _training_contradictions(name, config[name]["gpus"], config[name]["training"])
     yield from _window_contradictions(config["segmentation"])
@@ -38,6 +40,11 @@ def _out_of_range(path: str, value: Any) -> Iterator[str]:
         yield f"{path} is {value}, but must be a finite number"
     elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
         yield f"{path} has {len(str(value))} digits, but must be at most {LARGEST_INTEGER}"
+
+
+def _limit_contradictions(limits: Sequence[int] | None) -> Iterator[str]:
+    if limits is not None and not limits[0] < AIR_HU < limits[1]:
+        yield f"hu_limits is {shown(limits)}, but must hold {AIR_HU} (air, which fills what is missing) between its two"
 
 
 def _training_contradictions(name: str, gpus: int, part: Mapping[str, Any]) -> Iterator[str]:
@@ -95,6 +102,8 @@ def _fold_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _weight_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Find networks that do not fit the published weights that they start from."""
+    if config["init_bundle"]:
+        return
     variants = config["classification"]["variants"]
     parts = {"segmentation": config["segmentation"]}
     parts |= {f"classification.variants.{name}": variant for name, variant in variants.items()}

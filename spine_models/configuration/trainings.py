@@ -29,10 +29,10 @@ def folds_of(config: Mapping[str, Any], variant: str) -> int:
 
 
 def published_file(config: Mapping[str, Any], weights: str) -> str | None:
-    """Return the file of the published weights that a training starts from; None where it starts from scratch.
+    """Return the file of the published weights that a training starts from; None where it starts from anything else.
 
     Args:
         config: the checked configuration.
         weights: the training's short name of them, or "none".
     """
-    return None if NONE in (config["pretrained"], weights) else PUBLISHED[weights].file
+    return None if config["init_bundle"] or NONE in (config["pretrained"], weights) else PUBLISHED[weights].file

@@ -23,6 +23,7 @@ from spine_models.data.dataset.layout import (
 )
 from spine_models.data.dataset.uids import study_id
 from spine_models.errors import UserError
+from spine_models.provenance.files import read_json
 
 GENERATED = "generated"
 """Digest of everything in a data set that the workflow generates: its rule's output says when it changed."""
@@ -138,6 +139,24 @@ class UserFolders:
         if not path.is_file():
             raise UserError(f"{key} {self._config[key]} has no bundle.json: give the folder that export_bundle wrote")
         return path
+
+    def bundle_networks(self, key: str, stage: str) -> list[tuple[Path, str]]:
+        """Return the files of the networks for ``stage`` in the bundle that ``key`` names, each with its SHA-256.
+
+        Raises:
+            UserError: if there is no bundle, it is damaged or has no network for ``stage``.
+        """
+        path = self.bundle_file(key)
+        try:
+            entries = read_json(path)[stage]
+            found = [(path.with_name(Path(entry["file"]).name), str(entry["sha256"])) for entry in entries]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path} is damaged: copy the bundle again") from None
+        if not found:
+            raise UserError(
+                f"{key} {self._config[key]} has no network for the {stage}: leave it empty, or name one that has"
+            )
+        return found
 
 
 def _label_line(file: os.DirEntry[str]) -> tuple[str, str]:

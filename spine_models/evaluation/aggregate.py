@@ -11,11 +11,12 @@ from spine_models.evaluation.competition import Floats, clip_probabilities
 from spine_models.levels import TARGETS
 
 
-def study_probabilities(crop_probabilities: Sequence[ArrayLike]) -> Floats:
-    """Return the maximum over a study's crops for each target, clipped to [0.01, 0.99], shape (8,).
+def study_probabilities(crop_probabilities: Sequence[ArrayLike], *, clip: bool = True) -> Floats:
+    """Return the maximum over a study's crops for each target, shape (8,).
 
     Args:
         crop_probabilities: one (8,) for each crop of the study, in the order of ``levels.TARGETS``.
+        clip: limit the maximum to [0.01, 0.99].
 
     Raises:
         ValueError: if there is no crop (a study without a visible level gets the training prior, which is not
@@ -26,7 +27,8 @@ def study_probabilities(crop_probabilities: Sequence[ArrayLike]) -> Floats:
         raise ValueError(f"expected at least one crop of {len(TARGETS)} probabilities, not the shape {crops.shape}")
     if not np.isfinite(crops).all():
         raise ValueError("a crop's probability is not finite")
-    return clip_probabilities(crops.max(axis=0))
+    largest = crops.max(axis=0)
+    return clip_probabilities(largest) if clip else np.asarray(largest)
 
 
 def mean_over_models(probabilities: Sequence[ArrayLike]) -> Floats:

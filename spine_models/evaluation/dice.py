@@ -7,16 +7,20 @@ from numpy.typing import NDArray
 
 from spine_models.levels import IGNORE_LABEL, LEVELS
 
+MIN_VOXELS = 10
+"""A level counts from this many voxels of the label on (the published code's validation): of less, cut off by the
+volume's end, Dice is chance."""
+
 
 def dice_per_level(mask: NDArray[np.uint8], label: NDArray[np.uint8]) -> dict[str, float]:
-    """Return Dice = 2 |A and B| / (|A| + |B|) for each level that the label holds.
+    """Return Dice = 2 |A and B| / (|A| + |B|) for each level of which the label holds ``MIN_VOXELS``.
 
     Args:
         mask: predicted levels, uint8 0..7, (z, y, x).
         label: true levels on the same grid; voxels of 255 count for neither.
 
     Returns:
-        Level name to Dice; a level that the label does not hold has no entry, predicted or not.
+        Level name to Dice; a level of which the label holds less has no entry, predicted or not.
 
     Raises:
         ValueError: if the shapes differ.
@@ -31,7 +35,7 @@ def dice_per_level(mask: NDArray[np.uint8], label: NDArray[np.uint8]) -> dict[st
     return {
         level: float(2 * common[value] / (truth[value] + predicted[value]))
         for value, level in enumerate(LEVELS, start=1)
-        if truth[value]
+        if truth[value] >= MIN_VOXELS
     }
 
 

@@ -12,6 +12,7 @@ from spine_models.errors import UserError
 from spine_models.evaluation.aggregate import mean_over_models
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv
 from spine_models.levels import TARGETS
+from spine_models.provenance.vouched import vouched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ def read_predictions(paths: Sequence[Path]) -> pd.DataFrame:
 
     if not paths:
         raise UserError("no out-of-fold predictions were given: run `snakemake classification` first")
-    frames = [read_csv(path, OOF_COLUMNS, "the rule predict_oof")[list(OOF_COLUMNS)] for path in sorted(paths)]
+    frames = [read_csv(vouched(path), OOF_COLUMNS, "the rule predict_oof")[list(OOF_COLUMNS)] for path in sorted(paths)]
     table = pd.concat(frames, ignore_index=True)
     twice = table.duplicated([STUDY, "variant"])
     if twice.any():

@@ -18,6 +18,7 @@ from spine_models.evaluation.truth import read_truth
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.files import read_json
+from spine_models.provenance.vouched import vouched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +82,8 @@ def evaluate(inputs: EvaluationInputs, settings: EvaluationSettings, code: str) 
             " classifiers were trained with"
         )
     ensemble = ensemble_of(predictions)
-    quarantine = read_csv(inputs.quarantine, ("study", "code"), "the rule collect_quarantine")
-    folds = read_csv(inputs.folds, (STUDY, "fold"), "the rule make_folds")
+    quarantine = read_csv(vouched(inputs.quarantine), ("study", "code"), "the rule collect_quarantine")
+    folds = read_csv(vouched(inputs.folds), (STUDY, "fold"), "the rule make_folds")
     grades = read_grades(inputs.grades) if inputs.grades else {}
     return {
         "phantom": inputs.grades is not None,
@@ -105,7 +106,8 @@ def segmentation_scores(paths: Sequence[Path]) -> dict[str, Any]:
     Args:
         paths: ``metrics.json`` of each fold, with ``per_study``: study to level to Dice.
     """
-    per_study = {study: levels for path in sorted(paths) for study, levels in read_json(path)["per_study"].items()}
+    tables = [read_json(vouched(path))["per_study"] for path in sorted(paths)]
+    per_study = {study: levels for table in tables for study, levels in table.items()}
     studies = [{level: dice[level] for level in LEVELS if dice.get(level) is not None} for dice in per_study.values()]
     mean = mean_dice(studies)
     return {
@@ -139,7 +141,7 @@ def _classification(
 def _averaging(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(paths):
-        facts = read_json(path)
+        facts = read_json(vouched(path))
         kept = {key: facts[key] for key in ("best_single", "averaged", "greedy", "published") if key in facts}
         found.setdefault(path.parent.parent.name, {})[path.parent.name] = kept
     return found

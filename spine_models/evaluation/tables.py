@@ -16,7 +16,9 @@ STUDY = "StudyInstanceUID"
 OOF_COLUMNS: tuple[str, ...] = (STUDY, "variant", "fold", *TARGETS, "levels_visible", "source")
 FROM_CROPS = "crops"
 FROM_PRIOR = "prior"
-"""``source`` of a prediction: the study's crops, or the training prior where the study has none."""
+MASK_ALONE = "mask"
+"""``source`` of a prediction: the study's crops, the training prior where the study has none, or nothing but the mask,
+where there are no classifiers."""
 
 
 def read_csv(path: Path, columns: Sequence[str], made_by: str) -> pd.DataFrame:

@@ -51,17 +51,17 @@ class Bundle:
         folder: where it lies.
         digest: of the whole content; what predictions depend on.
         settings: configuration that the networks were trained under (``z_step``, ``half_size``, ``crops`` ...).
-        prior: target to the best constant prediction on the training studies.
+        prior: target to the best constant prediction on the training studies; None without classifiers.
         phantom: True if the networks learnt from phantoms, not from patients.
         segmentation: the segmentation networks.
-        classification: the classifiers.
+        classification: the classifiers; none in a bundle that makes masks alone.
         provenance: what the bundle was made from.
     """
 
     folder: Path
     digest: str
     settings: dict[str, Any]
-    prior: dict[str, float]
+    prior: dict[str, float] | None
     phantom: bool
     segmentation: tuple[BundleFile, ...]
     classification: tuple[BundleFile, ...]
@@ -93,7 +93,7 @@ def load_bundle(folder: Path) -> Bundle:
             folder,
             content["digest"],
             content["settings"],
-            {target: float(content["prior"][target]) for target in TARGETS},
+            _prior(content["prior"]) if files["classification"] else None,
             content["phantom"],
             files["segmentation"],
             files["classification"],
@@ -104,6 +104,10 @@ def load_bundle(folder: Path) -> Bundle:
     for entry in (*bundle.segmentation, *bundle.classification):
         _check(folder, entry)
     return bundle
+
+
+def _prior(stored: Mapping[str, Any]) -> dict[str, float]:
+    return {target: float(stored[target]) for target in TARGETS}
 
 
 def _description(folder: Path) -> dict[str, Any]:

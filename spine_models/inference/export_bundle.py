@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import ArrayLike
 
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import prior_probabilities
@@ -20,6 +22,7 @@ from spine_models.models.networks import Stage, kinds_of
 from spine_models.models.weights import load_state
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import replacing, write_json
+from spine_models.provenance.vouched import vouched
 
 _VERSIONED = ("torch", "numpy", "mmaction2", "mmcv-lite", "mmengine", "safetensors", "pydicom")
 
@@ -31,18 +34,39 @@ class ExportSettings:
     Attributes:
         z_step: every so many slices are used.
         half_size: side of the half grid.
+        hu_limits: least and largest Hounsfield units of a volume, or None.
         crops: section ``crops``.
         plausibility: section ``plausibility``.
         inference: section ``segmentation.inference``.
+        crop_inference: section ``classification.inference``.
         phantom: True if the data set is a phantom.
     """
 
     z_step: int
     half_size: int
+    hu_limits: tuple[int, int] | None
     crops: dict[str, Any]
     plausibility: dict[str, Any]
     inference: dict[str, Any]
+    crop_inference: dict[str, Any]
     phantom: bool
+
+
+@dataclass(frozen=True)
+class BundleContents:
+    """What a bundle says besides its networks.
+
+    Attributes:
+        settings: see ``Bundle``.
+        prior: see ``Bundle``.
+        phantom: see ``Bundle``.
+        provenance: JSON values: what the bundle was made from; ``write_bundle`` adds the versions of packages.
+    """
+
+    settings: Mapping[str, Any]
+    prior: Mapping[str, float] | None
+    phantom: bool
+    provenance: Mapping[str, Any]
 
 
 def export_bundle(
@@ -69,31 +93,54 @@ def export_bundle(
     """
     if not segmentation or not classification:
         raise UserError("a bundle needs at least one segmentation network and one classifier: train them first")
+    truth = read_truth(train_csv)[list(TARGETS)].to_numpy(dtype=float)
+    names = ("z_step", "half_size", "hu_limits", "crops", "plausibility", "inference", "crop_inference")
+    contents = BundleContents(
+        settings={name: getattr(settings, name) for name in names},
+        prior=prior_of(truth),
+        phantom=settings.phantom,
+        provenance={"code": code, "train_csv": digest_file(train_csv), "training_studies": len(truth)},
+    )
+    write_bundle(out, _expanded(segmentation), [vouched(path) for path in classification], contents)
+
+
+def prior_of(truth: ArrayLike) -> dict[str, float]:
+    """Return the best constant prediction for studies with the targets ``truth`` (N, 8), as a bundle holds it."""
+    return {target: rounded(value) for target, value in zip(TARGETS, prior_probabilities(truth), strict=True)}
+
+
+def write_bundle(
+    out: Path, segmentation: Sequence[Path], classification: Sequence[Path], contents: BundleContents
+) -> None:
+    """Copy networks and describe them; networks of an earlier bundle in the folder are removed.
+
+    Args:
+        out: the ``bundle.json`` to write, last; the networks are copied beside it.
+        segmentation: files of segmentation networks.
+        classification: files of classifiers; none for a bundle that makes masks alone.
+        contents: what the bundle says besides its networks.
+
+    Raises:
+        UserError: if a file is missing, damaged or holds another kind of network.
+    """
     groups = {
-        "segmentation": _copy_networks(_expanded(segmentation), out.parent, "segmentation"),
+        "segmentation": _copy_networks(segmentation, out.parent, "segmentation"),
         "classification": _copy_networks(classification, out.parent, "classification"),
     }
     wanted = {entry["file"] for entries in groups.values() for entry in entries}
     for stale in out.parent.glob("*.safetensors"):
         if stale.name not in wanted:
             stale.unlink()
-    truth = read_truth(train_csv)[list(TARGETS)].to_numpy(dtype=float)
-    prior = zip(TARGETS, prior_probabilities(truth), strict=True)
-    config = {name: getattr(settings, name) for name in ("z_step", "half_size", "crops", "plausibility", "inference")}
+    versions = {name: importlib.metadata.version(name) for name in _VERSIONED}
     content = {
         "schema": SCHEMA,
         "levels": list(LEVELS),
         "targets": list(TARGETS),
-        "settings": config,
-        "prior": {target: rounded(value) for target, value in prior},
-        "phantom": settings.phantom,
+        "settings": dict(contents.settings),
+        "prior": dict(contents.prior) if contents.prior else None,
+        "phantom": contents.phantom,
         **groups,
-        "provenance": {
-            "code": code,
-            "train_csv": digest_file(train_csv),
-            "training_studies": len(truth),
-            "versions": {name: importlib.metadata.version(name) for name in _VERSIONED},
-        },
+        "provenance": {**contents.provenance, "versions": versions},
     }
     write_json(out, content | {"digest": digest_json(content)})
 
@@ -106,7 +153,7 @@ def _expanded(paths: Sequence[Path]) -> list[Path]:
             bundle = load_bundle(path)
             found += [bundle.folder / entry.file for entry in bundle.segmentation]
         else:
-            found.append(path)
+            found.append(vouched(path))
     return found
 
 

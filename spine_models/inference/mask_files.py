@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.compute.out_of_memory import memory_advice
 from spine_models.data.crops.plausibility import PlausibilitySettings
+from spine_models.data.volume_facts import VolumeFacts
 from spine_models.inference.mask_networks import FoldTable, MaskNetwork, networks_for
 from spine_models.inference.masks import checked_mask
 from spine_models.models.weights import load_model
@@ -69,7 +70,7 @@ def infer_masks(
     with open_shard("infer_masks", out) as shard:
         for study in volumes.studies:
             with shard.study(study):
-                chosen = networks_for(study, volumes.record(study).facts.get("group", ""), networks, folds)
+                chosen = networks_for(study, volumes.facts(study, VolumeFacts).group, networks, folds)
                 inputs = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}
                 key = Key("infer_masks", inputs, config, code)
                 shard.result(study, key, partial(_write_mask, volumes, study, chosen, load, settings, key))
@@ -86,10 +87,12 @@ def _write_mask(
 ) -> Record:
     predictor = MaskPredictor([load(network) for network in chosen], settings.inference)
     with memory_advice("lower segmentation.inference.window, which makes all masks anew, or set device: cpu"):
-        facts = volumes.record(study).facts
+        facts = volumes.facts(study, VolumeFacts)
         mask, shown = checked_mask(volumes.array(study), facts, predictor, settings.plausibility)
     files = {f"{study}.npy": write_array(path.with_name(f"{study}.npy"), mask)}
-    return write_record(path, key, files, shown.to_json() | {"models": [network.name for network in chosen]})
+    names = tuple(network.name for network in chosen)
+    shown = replace(shown, models=names, overflowed=predictor.repeated > 0)
+    return write_record(path, key, files, shown.to_json())
 
 
 def _load_network(use: Callable[[], Compute], network: MaskNetwork) -> InferenceNetwork:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
+from spine_models.data.dataset.study_tokens import learnt_from, says_all, study_token
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import STUDY, read_csv
-from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle import DESCRIPTION, load_bundle
+from spine_models.log import say
 from spine_models.models.weights import load_state
 from spine_models.provenance.canonical import digest_file
+from spine_models.provenance.vouched import vouched
 
 _FOLD_FOLDER = re.compile(r"fold(\d+)")
 
@@ -59,7 +61,7 @@ def read_fold_table(path: Path) -> FoldTable:
     Raises:
         UserError: if it is missing or lacks a column.
     """
-    rows = read_csv(path, (STUDY, "group", "fold"), "the rule make_folds")
+    rows = read_csv(vouched(path), (STUDY, "group", "fold"), "the rule make_folds")
     folds = [int(fold) for fold in rows["fold"]]
     groups = {group: fold for group, fold in zip(rows["group"], folds, strict=True) if isinstance(group, str)}
     return FoldTable(dict(zip(rows[STUDY], folds, strict=True)), groups)
@@ -77,7 +79,7 @@ def fold_networks(paths: Iterable[Path]) -> list[MaskNetwork]:
         if match is None:
             raise UserError(f"{path} lies in no folder fold<number>: give the files that train_segmentation wrote")
         fold = int(match[1])
-        networks.append(_described(f"fold{fold}", path, digest_file(path), fold))
+        networks.append(_described(f"fold{fold}", vouched(path), digest_file(path), fold))
     return sorted(networks, key=lambda network: network.name)
 
 
@@ -89,6 +91,21 @@ def bundle_networks(folder: Path) -> list[MaskNetwork]:
     """
     bundle = load_bundle(folder)
     return [_described(entry.name, bundle.folder / entry.file, entry.sha256, None) for entry in bundle.segmentation]
+
+
+def networks_and_folds(models: Sequence[Path], folds: Path) -> tuple[list[MaskNetwork], FoldTable | None]:
+    """Describe the networks of ``models``, and read who is held out of which.
+
+    Args:
+        models: weights of the folds, or the ``bundle.json`` of a bundle, whose networks come without a table.
+        folds: ``folds/segmentation.csv``.
+
+    Raises:
+        UserError: if a file is missing or damaged.
+    """
+    if models[0].name == DESCRIPTION:
+        return bundle_networks(models[0]), None
+    return fold_networks(models), read_fold_table(folds)
 
 
 def networks_for(study: str, group: str, networks: Sequence[MaskNetwork], folds: FoldTable | None) -> list[MaskNetwork]:
@@ -131,4 +148,6 @@ def _described(name: str, path: Path, sha256: str, fold: int | None) -> MaskNetw
     said = provenance.get("fold")
     if None not in (said, fold) and said != fold:
         raise UserError(f"{path} holds the network of fold {said}, not of fold {fold}: train the segmentation again")
-    return MaskNetwork(name, path, sha256, fold, frozenset(provenance.get(TRAINING_STUDIES, ())))
+    if fold is None and not says_all(provenance):
+        say(f"{path} does not name every study that it learnt from: masks of those studies are not out-of-fold")
+    return MaskNetwork(name, path, sha256, fold, learnt_from(provenance))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spine_models.compute.crop_predictor import CropPredictor
+from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredictor
 from spine_models.compute.devices import use_device
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.out_of_memory import memory_advice
@@ -24,12 +24,13 @@ from spine_models.evaluation.truth import read_truth
 from spine_models.levels import TARGETS
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file
+from spine_models.provenance.facts import Facts
 from spine_models.provenance.files import write_text
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work, write_record
 from spine_models.provenance.shelf import Shelf
-from spine_models.provenance.vouched import digests, vouch
+from spine_models.provenance.vouched import digests, vouch, vouched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,13 +42,30 @@ class OofSettings:
 
     Attributes:
         crops: section ``crops`` of the configuration.
+        inference: section ``classification.inference``.
         math_threads: threads inside torch.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
     """
 
     crops: CropSettings
+    inference: CropInferenceSettings
     math_threads: int
     device: str = "auto"
+
+
+@dataclass(frozen=True)
+class OofFacts(Facts):
+    """What is predicted for a study by the model that did not see it.
+
+    Attributes:
+        probabilities: one for each of ``levels.TARGETS``; None where the study has no crop.
+        levels: visible levels among those that the model looked at.
+        overflowed: whether half precision overflowed, so that they were computed again in float32.
+    """
+
+    probabilities: tuple[float, ...] | None
+    levels: tuple[str, ...]
+    overflowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,19 +106,19 @@ def predict_oof(
         UserError: if a file is missing or damaged, or the model is none of this variant or learnt from a study of the
             fold.
     """
-    folds = read_csv(inputs.folds, (STUDY, "fold"), "the rule make_folds")
+    folds = read_csv(vouched(inputs.folds), (STUDY, "fold"), "the rule make_folds")
     truth = read_truth(inputs.train_csv)
     held_out = sorted(folds.loc[folds["fold"] == fold, STUDY])
     seen = truth[truth.index.isin(folds.loc[folds["fold"] != fold, STUDY])]
     prior = [float(value) for value in prior_probabilities(seen[list(TARGETS)].to_numpy(dtype=float))]
     crops = Shelf(inputs.crops)
-    fixed = {"model": digest_file(inputs.model)}
+    fixed = {"model": digest_file(vouched(inputs.model))}
     config = {name: value for name, value in asdict(settings).items() if name != "device"}
     # Loaded when the first study needs it: a job that finds every study done takes no GPU.
     load = cache(partial(_load_classifier, inputs.model, variant, settings, gpus))
 
     def make(study: str, path: Path, key: Key) -> Record:
-        return write_record(path, key, {}, _facts(crops, study, inputs.model, load, settings.crops))
+        return write_record(path, key, {}, _facts(crops, study, inputs.model, load, settings.crops).to_json())
 
     rows = []
     work = Work("predict_oof")
@@ -109,7 +127,7 @@ def predict_oof(
             key = Key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
             path = out.with_suffix("") / f"{study}.json"
             record = work.result(path, key, partial(make, study, path, key))
-            rows.append(_row(study, variant, fold, record.facts, prior))
+            rows.append(_row(study, variant, fold, OofFacts.from_json(record.facts), prior))
     write_table(out, rows)
     read = digests(model=inputs.model, folds=inputs.folds, train=inputs.train_csv, crops=inputs.crops)
     vouch(out, Key("predict_oof", read, config, code))
@@ -137,36 +155,35 @@ def _load_classifier(model: Path, variant: str, settings: OofSettings, gpus: int
     network, provenance = load_model(model, "classification")
     if provenance.get("variant") != variant:
         raise UserError(f"{model} holds no classifier of the variant {variant}: train it anew")
-    predictor = CropPredictor(InferenceNetwork(network, compute.device))
+    predictor = CropPredictor(InferenceNetwork(network, compute.device), settings.inference.flips)
     return _Classifier(predictor, frozenset(provenance.get(TRAINING_STUDIES, ())))
 
 
-def _facts(
-    crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier], settings: CropSettings
-) -> dict[str, Any]:
+def _facts(crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier], settings: CropSettings) -> OofFacts:
     crop = open_crop(crops, study)
     if crop is None:
-        return {"probabilities": None, "levels": []}
+        return OofFacts(None, ())
     classifier = load()
     if study_token(study) in classifier.trained_on:
         raise UserError(f"{model} learnt from study {study}, which its fold holds out: train it anew")
     windows = list(validation_windows(crop, settings))
     with memory_advice("set device: cpu, or use a GPU with more memory"):
+        before = classifier.predictor.repeated
         probabilities = classifier.predictor.study(image for _, image in windows)
+        again = classifier.predictor.repeated > before
     assert probabilities is not None, "a crop has at least one window"
     seen = dict.fromkeys(level for level, _ in windows)
-    visible = [level for level in seen if crop.levels[level] == "visible"]
-    return {"probabilities": [float(value) for value in probabilities], "levels": visible}
+    visible = tuple(level for level in seen if crop.levels[level] == "visible")
+    return OofFacts(tuple(float(value) for value in probabilities), visible, again)
 
 
-def _row(study: str, variant: str, fold: int, facts: Mapping[str, Any], prior: list[float]) -> dict[str, Any]:
-    probabilities = facts["probabilities"]
-    values = np.asarray(prior if probabilities is None else probabilities)
+def _row(study: str, variant: str, fold: int, facts: OofFacts, prior: list[float]) -> dict[str, Any]:
+    values = np.asarray(prior if facts.probabilities is None else facts.probabilities)
     return {
         STUDY: study,
         "variant": variant,
         "fold": fold,
         **dict(zip(TARGETS, values, strict=True)),
-        "levels_visible": len(facts["levels"]),
-        "source": FROM_PRIOR if probabilities is None else FROM_CROPS,
+        "levels_visible": len(facts.levels),
+        "source": FROM_PRIOR if facts.probabilities is None else FROM_CROPS,
     }

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
 from spine_models.compute.devices import use_device
+from spine_models.compute.flips import Flip
 from spine_models.compute.out_of_memory import memory_advice
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
 from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.prediction_files import MAPPING, write_mapping
 from spine_models.inference.study_files import write_study
 from spine_models.inference.study_folders import StudyFolder
@@ -33,12 +35,14 @@ class PredictSettings:
         allow_symlinks: follow links that lead out of the folder of studies.
         math_threads: threads inside torch.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
+        flips: of windows and crops, in place of the bundle's own; None leaves those.
     """
 
     shards: int
     allow_symlinks: bool
     math_threads: int
     device: str = "auto"
+    flips: tuple[Flip, ...] | None = None
 
 
 def predict_studies(
@@ -109,18 +113,23 @@ class _ShardPredictor:
             nonlocal sentence
             with memory_advice("set device: cpu, or use a GPU with more memory"):
                 prediction = self._load().predict(source, volume_settings)
-            prediction.facts["folder_uid"] = folder.uid
             sentence = "predicted"
-            return write_study(path.parent, study, key, prediction)
+            named = replace(prediction, facts=replace(prediction.facts, folder_uid=folder.uid))
+            return write_study(path.parent, study, key, named)
 
         record = shard.result(study, key, make)
-        return study, f"{study}: {sentence} from {record.facts['source']}"
+        return study, f"{study}: {sentence} from {PredictionFacts.from_json(record.facts).source}"
 
     def _key(self, source: StudySource, volume: VolumeSettings, folder: StudyFolder) -> Key:
         inputs = {"study": source.content_digest, "bundle": self._bundle.digest}
-        config = {"z_step": volume.z_step, "math_threads": self._settings.math_threads, "folder": folder.uid}
+        config = {
+            "z_step": volume.z_step,
+            "math_threads": self._settings.math_threads,
+            "flips": self._settings.flips,
+            "folder": folder.uid,
+        }
         return Key("predict_studies", inputs, config, self._code)
 
 
 def _load_predictor(bundle: Bundle, settings: PredictSettings, gpus: int) -> StudyPredictor:
-    return StudyPredictor(bundle, use_device(settings.device, gpus, settings.math_threads).device)
+    return StudyPredictor(bundle, use_device(settings.device, gpus, settings.math_threads).device, settings.flips)

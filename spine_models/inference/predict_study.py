@@ -10,19 +10,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spine_models.compute.crop_predictor import CropPredictor
+from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredictor
+from spine_models.compute.flips import Flip
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
-from spine_models.data.crops.crop import CropSettings, spine_crop, validation_windows
-from spine_models.data.crops.plausibility import MaskFacts, PlausibilitySettings
+from spine_models.data.crops.crop import CropSettings, SpineCrop, spine_crop, validation_windows
+from spine_models.data.crops.mask_facts import MaskFacts
+from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.data.dicom.study import StudySource, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models
-from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR
+from spine_models.evaluation.competition import clip_probabilities
+from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE
 from spine_models.inference.bundle import Bundle
 from spine_models.inference.masks import checked_mask
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.settings import settings_from
 
+_AGAIN = "half precision overflowed in a network: this study was computed once more in float32"
 WIDEST_SPACING_MM = 3.0
 """Slices are not thinned out beyond this (own choice): a vertebral body of the neck is about 12 mm high."""
 
@@ -34,34 +39,36 @@ class StudyPrediction:
     Attributes:
         half: (z, y, x) int16 HU on the half grid.
         mask: the same shape, uint8 levels.
-        facts: JSON values: ``probabilities`` (target to value), ``models`` (classifier to eight values), ``source``,
-            ``levels`` (level to status), ``voxels``, ``notes`` (sentences on what the models could not see) and
-            ``volume`` (geometry).
+        facts: what the study's record keeps.
     """
 
     half: NDArray[np.int16]
     mask: NDArray[np.uint8]
-    facts: dict[str, Any]
+    facts: PredictionFacts
 
 
 class StudyPredictor:
     """All networks of a bundle, loaded once for many studies."""
 
-    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+    def __init__(self, bundle: Bundle, device: torch.device, flips: tuple[Flip, ...] | None = None) -> None:
         """Load the networks.
 
         Args:
             bundle: checked by ``load_bundle``.
             device: where they compute.
+            flips: of windows and crops, in place of the bundle's own; None leaves those.
         """
         settings = bundle.settings
         self._bundle = bundle
         self._crops = settings_from(CropSettings, settings["crops"])
         self._plausibility = settings_from(PlausibilitySettings, settings["plausibility"])
-        windows = settings_from(SlidingWindowSettings, settings["inference"])
+        own = {} if flips is None else {"flips": flips}
+        windows = settings_from(SlidingWindowSettings, settings["inference"] | own)
+        # A bundle from before flips has no section for crops, and none are its default.
+        crops = settings_from(CropInferenceSettings, settings.get("crop_inference", {}) | own)
         self._masks = MaskPredictor([InferenceNetwork(net, device) for net in bundle.load_segmentation()], windows)
         self._classifiers = {
-            entry.name: CropPredictor(InferenceNetwork(model, device))
+            entry.name: CropPredictor(InferenceNetwork(model, device), crops.flips)
             for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
         }
 
@@ -76,38 +83,56 @@ class StudyPredictor:
             StudyRefused: if its slices cannot be decoded.
         """
         study = decode_study(source, volume_settings)
+        before = self._repeated()
         mask, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
-        found = shown.to_json()
-        crop = spine_crop(study.full, mask, study.facts, found, self._crops)
-        windows = [image for _, image in validation_windows(crop, self._crops)] if crop else []
-        found_by = {name: predictor.study(windows) for name, predictor in self._classifiers.items()}
-        models = {name: values for name, values in found_by.items() if values is not None}
-        prior = np.array([self._bundle.prior[target] for target in TARGETS])
-        mean = mean_over_models(list(models.values())) if models else prior
+        answer = self._classify(spine_crop(study.full, mask, study.facts, shown, self._crops))
+        again = [_AGAIN] if self._repeated() > before else []
         step_notes = _step_notes(source, volume_settings, self._bundle)
-        facts = {
-            "probabilities": {target: float(value) for target, value in zip(TARGETS, mean, strict=True)},
-            "models": {name: [float(value) for value in values] for name, values in models.items()},
-            "source": FROM_CROPS if models else FROM_PRIOR,
-            "levels": found["levels"],
-            "voxels": found["voxels"],
-            "notes": [*step_notes, *study.facts["notes"], *_mask_notes(shown, bool(models))],
-            "volume": study.facts,
-        }
+        facts = PredictionFacts(
+            **answer,
+            levels=shown.levels,
+            voxels=shown.voxels,
+            notes=(*step_notes, *study.facts.notes, *_mask_notes(shown, answer["source"]), *again),
+            volume=study.facts,
+        )
         return StudyPrediction(study.half, mask, facts)
+
+    def _repeated(self) -> int:
+        return self._masks.repeated + sum(predictor.repeated for predictor in self._classifiers.values())
+
+    def _classify(self, crop: SpineCrop | None) -> dict[str, Any]:
+        """Return probabilities, those of each classifier, and what they come from."""
+        prior = self._bundle.prior
+        if prior is None:
+            return {"probabilities": None, "models": {}, "source": MASK_ALONE}
+        windows = [image for _, image in validation_windows(crop, self._crops)] if crop else []
+        clips_models = self._bundle.settings.get("clip", "models") == "models"
+        found = {name: predictor.study(windows, clip=clips_models) for name, predictor in self._classifiers.items()}
+        models = {name: values for name, values in found.items() if values is not None}
+        if not models:
+            return {"probabilities": dict(prior), "models": {}, "source": FROM_PRIOR}
+        mean = mean_over_models(list(models.values()))
+        mean = mean if clips_models else clip_probabilities(mean)
+        return {
+            "probabilities": {target: float(value) for target, value in zip(TARGETS, mean, strict=True)},
+            "models": {name: tuple(float(value) for value in values) for name, values in models.items()},
+            "source": FROM_CROPS,
+        }
 
 
 def volume_settings_for(bundle: Bundle, source: StudySource, allow_symlinks: bool) -> VolumeSettings:
     """Choose how a study is read: as the networks' training data was, unless its slices are too thick for that.
 
     The bundle's ``z_step`` is lowered until slices are no further apart than ``WIDEST_SPACING_MM`` (or 1 is
-    reached): dropping every second slice of a thick series would leave too little of a vertebra.
+    reached): dropping every second slice of a thick series would leave too little of a vertebra. A bundle from before
+    ``hu_limits`` has none, as its networks learnt without.
     """
     step = int(bundle.settings["z_step"])
     spacing = source.grid.spacing[0]
     if spacing * step > WIDEST_SPACING_MM:
         step = max(1, math.floor(WIDEST_SPACING_MM / spacing))
-    return VolumeSettings(step, int(bundle.settings["half_size"]), allow_symlinks)
+    config = {name: bundle.settings[name] for name in ("half_size", "hu_limits") if name in bundle.settings}
+    return settings_from(VolumeSettings, config | {"z_step": step, "allow_symlinks": allow_symlinks})
 
 
 def _step_notes(source: StudySource, used: VolumeSettings, bundle: Bundle) -> list[str]:
@@ -120,12 +145,13 @@ def _step_notes(source: StudySource, used: VolumeSettings, bundle: Bundle) -> li
     ]
 
 
-def _mask_notes(shown: MaskFacts, predicted: bool) -> list[str]:
+def _mask_notes(shown: MaskFacts, source: str) -> list[str]:
     """Say in sentences which levels the prediction knows nothing or little of."""
     missing = [level for level in LEVELS if shown.levels[level] == "missing"]
     notes = []
-    if not predicted and shown.boxes:
-        notes.append("no vertebra is large enough: the probabilities are the training prior, not this study's")
-    if predicted and missing:
+    if source == FROM_PRIOR:
+        why = "large enough" if shown.boxes else "visible"
+        notes.append(f"no vertebra is {why}: the probabilities are the training prior, not this study's")
+    if source == FROM_CROPS and missing:
         notes.append(f"not visible: {', '.join(missing)}; their probabilities come from crops of other levels")
     return notes + [flag.sentence for flag in shown.flags]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spine_models.errors import UserError
-from spine_models.evaluation.tables import FROM_CROPS, STUDY
+from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE, STUDY
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.prediction_files import MAPPING, SUFFIXES, write_csv, write_mapping
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.manifest import Manifest, read_manifests
@@ -19,10 +20,12 @@ PREDICTION_TYPES: tuple[str, ...] = (*LEVELS, "patient_overall")
 
 PREDICTED = "predicted"
 PRIOR = "prior"
+SEGMENTED = "segmented"
 REFUSED = "refused"
 MISSING = "missing"
-"""Status of a study: from its own crops; no vertebra found; in quarantine; asked for and not there. All but the
-first are answered with the training prior."""
+"""Status of a study: from its own crops; no vertebra found; only the mask, by a bundle without classifiers; in
+quarantine; asked for and not there. All but the first are answered with the training prior, if the bundle has one."""
+_STATUS = {FROM_CROPS: PREDICTED, FROM_PRIOR: PRIOR, MASK_ALONE: SEGMENTED}
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class PredictedStudy:
 
     Attributes:
         study: its name.
-        probabilities: target to value.
-        status: ``PREDICTED``, ``PRIOR``, ``REFUSED`` or ``MISSING``.
+        probabilities: target to value; None where the bundle has no classifiers.
+        status: ``PREDICTED``, ``PRIOR``, ``SEGMENTED``, ``REFUSED`` or ``MISSING``.
         code: of a refusal, otherwise empty.
         notes: sentences: why it was refused, what the models could not see.
         levels: level to "visible", "interpolated" or "missing"; empty if nothing was read.
@@ -41,11 +44,11 @@ class PredictedStudy:
     """
 
     study: str
-    probabilities: dict[str, float]
+    probabilities: dict[str, float] | None
     status: str
     code: str = ""
     notes: tuple[str, ...] = ()
-    levels: dict[str, str] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     files: dict[str, Path] = field(default_factory=dict)
 
@@ -55,12 +58,14 @@ class PredictedStudy:
         return [level for level in LEVELS if self.levels.get(level) == "visible"]
 
 
-def collect(manifests: Iterable[Path], prior: Mapping[str, float], test_csv: Path | None) -> list[PredictedStudy]:
+def collect(
+    manifests: Iterable[Path], prior: Mapping[str, float] | None, test_csv: Path | None
+) -> list[PredictedStudy]:
     """Read every shard; studies in the order of ``test_csv``, then of their names.
 
     Args:
         manifests: of the shards.
-        prior: target to value, for studies without a prediction of their own.
+        prior: target to value, for studies without a prediction of their own; None where there are no classifiers.
         test_csv: the challenge's ``test.csv``, or None.
 
     Raises:
@@ -114,12 +119,12 @@ def join_mappings(path: Path, manifests: Iterable[Path]) -> None:
 
 
 def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
-    """Write ``predictions.csv``: one row a study, probabilities with six decimals."""
+    """Write ``predictions.csv``: one row per study, probabilities with six decimals, empty where there are none."""
     header = (STUDY, *TARGETS, "status", "code", "levels_visible", "notes")
     rows = [
         (
             row.study,
-            *(_fixed(row.probabilities[target]) for target in TARGETS),
+            *(_fixed(row.probabilities[target]) if row.probabilities else "" for target in TARGETS),
             row.status,
             row.code,
             " ".join(row.visible),
@@ -131,32 +136,37 @@ def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
 
 
 def write_submission(path: Path, studies: Sequence[PredictedStudy], test_csv: Path | None) -> None:
-    """Write ``submission.csv``: the rows that ``test_csv`` asks for in its order, or all of all studies."""
-    by_name = {name: row for row in studies for name in row.names}
-    if test_csv:
+    """Write ``submission.csv``: the rows that ``test_csv`` asks for in its order, or all of all studies.
+
+    Without classifiers there are no probabilities to submit, and the table has no rows.
+    """
+    by_name = {name: row.probabilities for row in studies for name in row.names if row.probabilities}
+    if not by_name:
+        asked = []
+    elif test_csv:
         asked = read_test_rows(test_csv)
     else:
         asked = [(f"{row.study}_{kind}", row.study, kind) for row in studies for kind in PREDICTION_TYPES]
-    rows = [(row_id, _fixed(by_name[study].probabilities[kind])) for row_id, study, kind in asked]
+    rows = [(row_id, _fixed(by_name[study][kind])) for row_id, study, kind in asked]
     write_csv(path, (ROW_ID, "fractured"), rows)
 
 
 def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
     path = manifest.record_path(study)
-    facts = manifest.record(study).facts
+    facts = manifest.facts(study, PredictionFacts)
     return PredictedStudy(
         study=study,
-        probabilities=facts["probabilities"],
-        status=PREDICTED if facts["source"] == FROM_CROPS else PRIOR,
-        notes=tuple(facts["notes"]),
-        levels=facts["levels"],
-        names=frozenset({study, facts.get("folder_uid") or study}),
+        probabilities=facts.probabilities,
+        status=_STATUS[facts.source],
+        notes=facts.notes,
+        levels=facts.levels,
+        names=frozenset({study, facts.folder_uid or study}),
         files={kind: path.parent / f"{study}{suffix}" for kind, suffix in SUFFIXES.items()},
     )
 
 
-def _without(study: str, prior: Mapping[str, float], status: str, code: str, reason: str) -> PredictedStudy:
-    return PredictedStudy(study, dict(prior), status, code, (reason,), names=frozenset({study}))
+def _without(study: str, prior: Mapping[str, float] | None, status: str, code: str, reason: str) -> PredictedStudy:
+    return PredictedStudy(study, dict(prior) if prior else None, status, code, (reason,), names=frozenset({study}))
 
 
 def _fixed(value: float) -> str:

@@ -20,7 +20,7 @@ from spine_models.provenance.records import Record, file_facts, write_record
 def write_study(folder: Path, study: str, key: Key, prediction: StudyPrediction) -> Record:
     """Write mask and pictures of a study, then its record.
 
-    The axial picture shows the level with the highest probability.
+    The axial picture shows the level with the highest probability, without probabilities the slice with most of a mask.
 
     Args:
         folder: of the shard.
@@ -29,17 +29,16 @@ def write_study(folder: Path, study: str, key: Key, prediction: StudyPrediction)
         prediction: of the study.
     """
     paths = {kind: folder / f"{study}{suffix}" for kind, suffix in SUFFIXES.items()}
-    volume = prediction.facts["volume"]
-    rows, columns = volume["half_inner_shape"][1:]
-    save_mask(paths["mask"], prediction.mask[:, :rows, :columns], np.array(volume["half_affine_lps"]))
-    source = picture_source(
-        prediction.half, prediction.mask, volume["shape"], volume["half_factor"], volume["spacing_mm"]
-    )
+    volume = prediction.facts.volume
+    rows, columns = volume.half_inner_shape[1:]
+    save_mask(paths["mask"], prediction.mask[:, :rows, :columns], np.array(volume.half_affine_lps))
+    source = picture_source(prediction.half, prediction.mask, volume.shape, volume.half_factor, volume.spacing_mm)
     save_png(paths["sagittal"], sagittal_picture(source))
-    probabilities = prediction.facts["probabilities"]
-    save_png(paths["axial"], axial_picture(source, max(LEVELS, key=lambda level: probabilities[level])))
+    probabilities = prediction.facts.probabilities
+    shown = max(LEVELS, key=lambda level: probabilities[level]) if probabilities else None
+    save_png(paths["axial"], axial_picture(source, shown))
     files = {path.name: file_facts(path) for path in paths.values()}
-    return write_record(folder / f"{study}.json", key, files, prediction.facts)
+    return write_record(folder / f"{study}.json", key, files, prediction.facts.to_json())
 
 
 def save_mask(path: Path, mask: NDArray[np.uint8], affine_lps: NDArray[np.float64]) -> None:

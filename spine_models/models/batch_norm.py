@@ -93,8 +93,7 @@ def adjust_momentum(module: nn.Module, accumulation: int) -> None:
 def synchronise(module: M) -> M:
     """Replace, in place, each batch norm in ``module`` that is in training by one with statistics of all processes.
 
-    For processes on the CPU; on GPUs PyTorch's own ``SyncBatchNorm.convert_sync_batchnorm`` does it faster.
-    Frozen ones (in evaluation) stay as they are. Names of parameters and buffers do not change.
+    Frozen ones stay as they are. Names of parameters and buffers do not change.
     """
     for parent in list(module.modules()):
         for name, child in parent.named_children():
@@ -104,10 +103,11 @@ def synchronise(module: M) -> M:
 
 
 class SynchronisedBatchNorm(nn.BatchNorm3d):
-    """The formulas of PyTorch's synchronised batch norm on differentiable all-reduces, for the CPU.
+    """Batch norm whose statistics in training are those of all processes.
 
-    PyTorch's own, and ``DistributedDataParallel`` with it, refuse the CPU; with this one two processes of a test
-    compute what two GPUs do.
+    On GPUs it calls the kernels of PyTorch's own, which picks processes without samples by boolean indexing and waits
+    for the device three times in each layer; here no process is without samples. On the CPU, which PyTorch's own
+    refuses, the formulas are written out, so that two processes of a test compute what two GPUs do.
     """
 
     @classmethod
@@ -123,6 +123,12 @@ class SynchronisedBatchNorm(nn.BatchNorm3d):
         spread = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
         if not (self.training and spread):
             return super().forward(input)
+        if input.is_cuda:
+            on_gpu: torch.Tensor = _OnGpu.apply(  # type: ignore[no-untyped-call]
+                input, self.weight, self.bias, self.running_mean, self.running_var, self.eps, _momentum(self)
+            )
+            self._count()
+            return on_gpu
         shape = (1, -1, *[1] * (input.ndim - 2))
         over = [axis for axis in range(input.ndim) if axis != 1]
         values = input.float()
@@ -138,10 +144,59 @@ class SynchronisedBatchNorm(nn.BatchNorm3d):
         return normalised.to(input.dtype)
 
     def _update(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
-        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        assert self.running_mean is not None and self.running_var is not None
         self.running_mean.lerp_(mean, _momentum(self))
         self.running_var.lerp_(variance, _momentum(self))
+        self._count()
+
+    def _count(self) -> None:
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
+
+
+class _OnGpu(torch.autograd.Function):
+    """PyTorch's ``torch.nn.modules._functions.SyncBatchNorm`` for processes that all have samples."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        input: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        running_mean: torch.Tensor,
+        running_var: torch.Tensor,
+        eps: float,
+        momentum: float,
+    ) -> torch.Tensor:
+        """Return the normalised input, (N, C, ...), and update the running statistics."""
+        input = input.contiguous()
+        mean, invstd = torch.batch_norm_stats(input, eps)
+        count = torch.full((1,), input.numel() // input.size(1), dtype=mean.dtype, device=mean.device)
+        own = torch.cat([mean, invstd, count])
+        parts = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, own)
+        means, invstds, counts = torch.split(torch.stack(parts), [len(mean), len(mean), 1], dim=1)
+        counts = counts.flatten()
+        mean, invstd = torch.batch_norm_gather_stats_with_counts(
+            input, means.contiguous(), invstds.contiguous(), running_mean, running_var, momentum, eps, counts
+        )
+        ctx.save_for_backward(input, weight, mean, invstd, counts.to(torch.int32))
+        return torch.batch_norm_elemt(input, weight, bias, mean, invstd, eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradients of input, weight and bias."""
+        input, weight, mean, invstd, counts = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        sum_dy, sum_dy_xmu, by_weight, by_bias = torch.batch_norm_backward_reduce(
+            gradient, input, mean, invstd, weight, True, True, True
+        )
+        sums = torch.cat([sum_dy, sum_dy_xmu])
+        distributed.all_reduce(sums)
+        sum_dy, sum_dy_xmu = torch.split(sums, len(sum_dy))
+        by_input = torch.batch_norm_backward_elemt(gradient, input, mean, invstd, weight, sum_dy, sum_dy_xmu, counts)
+        return by_input, by_weight, by_bias, None, None, None, None
 
 
 def _over_processes(values: torch.Tensor) -> torch.Tensor:

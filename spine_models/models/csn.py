@@ -26,7 +26,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from spine_models.models.batch_norm import batch_norms, freeze
 from spine_models.models.convolutions import use_pointwise
 from spine_models.models.depthwise import use_depthwise
-from spine_models.models.pooling import PlaneMaxPool
 from spine_models.models.recompute import run_checkpointed
 
 M = TypeVar("M", bound=nn.Module)
@@ -162,7 +161,6 @@ def _build(settings: CsnSettings) -> Any:
     network.init_weights()
     use_pointwise(network)
     use_depthwise(network)
-    network.maxpool = PlaneMaxPool(3, 2, 1)
     return network
 
 

@@ -135,10 +135,7 @@ def _jaccard_terms(
         valid: (N, V).
         min_voxels: see ``LossSettings``.
     """
-    # float64: adding a million values one after the other costs float32 four digits.
-    empty = torch.zeros(p.shape[:2], dtype=torch.float64, device=p.device)
-    intersections = empty.scatter_add(1, target, _of_target(p, target).double())
-    voxels = empty.scatter_add(1, target, valid.double())
+    intersections, voxels = _class_sums(p, target, valid)
     unions = p.sum(2).double() + voxels - intersections + JACCARD_EPS
     ratios = (intersections + JACCARD_EPS) / unions
     counted = voxels > min_voxels
@@ -146,3 +143,26 @@ def _jaccard_terms(
     share = counted.double() / counted.sum(1, keepdim=True).clamp(min=1)
     by_sum = share * ratios / unions
     return ratios, by_sum, -by_sum - share / unions, counted
+
+
+def _class_sums(p: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return, each (N, C) in float64, the sum of p and the number of valid voxels where the class is the target.
+
+    float64: adding a million values one after the other costs float32 four digits. On a GPU all voxels would add to the
+    same few numbers in turn, so that each class has a sum of its own there.
+    """
+    if p.is_cuda:
+        return _class_by_class(p, target, valid)
+    empty = torch.zeros(p.shape[:2], dtype=torch.float64, device=p.device)
+    intersections = empty.scatter_add(1, target, _of_target(p, target).double())
+    return intersections, empty.scatter_add(1, target, valid.double())
+
+
+def _class_by_class(p: torch.Tensor, target: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what ``_class_sums`` does, without adding into shared places."""
+    intersections, voxels = [], []
+    for index in range(p.shape[1]):
+        here = target == index
+        intersections.append((p[:, index] * here).sum(1, dtype=torch.float64))
+        voxels.append((here & valid).sum(1).double())
+    return torch.stack(intersections, dim=1), torch.stack(voxels, dim=1)

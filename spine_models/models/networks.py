@@ -58,6 +58,7 @@ KINDS: dict[str, Kind] = {
                 "items": {"type": "integer", "minimum": 1},
             },
             "batch_norm_eps": {"type": "number", "exclusiveMinimum": 0, "description": "Epsilon of the batch norm."},
+            "last_block": {"type": "string", "enum": ["factorised", "full"], "description": "Last of the decoder."},
         },
     ),
     "csn": Kind(

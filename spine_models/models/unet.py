@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ CLASSES = len(LEVELS) + 1
 """Background and C1 to C7."""
 BACKGROUND_PRIOR = 0.95
 """Probability of background with which an untrained network starts."""
+LastBlock = Literal["factorised", "full"]
 _UPSAMPLING = ((2, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2))
 
 
@@ -35,15 +36,19 @@ class UNetSettings:
         base_channels: channels of the encoder's stem.
         decoder_channels: filters of the four stages with a skip, from deep to shallow, and of the last block.
         batch_norm_eps: of the encoder's batch norm; the decoder has none.
+        last_block: "factorised" is a (2+1)D block like the others; "full" is the published network's 3x3x3 convolution.
     """
 
     depth: int = 50
     base_channels: int = 64
     decoder_channels: tuple[int, ...] = (256, 128, 64, 40, 32)
     batch_norm_eps: float = BATCH_NORM_EPS
+    last_block: LastBlock = "factorised"
 
     def __post_init__(self) -> None:
-        """Refuse a decoder that does not fit the encoder."""
+        """Refuse a decoder that does not fit the encoder, and an unknown last block."""
+        if self.last_block not in _LAST_BLOCKS:
+            raise ValueError(f"last_block is one of {', '.join(_LAST_BLOCKS)}, not {self.last_block!r}")
         if len(self.decoder_channels) != len(_UPSAMPLING) + 1:
             raise ValueError(f"decoder_channels needs {len(_UPSAMPLING) + 1} numbers, not {self.decoder_channels}")
 
@@ -77,7 +82,7 @@ class CsnUNet(Network):
             DecoderStage(width, skip, out, scale)
             for width, skip, out, scale in zip(widths, skips, filters, _UPSAMPLING, strict=False)
         )
-        self.last = LastStage(filters[-1], last)
+        self.last = LastStage(filters[-1], last, settings.last_block)
         self.head = _rare_vertebrae_head(last)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -93,9 +98,11 @@ class CsnUNet(Network):
             ValueError: if the image has another shape.
         """
         _check_shape(image)
-        *skips, value = self.backbone(image.expand(-1, 3, -1, -1, -1))
-        for stage, skip in zip(self.decoder, reversed(skips), strict=True):
-            value = self._run(stage, value, skip)
+        features = list(self.backbone(image.expand(-1, 3, -1, -1, -1)))
+        value = features.pop()
+        for stage in self.decoder:
+            # Taken out, so that a prediction holds no skip longer than the stage that uses it.
+            value = self._run(stage, value, features.pop())
         value = self._run(self.last, value)
         return single_precision(self.head(value))
 
@@ -141,6 +148,28 @@ class FactorisedBlock(nn.Module):
         return functional.relu(self.axial(value), inplace=True)
 
 
+class FullBlock(nn.Module):
+    """One 3x3x3 convolution and a SiLU; the size stays, no normalisation.
+
+    The published network's last block (method, published checkpoints). Training it in half precision can give NaN.
+    """
+
+    def __init__(self, channels: int, filters: int) -> None:
+        """Build a block from ``channels`` to ``filters`` channels with Kaiming's weights and no bias at first."""
+        super().__init__()
+        self.convolution = nn.Conv3d(channels, filters, 3, padding=1)
+        nn.init.kaiming_normal_(self.convolution.weight, nonlinearity="relu")
+        assert self.convolution.bias is not None
+        nn.init.zeros_(self.convolution.bias)
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """Map (N, channels, Z, Y, X) to (N, filters, Z, Y, X)."""
+        return functional.silu(self.convolution(value), inplace=True)
+
+
+_LAST_BLOCKS: dict[str, type[FactorisedBlock | FullBlock]] = {"factorised": FactorisedBlock, "full": FullBlock}
+
+
 class DecoderStage(nn.Module):
     """Upsampling, a block, concatenation with the skip, a second block."""
 
@@ -161,10 +190,10 @@ class DecoderStage(nn.Module):
 class LastStage(nn.Module):
     """In-plane upsampling to the image's size and one block."""
 
-    def __init__(self, channels: int, filters: int) -> None:
+    def __init__(self, channels: int, filters: int, block: LastBlock) -> None:
         """Build the stage from ``channels`` to ``filters`` channels."""
         super().__init__()
-        self.block = FactorisedBlock(channels, filters)
+        self.block = _LAST_BLOCKS[block](channels, filters)
 
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         """Map (N, channels, Z, Y / 2, X / 2) to (N, filters, Z, Y, X)."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from spine_models.errors import UserError
+from spine_models.provenance.facts import Facts
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.records import Record, read_record
+
+F = TypeVar("F", bound=Facts)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,20 @@ class Manifest:
             UserError: if it is missing, damaged or another one.
         """
         return read_record(self.record_path(study), self.studies[study])
+
+    def facts(self, study: str, kind: type[F]) -> F:
+        """Return the facts of the record of ``study``.
+
+        Raises:
+            UserError: if the record is missing, damaged or another one, or holds other facts.
+        """
+        try:
+            return kind.from_json(self.record(study).facts)
+        except (TypeError, ValueError):
+            raise UserError(
+                f"the record of study {study} in {self.path.with_suffix('')} holds other facts than this release "
+                f"reads: run `snakemake --force {self.path}`"
+            ) from None
 
 
 def write_manifest(path: Path, studies: Mapping[str, str], refused: Mapping[str, Mapping[str, str]]) -> None:

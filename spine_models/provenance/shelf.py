@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
 from spine_models.errors import UserError
+from spine_models.provenance.facts import Facts
 from spine_models.provenance.manifest import Manifest, read_manifests
 from spine_models.provenance.records import Record, open_array
+
+F = TypeVar("F", bound=Facts)
 
 
 class Shelf:
@@ -20,6 +23,7 @@ class Shelf:
         """Read the manifests; records and arrays are opened when they are asked for."""
         self._manifests = {study: manifest for manifest in read_manifests(manifests) for study in manifest.studies}
         self._records: dict[str, Record] = {}
+        self._facts: dict[tuple[str, type], Any] = {}
         self._checked: set[Path] = set()
 
     @property
@@ -36,6 +40,17 @@ class Shelf:
         if study not in self._records:
             self._records[study] = self._manifest(study).record(study)
         return self._records[study]
+
+    def facts(self, study: str, kind: type[F]) -> F:
+        """Return the facts of the record of ``study``, read once.
+
+        Raises:
+            UserError: if the stage did not handle the study, or its record is damaged or holds other facts.
+        """
+        if (study, kind) not in self._facts:
+            self._facts[study, kind] = self._manifest(study).facts(study, kind)
+        found: F = self._facts[study, kind]
+        return found
 
     def digest(self, study: str) -> str:
         """Return the digest of the content that the stage made of ``study``.

@@ -30,20 +30,26 @@ def vouch(path: Path, key: Key, known: FileFacts | None = None) -> None:
     write_record(record_path(path), key, {path.name: known or file_facts(path)}, {})
 
 
-def vouched(path: Path) -> Path:
+def vouched(path: Path, output: Path | None = None) -> Path:
     """Return ``path`` after its content has been compared with its record.
+
+    Args:
+        path: of the file.
+        output: what the workflow declares in its place, where that is the folder that holds it.
 
     Raises:
         UserError: if either is missing or damaged, or they differ; the sentence says how to repair it.
     """
-    repair = f"run `snakemake --force {path}`, which makes it anew"
+    repair = f"run `snakemake --force {output or path}`, which makes it anew"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: {repair}")
     try:
         record = read_record(record_path(path))
     except UserError:
         raise UserError(f"{record_path(path)}, the record of {path.name}, is missing or damaged: {repair}") from None
     facts = record.files.get(path.name)
     if facts is None or not is_intact(path, facts):
-        raise UserError(f"{path} is missing or differs from its record: {repair}")
+        raise UserError(f"{path} differs from its record: {repair}")
     return path
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spine_models.provenance.vouched import vouched
 from spine_models.report.figures import Curves
 
 PACKAGES = (
@@ -57,7 +58,7 @@ def read_curves(histories: Sequence[Path], column: str) -> Curves:
     """Read one column of several ``history.csv`` against the epoch; a file without it gives no line."""
     curves: dict[str, list[tuple[float, float]]] = {}
     for path in sorted(histories):
-        with path.open(encoding="utf-8", newline="") as stream:
+        with vouched(path).open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         points = [(float(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
         if points:

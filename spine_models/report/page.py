@@ -12,6 +12,7 @@ from spine_models.provenance.acceptance import read_acceptances
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.files import read_json
 from spine_models.provenance.shelf import Shelf
+from spine_models.provenance.vouched import vouched
 from spine_models.report.contents import (
     ReportInputs,
     averaging_rows,
@@ -37,7 +38,7 @@ def report_page(inputs: ReportInputs, code: str) -> str:
     Raises:
         UserError: if a file is missing or damaged.
     """
-    metrics = read_json(inputs.metrics)
+    metrics = read_json(vouched(inputs.metrics))
     bundle = read_json(inputs.bundle)
     half, masks = Shelf(inputs.half), Shelf(inputs.masks)
     truth = read_truth(inputs.train_csv)
@@ -49,7 +50,7 @@ def report_page(inputs: ReportInputs, code: str) -> str:
         targets=TARGETS,
         colours=colours,
         averaging=averaging_rows(metrics["averaging"]),
-        quarantine=read_rows(inputs.quarantine),
+        quarantine=read_rows(vouched(inputs.quarantine)),
         flags=mask_flags(masks),
         statuses=level_statuses(masks) if masks.studies else {},
         examples=draw_examples(ensemble, truth, half, masks),

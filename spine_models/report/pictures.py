@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from spine_models.data.crops.mask_facts import MaskFacts
+from spine_models.data.volume_facts import VolumeFacts
 from spine_models.evaluation.competition import study_losses
 from spine_models.inference.overlays import axial_picture, picture_source, png_bytes, sagittal_picture
 from spine_models.levels import LEVELS, TARGETS
@@ -83,8 +85,8 @@ def mask_flags(masks: Shelf) -> list[dict[str, str]]:
     """Return every flag of every mask: study, level, sentence, in the order of studies."""
     rows = []
     for study in masks.studies:
-        for flag in masks.record(study).facts["flags"]:
-            rows.append({"study": study, "code": flag["code"], "level": flag["level"], "sentence": flag["sentence"]})
+        for flag in masks.facts(study, MaskFacts).flags:
+            rows.append({"study": study, "code": str(flag.code), "level": flag.level, "sentence": flag.sentence})
     return rows
 
 
@@ -92,7 +94,7 @@ def level_statuses(masks: Shelf) -> dict[str, dict[str, int]]:
     """Count for each level in how many studies it is visible, interpolated or missing."""
     counts: dict[str, dict[str, int]] = {level: {"visible": 0, "interpolated": 0, "missing": 0} for level in LEVELS}
     for study in masks.studies:
-        levels: dict[str, Any] = masks.record(study).facts["levels"]
+        levels = masks.facts(study, MaskFacts).levels
         for level in LEVELS:
             counts[level][levels[level]] += 1
     return counts
@@ -100,8 +102,6 @@ def level_statuses(masks: Shelf) -> dict[str, dict[str, int]]:
 
 def _drawn(study: str, level: str, half: Shelf, masks: Shelf) -> tuple[str, str]:
     """Return the sagittal picture and the axial one through ``level``, as data URIs."""
-    facts = half.record(study).facts
-    source = picture_source(
-        half.array(study), masks.array(study), facts["shape"], facts["half_factor"], facts["spacing_mm"]
-    )
+    facts = half.facts(study, VolumeFacts)
+    source = picture_source(half.array(study), masks.array(study), facts.shape, facts.half_factor, facts.spacing_mm)
     return png_uri(png_bytes(sagittal_picture(source))), png_uri(png_bytes(axial_picture(source, level)))

@@ -17,6 +17,7 @@ from spine_models.inference.predictions import (
     PREDICTED,
     PRIOR,
     REFUSED,
+    SEGMENTED,
     PredictedStudy,
     collect,
     join_mappings,
@@ -30,6 +31,7 @@ from spine_models.report.rendering import render_page
 _MEANINGS = {
     PREDICTED: "predicted",
     PRIOR: "no vertebra found: prior",
+    SEGMENTED: "mask alone",
     REFUSED: "refused: prior",
     MISSING: "no such folder: prior",
 }
@@ -72,12 +74,20 @@ def publish_predictions(
     write_predictions(outputs.predictions, studies)
     write_submission(outputs.submission, studies, test_csv)
     join_mappings(outputs.page.parent / MAPPING, manifests)
-    page = predictions_page(studies, outputs.page.parent, phantom=bundle.phantom, bundle_digest=bundle.digest)
+    page = predictions_page(
+        studies,
+        outputs.page.parent,
+        phantom=bundle.phantom,
+        bundle_digest=bundle.digest,
+        classifies=bool(bundle.classification),
+    )
     write_text(outputs.page, page)
     return studies
 
 
-def predictions_page(studies: Sequence[PredictedStudy], folder: Path, *, phantom: bool, bundle_digest: str) -> str:
+def predictions_page(
+    studies: Sequence[PredictedStudy], folder: Path, *, phantom: bool, bundle_digest: str, classifies: bool
+) -> str:
     """Return the page; pictures are linked relative to ``folder``, where the page will lie.
 
     Args:
@@ -85,14 +95,17 @@ def predictions_page(studies: Sequence[PredictedStudy], folder: Path, *, phantom
         folder: of the page.
         phantom: whether the networks learnt from phantoms.
         bundle_digest: of the bundle.
+        classifies: whether the bundle has classifiers.
     """
-    counts = Counter(_MEANINGS[study.status] for study in studies)
+    meanings = _MEANINGS if classifies else {status: words.split(":")[0] for status, words in _MEANINGS.items()}
+    counts = Counter(meanings[study.status] for study in studies)
     colours = [(level, f"rgb{colour}") for level, colour in zip(LEVELS, LEVEL_COLOURS, strict=True)]
     return render_page(
         "predictions.html.j2",
         studies=[_shown(study, folder) for study in studies],
         counts=sorted(counts.items()),
-        meanings=_MEANINGS,
+        meanings=meanings,
+        classifies=classifies,
         colours=colours,
         phantom=phantom,
         bundle_digest=bundle_digest,

@@ -20,6 +20,7 @@ from spine_models.training.classification_module import ClassificationModule
 from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.epoch_table import Epoch, write_table
 from spine_models.training.held_out_crops import FoldData, HeldOutStudies, read_fold
+from spine_models.training.initial_weights import InitialNetworks, InitialWeights, choose_initial, load_initial
 from spine_models.training.job import Job, run_job
 
 
@@ -32,12 +33,14 @@ class ClassificationInputs:
         train_csv: labels of the data set.
         crops: manifests of the crops of all shards.
         pretrained: published weights of the network; None trains from scratch.
+        initial: networks of a bundle to start from in their place.
     """
 
     folds: Path
     train_csv: Path
     crops: Sequence[Path]
     pretrained: Path | None
+    initial: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class ClassificationTask:
     fold: int
     recipe: ClassificationRecipe
     crops: CropSettings
+    initial_sha256: Sequence[str] = ()
     stage: str = "classification"
 
     def data(self) -> FoldData:
@@ -58,12 +62,19 @@ class ClassificationTask:
         """See ``fit.Task``."""
         crops, data = Shelf(self.inputs.crops), self.data()
         studies = (*data.split.training, *data.split.validation)
+        initial = self.initial()
         return {
             "split": digest_json([data.split.training, data.split.validation]),
             "labels": digest_json({study: list(data.labels[study]) for study in studies}),
             "crops": digest_json({study: crops.digest(study) for study in studies}),
             "pretrained": digest_file(self.inputs.pretrained) if self.inputs.pretrained else "none",
+            "initial": initial.sha256 if initial else "none",
         }
+
+    def initial(self) -> InitialWeights | None:
+        """See ``fit.Task``."""
+        networks = InitialNetworks(self.inputs.initial, self.initial_sha256)
+        return choose_initial(networks, self.recipe.network, self.data().split, self.stage)
 
     def training_studies(self) -> tuple[str, ...]:
         """See ``fit.Task``."""
@@ -104,6 +115,9 @@ class ClassificationTask:
         module.prior = list(self.data().prior)
         if self.inputs.pretrained is not None:
             module.pretrained = network.load_published(self.inputs.pretrained)
+        initial = self.initial()
+        if initial is not None:
+            load_initial(network, initial)
         return module
 
     def collect(self, folder: Path, best: list[Epoch], result: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.files import read_json, write_json
+from spine_models.provenance.vouched import vouched
 
 TABLE = "epochs.json"
 
@@ -45,11 +46,15 @@ def read_table(folder: Path) -> list[Epoch]:
         UserError: if the table or one of its files is missing or differs from its digest.
     """
     try:
-        epochs = [Epoch(**entry, facts={}) for entry in read_json(folder / TABLE)]
+        epochs = [Epoch(**entry, facts={}) for entry in read_json(vouched(folder / TABLE, folder))]
     except (OSError, ValueError, TypeError):
-        raise UserError(f"{folder / TABLE} is missing or damaged: run the rule train_classifier again") from None
+        raise UserError(f"{folder / TABLE} is damaged: {_repair(folder)}") from None
     for epoch in epochs:
         path = folder / epoch.file
         if not path.is_file() or digest_file(path) != epoch.sha256:
-            raise UserError(f"{path} is missing or differs from its digest: run the rule train_classifier again")
+            raise UserError(f"{path} is missing or differs from its digest: {_repair(folder)}")
     return epochs
+
+
+def _repair(folder: Path) -> str:
+    return f"run `snakemake --force {folder}`, which makes it anew"

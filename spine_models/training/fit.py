@@ -18,9 +18,10 @@ from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 
 from spine_models.compute.devices import Compute
+from spine_models.compute.facts import cudnn_version, slow_cudnn
 from spine_models.compute.layout import arrange
 from spine_models.compute.out_of_memory import memory_advice
-from spine_models.compute.precision import choose_precision
+from spine_models.compute.precision import allow_tf32, autocast_type, choose_precision
 from spine_models.log import say
 from spine_models.models.batch_norm import synchronise
 from spine_models.models.pretrained import PretrainedReport
@@ -29,7 +30,15 @@ from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import BestEpochs
 from spine_models.training.epoch_table import Epoch
 from spine_models.training.history import History
-from spine_models.training.loaders import EpochBatches, Samples, Studies, training_loader, validation_loader
+from spine_models.training.initial_weights import InitialWeights
+from spine_models.training.loaders import (
+    EpochBatches,
+    Samples,
+    Studies,
+    require_shared_memory,
+    training_loader,
+    validation_loader,
+)
 from spine_models.training.ranks import Place
 from spine_models.training.recipe import Recipe
 from spine_models.training.stage_module import StageModule
@@ -74,6 +83,10 @@ class Task(Protocol):
         """Return the digest of the content of each input."""
         ...
 
+    def initial(self) -> InitialWeights | None:
+        """Return the weights of a bundle that the training starts from; None without a bundle."""
+        ...
+
     def training_studies(self) -> tuple[str, ...]:
         """Return the studies and the patient groups that the weights learn from."""
         ...
@@ -114,14 +127,16 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     plan = plan_batches(stage, recipe.global_batch, recipe.micro_batch, compute.processes)
     samples = task.samples(settings.seed)
     batches = EpochBatches(len(samples), plan, place.rank, settings.seed)
+    if place.rank == 0:
+        require_shared_memory(stage, samples, recipe.micro_batch, compute.processes, settings.workers)
     torch.manual_seed(settings.seed)
     module = task.module(plan, recipe.epochs * batches.steps)
     if module.pretrained is not None and place.rank == 0:
         say(f"{stage}: {module.pretrained.sentence()}")
     if compute.kind == "cpu":
         arrange(module.network, compute.device)
-        if compute.processes > 1:
-            synchronise(module.network)
+    if compute.processes > 1:
+        synchronise(module.network)
     # Every process drops other features.
     torch.manual_seed(settings.seed * 1009 + place.rank + 1)
     best = BestEpochs(folder / "epochs", settings.keep_best, settings.provenance)
@@ -129,6 +144,11 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     held_out = task.held_out()
     keeper = StateKeeper(folder, settings.checkpoint_minutes, batches, len(held_out), best)
     callbacks = [best, history, *_bar(place), keeper]
+    chosen = choose_precision(recipe.precision, compute.kind)
+    allow_tf32(chosen)
+    warning = slow_cudnn(cudnn_version(), chosen) if compute.kind == "cuda" else None
+    if warning is not None and place.rank == 0:
+        say(warning)
     trainer = build_trainer(compute, recipe, plan, callbacks)
     with memory_advice(
         f"lower {stage}.training.micro_batch ({recipe.micro_batch} now; global_batch and the results stay) or set "
@@ -154,8 +174,6 @@ def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: 
     return pl.Trainer(
         accelerator="gpu" if compute.kind == "cuda" else "cpu",
         devices=compute.processes,
-        # PyTorch's own for GPUs; on the CPU ``fit`` has synchronised the network already.
-        sync_batchnorm=compute.kind == "cuda" and compute.processes > 1,
         strategy=_strategy(compute, precision_plugin(recipe.precision, compute.kind)),
         # Without the first Lightning would take a scheduler's variables for its own: tasks, ranks, requeues on signals.
         plugins=[LightningEnvironment(), StateFile()],
@@ -174,7 +192,7 @@ def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: 
 def precision_plugin(precision: str, kind: str) -> Precision:
     """Return Lightning's plugin for a precision of the configuration; fp16 comes with a gradient scaler."""
     chosen = choose_precision(precision, kind)
-    if chosen == "fp32":
+    if autocast_type(chosen) is None:
         return Precision()
     return MixedPrecision("bf16-mixed" if chosen == "bf16" else "16-mixed", device=kind)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import STUDY, read_csv
+from spine_models.provenance.vouched import vouched
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,13 @@ class Split:
         training: studies to train on.
         validation: held-out studies.
         training_groups: patient groups of the training studies.
+        validation_groups: patient groups of the held-out studies.
     """
 
     training: tuple[str, ...]
     validation: tuple[str, ...]
     training_groups: tuple[str, ...] = ()
+    validation_groups: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -41,7 +44,7 @@ def read_split(path: Path, fold: int, available: Collection[str]) -> Split:
     Raises:
         UserError: if a study or the group of a patient is on both sides, or a side is empty.
     """
-    table = read_csv(path, (STUDY, "group", "fold"), "the rule make_folds")
+    table = read_csv(vouched(path), (STUDY, "group", "fold"), "the rule make_folds")
     table = table[table[STUDY].isin(set(available))]
     inside = table["fold"] == fold
     for column, word in ((STUDY, "study"), ("group", "patient group")):
@@ -55,6 +58,7 @@ def read_split(path: Path, fold: int, available: Collection[str]) -> Split:
         tuple(sorted(table.loc[~inside, STUDY])),
         tuple(sorted(table.loc[inside, STUDY])),
         tuple(sorted(set(table.loc[~inside, "group"].dropna()))),
+        tuple(sorted(set(table.loc[inside, "group"].dropna()))),
     )
     if not split.training or not split.validation:
         raise UserError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import time
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from spine_models.compute.devices import Compute
-from spine_models.compute.leases import VISIBLE, scheduler_job
-from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
+from spine_models.compute.facts import run_facts
+from spine_models.compute.precision import choose_precision
+from spine_models.data.dataset.study_tokens import PARTLY_UNKNOWN, TRAINING_STUDIES, study_tokens
 from spine_models.log import say
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.keys import Key
@@ -75,6 +75,7 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
     recipe = task.recipe
     plan = plan_batches(task.stage, recipe.global_batch, recipe.micro_batch, compute.processes)
     _warn_of_small_statistics(task.stage, recipe, plan)
+    _warn_of_unknown_studies(task)
     key = Key(job.stage, task.digests(), key_config(job, task, plan, compute), job.code)
     started, work = time.time(), Work(job.stage, "trainings")
     with folder_lock(job.state):
@@ -91,7 +92,8 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
 
         work.count(found, train)
         state.publish(job.out)
-        how = {"device": compute.kind, "processes": compute.processes, "found_finished": found is not None}
+        precision = choose_precision(recipe.precision, compute.kind)
+        how = run_facts(compute.kind, precision) | {"processes": compute.processes, "found_finished": found is not None}
         _write_run_facts(job, state, how, started)
     work.say()
 
@@ -123,12 +125,24 @@ def _warn_of_small_statistics(stage: str, recipe: Recipe, plan: BatchPlan) -> No
         )
 
 
+def _warn_of_unknown_studies(task: Task) -> None:
+    initial = task.initial()
+    if initial is not None and not initial.says_all:
+        say(
+            f"{initial.path} does not name every study that it learnt from: if the held-out studies are among "
+            "them, the figures of this training are too good"
+        )
+
+
 def _provenance(job: Job, task: Task, key: Key) -> dict[str, Any]:
+    initial = task.initial()
+    tokens = set(study_tokens(task.training_studies())) | (initial.tokens if initial else frozenset())
     return {
         **job.title,
         **key.parts(),
         "key": key.digest,
-        TRAINING_STUDIES: study_tokens(task.training_studies()),
+        TRAINING_STUDIES: sorted(tokens),
+        **({PARTLY_UNKNOWN: True} if initial and not initial.says_all else {}),
         "packages": {name: version(name) for name in _PACKAGES},
     }
 
@@ -149,8 +163,6 @@ def _write_run_facts(job: Job, state: State, how: Mapping[str, Any], started: fl
     assert record is not None
     facts = {
         "host": socket.gethostname(),
-        "visible_devices": os.environ.get(VISIBLE),
-        "scheduler_job": scheduler_job(os.environ),
         "started": started,
         "seconds": round(time.time() - started, 3),
         **how,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -11,12 +12,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from spine_models.data.samples.augmentation import one_thread
 from spine_models.errors import UserError
 from spine_models.training.batching import BatchPlan
 
 Key = tuple[int, int]
 """Epoch and index of a draw."""
 _PR_SET_PDEATHSIG = 1
+_SHARED_MEMORY = "/dev/shm"
+_BATCHES_AHEAD = 2
+"""Batches that each worker prepares ahead: PyTorch's own number."""
 
 
 class Samples(Protocol):
@@ -130,6 +135,34 @@ class _Share(Dataset[Any]):
         return self.studies[self.indices[index]]
 
 
+def require_shared_memory(stage: str, samples: Samples, batch: int, processes: int, workers: int) -> None:
+    """Refuse to start where the batches that the workers prepare ahead do not fit ``/dev/shm``.
+
+    Otherwise a worker ends with a bus error as soon as it is full; containers have 64 MB of it by default.
+
+    Args:
+        stage: section of the configuration, for the sentence.
+        samples: of the training; one is drawn.
+        batch: samples of a batch.
+        processes: that train on this machine.
+        workers: of each process.
+
+    Raises:
+        UserError: if they need more than is free.
+    """
+    if workers == 0:
+        return
+    image, target, _ = samples.sample(0, 0)
+    need = (image.nbytes + target.nbytes) * batch * processes * workers * _BATCHES_AHEAD
+    free = shutil.disk_usage(_SHARED_MEMORY).free
+    if need > free:
+        raise UserError(
+            f"{_SHARED_MEMORY} has {free / 1e9:.1f} GB free and the {processes * workers} workers of {stage} need "
+            f"{need / 1e9:.1f} GB: give a container more (docker run --shm-size={need // 10**9 + 1}g) or lower "
+            f"{stage}.workers"
+        )
+
+
 def training_loader(samples: Samples, batches: EpochBatches, workers: int, pin: bool) -> DataLoader[Any]:
     """Return the batches of one process: images (N, ...), targets (N, ...) and a tuple of studies."""
     return DataLoader(Draws(samples), batch_sampler=batches, num_workers=workers, pin_memory=pin, **_common(workers))
@@ -146,10 +179,16 @@ def die_with_parent(_worker: int = 0) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def _start_worker(worker: int) -> None:
+    """Let a worker end with its parent and compute on one thread: OpenCV would take all cores in each."""
+    die_with_parent(worker)
+    one_thread()
+
+
 def _common(workers: int) -> dict[str, Any]:
     # A generator of its own: torch would draw each iterator's base seed from the global random numbers, of which a
     # resumed run makes one iterator more than an undisturbed one.
     options: dict[str, Any] = {"generator": torch.Generator().manual_seed(0)}
     if workers:
-        options |= {"persistent_workers": True, "worker_init_fn": die_with_parent}
+        options |= {"persistent_workers": True, "worker_init_fn": _start_worker}
     return options

@@ -15,9 +15,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from spine_models.compute.devices import Compute
+from spine_models.compute.leases import VISIBLE
+from spine_models.compute.served import require_working
 from spine_models.errors import UserError
 from spine_models.training.loaders import die_with_parent
 
@@ -92,8 +95,13 @@ def _enter(
         # The store is the parent's: rank 0 must not open another on the same port.
         "TORCHELASTIC_USE_AGENT_STORE": "True",
     }
+    if place.compute.kind == "cpu":
+        # mmengine looks for the device of the local rank wherever it sees one.
+        os.environ[VISIBLE] = ""
     try:
         place.compute.apply()
+        if place.compute.kind == "cuda":
+            require_working(torch.device("cuda", place.rank))
         function(place, *arguments)
     except BaseException as error:
         user = isinstance(error, UserError)

@@ -20,7 +20,7 @@ class Recipe:
         final_learning_rate: of the last step.
         weight_decay: of AdamW.
         gradient_clip: largest norm of the gradient.
-        precision: "auto", "fp32", "bf16" or "fp16".
+        precision: "auto", "fp32", "tf32", "bf16" or "fp16".
         activation_checkpointing: recompute activations in the backward pass.
         freeze_bn: keep statistics and affine parameters of batch norm.
         max_skipped_steps: steps with a non-finite loss or gradient that are skipped before the training stops.

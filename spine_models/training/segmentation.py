@@ -13,6 +13,7 @@ import torch
 
 from spine_models.compute.devices import Compute
 from spine_models.data.samples.segmentation import SegmentationSamples
+from spine_models.data.volume_facts import VolumeFacts
 from spine_models.models.batch_norm import adjust_momentum
 from spine_models.models.networks import build
 from spine_models.provenance.canonical import digest_file, digest_json
@@ -21,6 +22,7 @@ from spine_models.provenance.shelf import Shelf
 from spine_models.training.batching import BatchPlan
 from spine_models.training.epoch_table import Epoch
 from spine_models.training.folds import Split, read_split
+from spine_models.training.initial_weights import InitialNetworks, InitialWeights, choose_initial, load_initial
 from spine_models.training.job import Job, run_job
 from spine_models.training.segmentation_module import HeldOutVolume, SegmentationModule
 from spine_models.training.segmentation_recipe import SegmentationRecipe
@@ -35,12 +37,14 @@ class SegmentationInputs:
         half: manifests of the half volumes of all shards.
         labels: manifests of the labels of all shards.
         pretrained: published weights of the network; None trains from scratch.
+        initial: networks of a bundle to start from in their place.
     """
 
     folds: Path
     half: Sequence[Path]
     labels: Sequence[Path]
     pretrained: Path | None
+    initial: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class SegmentationTask:
     inputs: SegmentationInputs
     fold: int
     recipe: SegmentationRecipe
+    initial_sha256: Sequence[str] = ()
     stage: str = "segmentation"
 
     def split(self) -> Split:
@@ -61,12 +66,19 @@ class SegmentationTask:
         """See ``fit.Task``."""
         half, labels, split = Shelf(self.inputs.half), Shelf(self.inputs.labels), self.split()
         studies = (*split.training, *split.validation)
+        initial = self.initial()
         return {
             "split": digest_json([split.training, split.validation]),
             "half": digest_json({study: half.digest(study) for study in studies}),
             "labels": digest_json({study: labels.digest(study) for study in studies}),
             "pretrained": digest_file(self.inputs.pretrained) if self.inputs.pretrained else "none",
+            "initial": initial.sha256 if initial else "none",
         }
+
+    def initial(self) -> InitialWeights | None:
+        """See ``fit.Task``."""
+        networks = InitialNetworks(self.inputs.initial, self.initial_sha256)
+        return choose_initial(networks, self.recipe.network, self.split(), self.stage)
 
     def training_studies(self) -> tuple[str, ...]:
         """See ``fit.Task``."""
@@ -103,6 +115,9 @@ class SegmentationTask:
         module = SegmentationModule(network, self.recipe, plan, steps)
         if self.inputs.pretrained is not None:
             module.pretrained = network.load_published(self.inputs.pretrained)
+        initial = self.initial()
+        if initial is not None:
+            load_initial(network, initial)
         return module
 
     def collect(self, folder: Path, best: list[Epoch], result: Path) -> None:
@@ -125,9 +140,9 @@ class HeldOutVolumes:
     def __getitem__(self, index: int) -> HeldOutVolume:
         """Return one study."""
         study = self._studies[index]
-        facts = self._half.record(study).facts
+        facts = self._half.facts(study, VolumeFacts)
         half, label = np.array(self._half.array(study)), np.array(self._labels.array(study))
-        return HeldOutVolume(study, torch.from_numpy(half), torch.from_numpy(label), facts["mean"], facts["std"])
+        return HeldOutVolume(study, torch.from_numpy(half), torch.from_numpy(label), facts.mean, facts.std)
 
 
 def train_segmentation(task: SegmentationTask, job: Job, compute: Compute) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -36,6 +36,8 @@ class StageModule(pl.LightningModule, ABC):
         verdict: metric and facts of the last validation, the same in every process.
         good_checkpoint: where the last state lies, for the sentence of an error.
         pretrained: what became of the published weights; None for a training from scratch.
+        asks_for_state: whether this process would have the state written behind the step.
+        state_is_due: whether rank 0 asked for that in the last step, the same in every process.
         assessed: what ``assess`` found in this process's held-out studies so far, by study.
         inference: during a validation, the copy of the network that predicts the held-out studies.
     """
@@ -60,6 +62,8 @@ class StageModule(pl.LightningModule, ABC):
         super().__init__()
         self.network, self.recipe, self.plan, self.steps = network, recipe, plan, steps
         self.skipped = 0
+        self.asks_for_state: Callable[[], bool] = _never
+        self.state_is_due = False
         self.verdict: dict[str, Any] = {}
         self.good_checkpoint = "none was written yet"
         self._guard = StepGuard(network)
@@ -115,7 +119,7 @@ class StageModule(pl.LightningModule, ABC):
         bad = self._guard.bad if self._guard.bad is not None else torch.zeros((), dtype=torch.bool, device=norm.device)
         if self._counts_gradients():
             bad = bad | ~torch.isfinite(norm)
-        if self._anywhere(bad):
+        if self._agree(bad):
             self._skip(optimizer)
         else:
             # An overflow that the scaler answers by halving its scale has an infinite norm and is no defect.
@@ -190,11 +194,18 @@ class StageModule(pl.LightningModule, ABC):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         return scaler is None or scaler.get_scale() <= 1.0
 
-    def _anywhere(self, bad: torch.Tensor) -> bool:
+    def _agree(self, bad: torch.Tensor) -> bool:
+        """Return whether the step is bad in any process, and let all know whether rank 0 wants its state written.
+
+        One reduction and one look at the device for both: each look waits for the step to end.
+        """
+        due = self.asks_for_state()
         if distributed.is_initialized():
-            flag = bad.to(torch.float32)
-            distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
-            return bool(flag.item())
+            flags = torch.stack([bad, torch.full_like(bad, due and distributed.get_rank() == 0)]).to(torch.float32)
+            distributed.all_reduce(flags, op=distributed.ReduceOp.MAX)
+            anywhere, self.state_is_due = (bool(flag) for flag in flags.tolist())
+            return anywhere
+        self.state_is_due = due
         return bool(bad.item())
 
     def _skip(self, optimizer: Any) -> None:
@@ -205,6 +216,10 @@ class StageModule(pl.LightningModule, ABC):
         counts = self.skipped, self.recipe.max_skipped_steps
         if counts[0] > counts[1]:
             raise skipped_step_error(self.stage, counts, self.global_step + 1, studies, self.good_checkpoint)
+
+
+def _never() -> bool:
+    return False
 
 
 def gather(value: Any) -> list[Any]:

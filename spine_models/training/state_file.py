@@ -118,6 +118,7 @@ class StateKeeper(Callback):
         assert isinstance(pl_module, StageModule)
         self._named = {epoch.file for epoch in self.best.best}
         pl_module.restore_sums(self._sums)
+        pl_module.asks_for_state = self._is_due
         if self.path.exists():
             pl_module.good_checkpoint = str(self.path)
 
@@ -129,8 +130,9 @@ class StateKeeper(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write the state behind a step, if it is time."""
+        assert isinstance(pl_module, StageModule)
         step, rest = divmod(batch_idx + 1, self.batches.plan.accumulation)
-        if rest == 0 and self._is_time():
+        if rest == 0 and pl_module.state_is_due:
             self._save(trainer, pl_module, (trainer.current_epoch, step))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -163,11 +165,14 @@ class StateKeeper(Callback):
             restore_random_state(self._random, module.device)
             self._random = None
 
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._written >= 60.0 * self.minutes
+
     def _is_time(self) -> bool:
-        due = time.monotonic() - self._written >= 60.0 * self.minutes
+        """Say in every process whether it is time for rank 0; behind a step ``StageModule`` has asked already."""
         if not distributed.is_initialized():
-            return due
-        answer: list[bool] = [due]
+            return self._is_due()
+        answer: list[bool] = [self._is_due()]
         distributed.broadcast_object_list(answer, src=0)
         return answer[0]
 

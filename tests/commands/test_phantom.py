@@ -48,6 +48,8 @@ def test_every_setting_is_an_option(monkeypatch, capsys) -> None:
         field_of_view_mm=99.0,
         slice_mm=2.5,
         fractured_share=0.25,
+        border_share=0.75,
+        metal_share=0.375,
         grades=GradesSettings(
             GradeSettings(0.1, 1.5, 100.0, 0.5),
             GradeSettings(0.2, 2.5, 200.0, 1.0),

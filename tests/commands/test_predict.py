@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spine_models.commands.predict import code_parts
+from spine_models.commands.predict import code_parts, flips_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -43,6 +43,22 @@ def test_a_mistake_is_one_sentence(phantom, bundle_folder, tmp_path, missing):
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "flips"),
+    [(None, None), ("none", ("none",)), ("horizontal", ("horizontal",)), ("none,horizontal", ("none", "horizontal"))],
+)
+def test_flips_are_the_bundles_or_those_that_are_named(text, flips):
+    assert flips_of(text) == flips
+
+
+def test_flips_that_there_are_none_of_are_one_sentence(tmp_path):
+    done = _run("--bundle", "b", "--studies", "s", "--out", "o", "--flips", "vertical", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "vertical" in done.stderr
+    assert "none,horizontal" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_networks_are_part_of_the_key_and_the_command_is_not():

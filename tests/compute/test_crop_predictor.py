@@ -35,6 +35,18 @@ def test_arrays_and_tensors_give_the_same(crops):
     np.testing.assert_array_equal(predictor.probabilities(tensors), predictor.probabilities(crops))
 
 
+def test_flips_are_averaged_as_probabilities_of_each_crop(crops):
+    network = InferenceNetwork(tiny.classifier("ir"), CPU)
+    plain, mirrored = (
+        CropPredictor(network).probabilities(images) for images in (crops, [crop[..., ::-1].copy() for crop in crops])
+    )
+    assert np.abs(plain - mirrored).max() > 1e-4
+    both = CropPredictor(network, ("none", "horizontal"), batch=3)
+    np.testing.assert_allclose(both.probabilities(crops), (plain + mirrored) / 2, atol=1e-6)
+    np.testing.assert_allclose(CropPredictor(network, ("horizontal",)).probabilities(crops), mirrored, atol=1e-6)
+    np.testing.assert_allclose(both.study(crops), study_probabilities(list((plain + mirrored) / 2)), atol=1e-6)
+
+
 def test_no_crop_gives_no_row_and_no_probabilities_of_the_study():
     predictor = CropPredictor(InferenceNetwork(tiny.classifier("ir"), CPU))
     assert predictor.probabilities([]).shape == (0, 8)

@@ -1,44 +1,28 @@
 from __future__ import annotations
 
-import ctypes
 import os
 
 import pytest
 import torch
 
-from spine_models.compute import leases
+from spine_models.compute import devices, leases, nvml
 from spine_models.compute.devices import Compute, use_device
 from spine_models.errors import UserError
-
-
-class Nvml:
-    """A driver that answers ``status`` to everything."""
-
-    def __init__(self, status: int, devices: int = 2) -> None:
-        self._status, self._devices = status, devices
-
-    def nvmlInit_v2(self) -> int:  # noqa: N802
-        return self._status
-
-    def nvmlShutdown(self) -> int:  # noqa: N802
-        return 0
-
-    def nvmlDeviceGetCount_v2(self, number) -> int:  # noqa: N802
-        ctypes.cast(number, ctypes.POINTER(ctypes.c_uint))[0] = self._devices
-        return 0
+from tests.compute.fake_nvml import A6000, FakeNvml
 
 
 @pytest.fixture
 def driver(monkeypatch, tmp_path):
-    def install(nvml: Nvml | None) -> None:
-        def load(_name: str) -> Nvml:
-            if nvml is None:
+    def install(found: FakeNvml | None) -> None:
+        def load(_name: str) -> FakeNvml:
+            if found is None:
                 raise OSError("no such library")
-            return nvml
+            return found
 
-        monkeypatch.setattr(leases.ctypes, "CDLL", load)
+        monkeypatch.setattr(nvml.ctypes, "CDLL", load)
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(devices, "require_working", lambda device: None)
     monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
     return install
 
@@ -46,11 +30,11 @@ def driver(monkeypatch, tmp_path):
 def test_auto_without_a_driver_says_cpu_once(driver, capsys):
     driver(None)
     assert use_device("auto", 2, 1) == Compute("cpu", 1, 1)
-    assert capsys.readouterr().err == "computing on the CPU: no NVIDIA driver is installed\n"
+    assert capsys.readouterr().err == "computing on the CPU: no NVIDIA driver is installed or loaded\n"
 
 
 def test_no_gpus_means_cpu_said_once(driver, capsys):
-    driver(Nvml(0))
+    driver(FakeNvml())
     assert use_device("auto", 0, 1).kind == "cpu"
     assert capsys.readouterr().err.count("CPU") == 1
 
@@ -62,32 +46,71 @@ def test_cuda_without_a_driver_is_an_error(driver):
 
 
 def test_cuda_without_gpus_is_an_error(driver):
-    driver(Nvml(0))
+    driver(FakeNvml())
     with pytest.raises(UserError, match="0 GPUs"):
         use_device("cuda", 0, 1)
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_a_driver_that_fails_is_an_error(driver, device):
-    driver(Nvml(18))
+    driver(FakeNvml(18))
     with pytest.raises(UserError, match="NVML status 18"):
         use_device(device, 1, 1)
 
 
 def test_the_cpu_asks_no_driver(driver):
-    driver(Nvml(18))
+    driver(FakeNvml(18))
     assert use_device("cpu", 4, 1).processes == 1
 
 
 def test_a_torch_without_cuda_is_named(driver, monkeypatch):
-    driver(Nvml(0))
+    driver(FakeNvml())
     monkeypatch.setattr(torch.version, "cuda", None)
     with pytest.raises(UserError, match="built for the CPU alone"):
         use_device("auto", 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("found", "listed", "why"),
+    [
+        (FakeNvml(gpus=[]), None, "NVIDIA's driver finds no GPU"),
+        (FakeNvml(), "", "CUDA_VISIBLE_DEVICES hides every GPU"),
+        (FakeNvml(), "-1", "CUDA_VISIBLE_DEVICES hides every GPU"),
+        (FakeNvml(nvml.NOT_LOADED), None, "no NVIDIA driver is installed or loaded"),
+    ],
+)
+def test_auto_without_a_visible_gpu_computes_on_the_cpu_and_says_why(driver, monkeypatch, capsys, found, listed, why):
+    driver(found)
+    if listed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    assert use_device("auto", 1, 1) == Compute("cpu", 1, 1)
+    assert capsys.readouterr().err == f"computing on the CPU: {why}\n"
+    with pytest.raises(UserError, match=f"device is cuda but {why}: make a GPU visible"):
+        use_device("cuda", 1, 1)
+
+
+def test_a_card_that_torch_has_no_code_for_is_named(driver, monkeypatch):
+    driver(FakeNvml(gpus=[A6000, ("Tesla P100", "GPU-p", (6, 0), 2**34, 2**34)]))
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(devices, "architectures_of_torch", lambda: ["sm_75", "sm_86"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with pytest.raises(UserError, match=r"no code for a Tesla P100 .*6\.0; it has sm_75, sm_86.*README"):
+        use_device("auto", 1, 1)
+
+
+def test_float32_means_float32_on_a_gpu(driver, monkeypatch):
+    driver(FakeNvml())
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    use_device("cuda", 1, 1)
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 def test_gpus_are_leased_and_shown_to_cuda(driver, monkeypatch):
-    driver(Nvml(0, devices=2))
+    driver(FakeNvml())
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     compute = use_device("auto", 1, 1)
@@ -98,7 +121,7 @@ def test_gpus_are_leased_and_shown_to_cuda(driver, monkeypatch):
 
 
 def test_the_driver_counts_where_the_user_lists_nothing(driver, monkeypatch):
-    driver(Nvml(0, devices=2))
+    driver(FakeNvml())
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")

@@ -38,6 +38,6 @@ def test_a_network_in_training_is_refused():
 
 def test_what_is_not_finite_is_refused_with_the_precision():
     network = InferenceNetwork(tiny.classifier("ir"), CPU, "bf16")
-    require_finite(torch.tensor(True), [network])
+    require_finite(torch.tensor(True), network.precision)
     with pytest.raises(NonFiniteOutputError, match="computed in bf16"):
-        require_finite(torch.tensor(False), [network])
+        require_finite(torch.tensor(False), network.precision)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from spine_models.compute import nvml
 from spine_models.compute.leases import DEVICES_OVERRIDE, lease_devices, scheduler_job, visible_devices
 from spine_models.errors import UserError
+from tests.compute.fake_nvml import A6000, GIB, FakeNvml
 
 FOUR = {DEVICES_OVERRIDE: "0,1,2,3"}
 
@@ -70,8 +72,8 @@ def test_the_users_choice_limits_the_leases(tmp_path):
     assert lease_devices(1, environment, tmp_path, wait=False).devices == second.devices
 
 
-def test_names_of_gpus_and_mig_instances_pass_through(tmp_path):
-    names = "MIG-11c29e81-e611-50b5-b5ef-609c0a0fe58b, GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"
+def test_names_of_gpus_pass_through(tmp_path):
+    names = "GPU-11c29e81-e611-50b5-b5ef-609c0a0fe58b, GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"
     lease = lease_devices(2, {"CUDA_VISIBLE_DEVICES": names}, tmp_path)
     assert ", ".join(lease.devices) == names
 
@@ -106,3 +108,32 @@ def test_a_job_takes_all_or_nothing(tmp_path):
 def test_the_schedulers_number_is_found_whatever_it_is_called():
     assert scheduler_job({"LSB_JOBID": "4", "PBS_JOBID": ""}) == "4"
     assert scheduler_job(FOUR) is None
+
+
+def test_a_device_named_twice_is_refused_and_not_waited_for(tmp_path):
+    with pytest.raises(UserError, match="lists 1 twice"):
+        lease_devices(2, {"CUDA_VISIBLE_DEVICES": "1,1"}, tmp_path)
+
+
+def test_two_mig_instances_for_one_job_are_refused(tmp_path):
+    environment = {"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}
+    with pytest.raises(UserError, match="MIG instances, of which CUDA gives a job one alone"):
+        lease_devices(2, environment, tmp_path)
+    assert lease_devices(1, environment, tmp_path).devices == ("MIG-a",)
+
+
+@pytest.mark.parametrize("names", ["0,1", "GPU-busy,GPU-free"])
+def test_a_device_that_others_fill_is_passed_over(tmp_path, monkeypatch, names):
+    busy, free = ("A", "GPU-busy", (8, 6), 48 * GIB, 20 * GIB), ("A", "GPU-free", (8, 6), 48 * GIB, 30 * GIB)
+    monkeypatch.setattr(nvml.ctypes, "CDLL", lambda _name: FakeNvml(gpus=[busy, free]))
+    environment = {"CUDA_VISIBLE_DEVICES": names}
+    assert lease_devices(1, environment, tmp_path, wait=False).devices == (names.split(",")[1],)
+    with pytest.raises(UserError, match="with half of their memory unused"):
+        lease_devices(1, environment, tmp_path, wait=False)
+
+
+def test_a_job_waits_until_others_leave_room(tmp_path, monkeypatch):
+    found = FakeNvml(gpus=[("A", "GPU-a", (8, 6), 48 * GIB, 1 * GIB)])
+    monkeypatch.setattr(nvml.ctypes, "CDLL", lambda _name: found)
+    monkeypatch.setattr("time.sleep", lambda _seconds: found.gpus.__setitem__(0, A6000))
+    assert lease_devices(1, {"CUDA_VISIBLE_DEVICES": "0"}, tmp_path).devices == ("0",)

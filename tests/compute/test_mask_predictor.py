@@ -1,5 +1,7 @@
 """Masks by networks that are known functions, and by real ones."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +9,14 @@ import torch
 from spine_models.compute.inference_network import InferenceNetwork, NonFiniteOutputError
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from tests import tiny
+from tests.fake_tensors import fake_tensors
 
 WINDOWS = SlidingWindowSettings(window=16, overlap=8, z_multiple=8, batch=2)
 CPU = torch.device("cpu")
 
 
-def _predict(volume, mean, std, networks):
-    return MaskPredictor([InferenceNetwork(network, CPU) for network in networks], WINDOWS).mask(volume, mean, std)
+def _predict(volume, mean, std, networks, windows=WINDOWS):
+    return MaskPredictor([InferenceNetwork(network, CPU) for network in networks], windows).mask(volume, mean, std)
 
 
 def _stairs(depth=20):
@@ -29,6 +32,13 @@ def test_the_mask_is_the_most_probable_class_of_the_standardised_volume():
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask[:, 5, 5], np.arange(20) % 8)
     assert np.isclose(network.smallest, -6.0)  # 20 slices are padded to 24, with air: (-1000 + 400) / 100
+
+
+def test_the_padding_can_be_the_mean():
+    network = tiny.Levels()
+    mask = _predict(_stairs(), -400.0, 100.0, [network], dataclasses.replace(WINDOWS, z_fill="mean"))
+    np.testing.assert_array_equal(mask[:, 5, 5], np.arange(20) % 8)
+    assert network.smallest == 0.0  # no slice of the volume is below the mean
 
 
 def test_networks_are_averaged_as_probabilities_neither_as_votes_nor_as_logits():
@@ -57,7 +67,73 @@ def test_folded_channels_last_networks_in_windows_equal_the_plain_ones():
     np.testing.assert_array_equal(mask[clear], plain.argmax(dim=0).numpy()[clear])
 
 
+def test_flips_are_averaged_as_probabilities_of_each_voxel():
+    """With both, a mirrored volume has the mirrored mask; by itself the network sees left and right differently."""
+    networks = [InferenceNetwork(tiny.segmentation_network(seed), CPU) for seed in range(2)]
+    volume = np.random.default_rng(0).integers(-1000, 1500, (16, 32, 32)).astype(np.int16)
+    mirrored = volume[..., ::-1].copy()
+    equal = []
+    for flips in (("none",), ("none", "horizontal")):
+        predictor = MaskPredictor(networks, dataclasses.replace(WINDOWS, flips=flips))
+        one, other = (predictor.mask(part, 100.0, 400.0) for part in (volume, mirrored))
+        assert len(np.unique(one)) > 1
+        equal.append(np.mean(one == other[..., ::-1]))
+    assert equal[0] < 0.99
+    assert equal[1] > 0.999
+
+
 def test_an_output_that_is_not_finite_is_refused():
     networks = [tiny.Levels(), tiny.Levels(float("nan"))]
     with pytest.raises(NonFiniteOutputError):
         _predict(_stairs(), -400.0, 100.0, networks)
+
+
+def overflowing(network, monkeypatch, wrong=("fp16",)):
+    """Let ``network`` say that it computes in fp16, in which its output is not finite; values are otherwise its own."""
+    own = network.logits
+    monkeypatch.setattr(network, "precision", "fp16")
+    monkeypatch.setattr(
+        network, "logits", lambda image, precision: own(image, "fp32") * (float("inf") if precision in wrong else 1.0)
+    )
+    return network
+
+
+def test_a_study_that_overflows_in_half_precision_is_predicted_once_more_in_float32(monkeypatch, capsys):
+    network = overflowing(InferenceNetwork(tiny.Levels(), CPU), monkeypatch)
+    predictor = MaskPredictor([network], WINDOWS)
+    np.testing.assert_array_equal(
+        predictor.mask(_stairs(), -400.0, 100.0), _predict(_stairs(), -400.0, 100.0, [tiny.Levels()])
+    )
+    assert predictor.repeated == 1
+    assert "fp16 overflowed in this study" in capsys.readouterr().err
+
+
+def test_an_output_that_is_not_finite_in_float32_either_is_refused(monkeypatch):
+    network = overflowing(InferenceNetwork(tiny.Levels(), CPU), monkeypatch, ("fp16", "fp32"))
+    with pytest.raises(NonFiniteOutputError, match="computed in fp32"):
+        MaskPredictor([network], WINDOWS).mask(_stairs(), -400.0, 100.0)
+
+
+def test_four_networks_hold_little_more_than_one(monkeypatch):
+    """One after the other, each adds its probabilities to the sum: a second one holds one array more."""
+    peaks = []
+    for count in (1, 2, 4):
+        with fake_tensors() as held, torch.no_grad():
+            images = torch.empty(1, 1, 64, 64, 64)
+            networks = [FakeLogits() for _ in range(count)]
+            total = MaskPredictor(networks, WINDOWS)._mean_probabilities(
+                torch.ones((), dtype=torch.bool), "fp32", images
+            )
+            peaks.append(held.peak / (total.numel() * 4))
+    assert peaks[2] == peaks[1]
+    assert peaks[1] <= peaks[0] + 1.01
+
+
+class FakeLogits:
+    """Returns logits of eight classes."""
+
+    precision = "fp32"
+    device = CPU
+
+    def logits(self, images, precision):
+        return images.expand(-1, 8, -1, -1, -1) * 2.0

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.data.crops.boxes import level_boxes, level_voxels
 from spine_models.data.crops.crop import CropSettings
+from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.dicom.study import VolumeSettings
 from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.stages.make_crops import make_crops
 from spine_models.levels import LEVELS
+from spine_models.provenance.facts import Facts
 from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
@@ -20,7 +24,7 @@ from spine_models.provenance.shelf import Shelf
 CROPS = {"margin": 4, "depth": 12, "size": 32, "min_voxels": 20, "visible_fraction": 0.3}
 
 
-def write_stage(folder: Path, stage: str, arrays: dict[str, np.ndarray], facts: dict[str, dict]) -> Path:
+def write_stage(folder: Path, stage: str, arrays: dict[str, np.ndarray], facts: Mapping[str, Facts]) -> Path:
     """Write one shard of a stage and return its manifest."""
     manifest = folder / stage / "0.json"
     digests = {}
@@ -28,7 +32,7 @@ def write_stage(folder: Path, stage: str, arrays: dict[str, np.ndarray], facts: 
         path = manifest.with_suffix("") / f"{study}.npy"
         files = {path.name: write_array(path, array)}
         key = Key("make_crops", {}, {}, "code")
-        digests[study] = write_record(path.with_suffix(".json"), key, files, facts[study]).digest
+        digests[study] = write_record(path.with_suffix(".json"), key, files, facts[study].to_json()).digest
     write_manifest(manifest, digests, {})
     return manifest
 
@@ -42,22 +46,11 @@ def spine_mask(depth: int = 60, side: int = 32, height: int = 8, levels: tuple[s
     return mask
 
 
-def mask_facts(mask: np.ndarray, **statuses: str) -> dict:
+def mask_facts(mask: np.ndarray, **statuses: str) -> MaskFacts:
     """Return the facts of a mask's record; ``statuses`` override those of single levels."""
     boxes = level_boxes(mask)
     levels = {level: "visible" if level in boxes else "missing" for level in LEVELS} | statuses
-    return {
-        "voxels": level_voxels(mask),
-        "boxes": {level: list(box) for level, box in boxes.items()},
-        "levels": levels,
-        "flags": [],
-        "models": [],
-    }
-
-
-def volume_facts(half_factor: float = 0.5) -> dict:
-    """Return those facts of a volume's record that the samples read."""
-    return {"half_factor": half_factor, "mean": -400.0, "std": 500.0, "spacing_mm": [1.25, 0.6, 0.6]}
+    return MaskFacts(levels, boxes, level_voxels(mask), flags=())
 
 
 def crop_shelf(folder: Path, masks: dict[str, np.ndarray], seed: int = 0) -> Shelf:
@@ -72,7 +65,7 @@ def crop_shelf(folder: Path, masks: dict[str, np.ndarray], seed: int = 0) -> She
     make_crops(
         volumes=FullVolumes(write_stage(folder, "volumes", full, facts), folder / "set", VolumeSettings()),
         half=write_stage(folder, "volumes_half", {s: f[:, ::2, ::2] for s, f in full.items()}, facts),
-        masks=write_stage(folder, "masks", masks, {study: mask_facts(mask) for study, mask in masks.items()}),
+        masks=write_stage(folder, "masks", masks, {s: mask_facts(mask) for s, mask in masks.items()}),
         out=out,
         settings=CropSettings(**CROPS),
         code="code",

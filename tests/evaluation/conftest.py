@@ -10,6 +10,7 @@ from spine_models.evaluation.evaluate import EvaluationInputs
 from spine_models.evaluation.tables import OOF_COLUMNS, STUDY
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.files import write_json
+from tests.vouching import published
 
 STUDIES = [f"1.2.826.0.1.{index}" for index in range(24)]
 
@@ -43,6 +44,7 @@ def write_inputs(tmp_path: Path) -> EvaluationInputs:
     truth.rename_axis(STUDY).to_csv(tmp_path / "train.csv")
     folds = pd.DataFrame({STUDY: STUDIES, "group": STUDIES, "fold": [index % 4 for index in range(len(STUDIES))]})
     folds.to_csv(tmp_path / "folds.csv", index=False)
+    published(tmp_path / "folds.csv")
     oof, averaging = [], []
     # ir was trained on folds 0 and 1, ip on fold 0: half of the studies have no prediction.
     for variant, fold in (("ir", 0), ("ir", 1), ("ip", 0)):
@@ -54,17 +56,18 @@ def write_inputs(tmp_path: Path) -> EvaluationInputs:
             folder / "averaging.json",
             {"best_single": 0.4, "averaged": 0.39, "epochs": [3, 4], "greedy": None, "published": "averaged"},
         )
-        oof.append(folder / "oof.csv")
-        averaging.append(folder / "averaging.json")
+        oof.append(published(folder / "oof.csv"))
+        averaging.append(published(folder / "averaging.json"))
     segmentation = []
     for fold in range(2):
         path = tmp_path / "segmentation" / f"fold{fold}" / "metrics.json"
         path.parent.mkdir(parents=True)
         per_study = {STUDIES[fold]: {"C1": 0.5 + 0.3 * fold, "C2": 0.7}}
         write_json(path, {"dice_mean": 0.0, "dice_per_class": {}, "n_studies": 1, "per_study": per_study})
-        segmentation.append(path)
+        segmentation.append(published(path))
     quarantine = pd.DataFrame({"study": ["9.1", "9.2"], "stage": "index", "code": "no_images", "reason": ["a", "b"]})
     quarantine.to_csv(tmp_path / "quarantine.csv", index=False)
+    published(tmp_path / "quarantine.csv")
     grades = [
         {STUDY: study, "level": level, "grade": _grade(position) if truth.loc[study, level] else None}
         for position, study in enumerate(STUDIES)

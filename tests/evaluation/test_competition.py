@@ -1,6 +1,7 @@
 """The challenge's metric against cases worked by hand."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -103,16 +104,41 @@ def test_interval_of_one_study_is_its_loss():
     assert low == high == pytest.approx(math.log(2))
 
 
+def test_the_interval_is_the_middle_95_percent_of_2000_draws_of_as_many_studies(cohort):
+    losses = study_losses(*cohort)
+    random = np.random.default_rng(3)
+    means = [losses[random.integers(0, 60, 60)].mean() for _ in range(2000)]
+    assert bootstrap_interval(*cohort, seed=3) == tuple(np.percentile(means, [2.5, 97.5]))
+
+
+def test_everything_is_computed_in_float64(cohort):
+    """What a network returns is float32, and a table's labels are integers."""
+    probabilities, targets = cohort[0].astype(np.float32), cohort[1].astype(np.int64)
+    exact = probabilities.astype(np.float64), targets.astype(np.float64)
+    assert clip_probabilities(probabilities).dtype == np.float64
+    np.testing.assert_array_equal(study_losses(probabilities, targets), study_losses(*exact))
+    np.testing.assert_array_equal(study_weights(targets.tolist()), study_weights(exact[1]))
+    np.testing.assert_array_equal(prior_probabilities(targets.astype(bool).tolist()), prior_probabilities(exact[1]))
+    assert study_weights(exact[1].astype(np.float32)).dtype == np.float64
+
+
 @pytest.mark.parametrize(
-    ("probabilities", "targets"),
+    ("call", "sentence"),
     [
-        ([[0.5] * 7], [[0.0] * 7]),
-        ([[0.5] * 8], [[0.5] * 8]),
-        ([[float("nan")] * 8], [[0.0] * 8]),
-        ([[0.5] * 8] * 2, [[0.0] * 8]),
-        (np.zeros((0, 8)), np.zeros((0, 8))),
+        (
+            lambda: competition_loss([[0.5] * 7], [[0.0] * 8]),
+            "probabilities must have the shape (studies, 8), not (1, 7)",
+        ),
+        (lambda: study_weights([0.0] * 8), "targets must have the shape (studies, 8), not (8,)"),
+        (lambda: study_weights([[float("inf")] * 8]), "targets must be finite"),
+        (lambda: study_losses([[float("nan")] * 8], [[0.0] * 8]), "probabilities must be finite"),
+        (lambda: study_weights([[0.5] * 8]), "targets must be 0 or 1"),
+        (lambda: study_losses([[0.5] * 8] * 2, [[0.0] * 8]), "2 predictions for 1 studies"),
+        (lambda: competition_loss(np.zeros((0, 8)), np.zeros((0, 8))), "the metric of no study is not defined"),
+        (lambda: prior_probabilities(np.zeros((0, 8))), "the prior of no study is not defined"),
+        (lambda: bootstrap_interval(np.zeros((0, 8)), np.zeros((0, 8)), 1), "the interval of no study is not defined"),
     ],
 )
-def test_what_is_not_defined_is_refused(probabilities, targets):
-    with pytest.raises(ValueError, match=r"must|predictions|not defined"):
-        competition_loss(probabilities, targets)
+def test_what_is_not_defined_is_refused_in_a_sentence(call, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        call()

@@ -102,7 +102,7 @@ def test_mistakes_are_sentences(inputs):
     twice = dataclasses.replace(inputs, oof=[inputs.oof[0], inputs.oof[0]])
     with pytest.raises(UserError, match="predicted twice by the variant ir"):
         evaluate(twice, SETTINGS, "")
-    with pytest.raises(UserError, match="missing or no CSV"):
+    with pytest.raises(UserError, match=r"nowhere\.csv is missing"):
         evaluate(dataclasses.replace(inputs, quarantine=Path("nowhere.csv")), SETTINGS, "")
 
 

@@ -6,12 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spine_models.evaluation.competition import competition_loss, prior_loss, study_losses
+from spine_models.evaluation import scores
+from spine_models.evaluation.competition import (
+    bootstrap_interval,
+    competition_loss,
+    prior_loss,
+    prior_probabilities,
+    study_losses,
+)
 from spine_models.evaluation.scores import (
     area_under_curve,
+    auc_per_target,
     calibration,
+    classification_scores,
     pairwise_losses,
     permuted_label_control,
+    rounded,
 )
 from spine_models.evaluation.tables import STUDY
 from spine_models.levels import TARGETS
@@ -72,3 +82,93 @@ def test_control_finds_predictions_that_know_the_labels_in_use(stored):
     assert permuted_label_control(targets, targets, seed=1)["p_value"] < 0.01
     constant = np.full_like(targets, 0.3)
     assert permuted_label_control(constant, targets, seed=1)["p_value"] == 1.0
+
+
+def test_auc_is_rounded_and_each_targets_own(stored):
+    probabilities, targets = stored
+    found = auc_per_target(probabilities, targets)
+    assert list(found) == list(TARGETS)
+    for column, target in enumerate(TARGETS):
+        assert found[target] == area_under_curve(probabilities[:, column], targets[:, column])
+        assert found[target] == round(found[target], 6)
+    assert len(set(found.values())) == 8
+
+
+def test_calibration_has_five_equal_parts_of_any_shape_and_leaves_out_empty_ones():
+    predicted = np.array([[0.0, 0.19], [0.2, 0.39], [0.8, 1 / 3]], np.float32)
+    table = calibration(predicted, [[0, 1], [1, 1], [1, 0]])
+    assert [row["n"] for row in table] == [2, 3, 1]
+    assert [row["observed"] for row in table] == [0.5, 0.666667, 1.0]
+    assert table[1]["predicted"] == round(float(predicted[[1, 1, 2], [0, 1, 1]].astype(float).mean()), 6)
+    assert [row["n"] for row in calibration(predicted, [[0, 1], [1, 1], [1, 0]], bins=1)] == [6]
+
+
+def test_the_control_by_hand():
+    """Two studies, the second fractured: right by the labels as they are, wrong by the only other order."""
+    targets = [[0.0] * 8, [1.0] * 8]
+    control = permuted_label_control([[0.2] * 8, [0.9] * 8], targets, seed=1, permutations=40)
+    right, wrong = -(np.log(0.8) + np.log(0.9)) / 2, -(np.log(0.2) + np.log(0.1)) / 2
+    assert control["expected_loss"] == round((right + wrong) / 2, 6)
+    assert control["prior_loss"] == round(float(np.log(2)), 6)
+    random = np.random.default_rng(1)
+    kept = sum(int(random.permutation(2)[0] == 0) for _ in range(40))
+    assert 5 < kept < 35
+    assert control["share_better_than_prior"] == round(kept / 40, 6)
+    assert control["p_value"] == round((1 + kept) / 41, 6)
+    assert control["no_better_than_prior"] is True
+    assert control["permutations"] == 40
+
+
+def test_predictions_that_are_as_good_in_every_order_have_no_p_value_to_speak_of(stored):
+    control = permuted_label_control(np.full((4, 8), 0.5), np.eye(4, 8), seed=1)
+    assert control["p_value"] == 1.0
+    assert control["permutations"] == 500
+
+
+def test_the_best_constant_is_the_prior_and_no_better(stored):
+    targets = stored[1]
+    best = np.tile(prior_probabilities(targets), (len(targets), 1))
+    control = permuted_label_control(best, targets, seed=1)
+    assert control["expected_loss"] == control["prior_loss"]
+    assert control["no_better_than_prior"] is True
+
+
+def test_pairs_are_computed_in_float64_from_whole_numbers_too():
+    pairs = pairwise_losses(np.full((2, 8), 0.25, np.float32), [[0] * 8, [1] * 8])
+    assert pairs.dtype == np.float64
+    np.testing.assert_allclose(pairs, [[-np.log(0.75), -np.log(0.25)]] * 2, rtol=1e-12)
+
+
+def test_all_figures_of_one_set_of_predictions(stored):
+    probabilities, targets = stored
+    found = classification_scores(probabilities.astype(np.float32), targets.astype(int), seed=5)
+    exact = probabilities.astype(np.float32).astype(np.float64)
+    assert found == {
+        "competition_loss": round(competition_loss(exact, targets), 6),
+        "competition_loss_ci95": [round(edge, 6) for edge in bootstrap_interval(exact, targets, 5)],
+        "prior_loss": round(prior_loss(targets), 6),
+        "auc": auc_per_target(exact, targets),
+        "n_studies": len(targets),
+    }
+    assert rounded(1 / 3) == 0.333333
+
+
+@pytest.mark.parametrize("off", [1e-6, 0.5])
+def test_an_evaluation_that_beats_the_best_constant_is_called_out(stored, monkeypatch, off):
+    """It cannot be, so that the prior is made worse than it is."""
+    targets = stored[1]
+    best = np.tile(prior_probabilities(targets), (len(targets), 1))
+    monkeypatch.setattr(scores, "prior_loss", lambda labels: prior_loss(labels) + off)
+    control = permuted_label_control(best, targets, seed=1)
+    assert control["no_better_than_prior"] is False
+    assert control["share_better_than_prior"] == 1.0
+
+
+def test_labels_may_be_truth_values(stored):
+    probabilities, targets = stored
+    yes_or_no = targets.astype(bool).tolist()
+    np.testing.assert_array_equal(pairwise_losses(probabilities, yes_or_no), pairwise_losses(probabilities, targets))
+    assert classification_scores(probabilities.tolist(), yes_or_no, 5) == classification_scores(
+        probabilities, targets, 5
+    )
+    assert calibration(probabilities.tolist(), yes_or_no) == calibration(probabilities, targets)

@@ -19,13 +19,16 @@ from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.models.weights import save_model
 from spine_models.provenance.canonical import digest_bytes, digest_json
 from tests.fuzz.mutations import damage_bytes
+from tests.vouching import published
 
 SETTINGS = ExportSettings(
     z_step=2,
     half_size=64,
+    hu_limits=(-1024, 3071),
     crops={"margin": 8, "depth": 8, "size": 32, "min_voxels": 16, "visible_fraction": 0.3},
     plausibility={"min_component_fraction": 0.1, "fallback": "neighbours"},
-    inference={"window": 32, "overlap": 8, "z_multiple": 32, "batch": 1},
+    inference={"window": 32, "overlap": 8, "z_multiple": 32, "batch": 1, "flips": ["none"]},
+    crop_inference={"flips": ["none"]},
     phantom=True,
 )
 
@@ -45,7 +48,8 @@ def files() -> dict[str, bytes]:
         table = folder / "train.csv"
         table.write_text(f"StudyInstanceUID,{','.join(TARGETS)}\n1.2.1,1,0,1,0,0,0,0,0\n1.2.2,0,0,0,0,0,0,0,0\n")
         out = folder / "bundle" / DESCRIPTION
-        export_bundle(out, [folder / "unet.safetensors"], [folder / "ir.safetensors"], table, SETTINGS, code="")
+        networks = [published(folder / f"{name}.safetensors") for name in ("unet", "ir")]
+        export_bundle(out, networks[:1], networks[1:], table, SETTINGS, code="")
         return {path.name: path.read_bytes() for path in out.parent.iterdir()}
 
 

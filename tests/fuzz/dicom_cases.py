@@ -91,7 +91,7 @@ def compare(source: StudySource, study: StudyVolume, undamaged: tuple[bytes, ...
     grid = source.grid
     decoded = [_reference(source.folder, header, undamaged) for header in grid.headers]
     assert study.full.shape == grid.shape
-    affine = np.array(study.facts["affine_lps"])
+    affine = np.array(study.facts.affine_lps)
     assert affine[2, 0] < 0
     for index, plane in enumerate(grid.slices):
         if plane.weight == 0:

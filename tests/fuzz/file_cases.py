@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 import yaml
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.configuration.checked import checked
 from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.dataset.tables import read_boxes, read_test, read_train
@@ -29,11 +30,10 @@ from tests.fuzz.mutations import ABSURD_TEXT, damage_bytes, damage_text
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (6, 16, 16)
 AFFINE = np.array([[0, 0, 0.5, -20], [0, 0.5, 0, -30], [-2, 0, 0, 90], [0, 0, 0, 1.0]])
-FACTS = {
-    "shape": list(SHAPE), "half_shape": [6, 8, 8], "half_inner_shape": [6, 8, 8], "slices": 6, "z_step": 1,
-    "affine_lps": AFFINE.tolist(),
-    "half_affine_lps": (AFFINE @ np.array([[1, 0, 0, 0], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]])).tolist(),
-}  # fmt: skip
+FACTS = volume_facts(
+    shape=SHAPE, half_shape=(6, 8, 8), half_inner_shape=(6, 8, 8), slices=6, affine_lps=AFFINE.tolist(),
+    half_affine_lps=(AFFINE @ np.array([[1, 0, 0, 0], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]])).tolist(),
+)  # fmt: skip
 
 
 @cache
@@ -67,7 +67,7 @@ def _compare_label(path: Path, half: np.ndarray) -> None:
     image = nib.load(path)
     values = np.asarray(image.dataobj, dtype=np.float64)
     values = values.reshape(values.shape[:3])
-    to_label = np.linalg.inv(np.diag([-1.0, -1, 1, 1]) @ image.affine) @ np.array(FACTS["half_affine_lps"])
+    to_label = np.linalg.inv(np.diag([-1.0, -1, 1, 1]) @ image.affine) @ np.array(FACTS.half_affine_lps)
     index = np.indices(half.shape).reshape(3, -1).astype(np.float64)
     index[1:] -= 1e-3
     at = np.rint(to_label @ np.vstack([index, np.ones(index.shape[1])]))[:3]

@@ -12,13 +12,16 @@ from spine_models.inference.export_bundle import ExportSettings, export_bundle
 from spine_models.levels import TARGETS
 from spine_models.models.weights import save_model
 from tests import tiny
+from tests.vouching import published
 
 SETTINGS = ExportSettings(
     z_step=2,
     half_size=64,
+    hu_limits=(-1024, 3071),
     crops={"margin": 8, "depth": 8, "size": 32, "min_voxels": 16, "visible_fraction": 0.3},
     plausibility={"min_component_fraction": 0.1, "fallback": "neighbours"},
-    inference={"window": 32, "overlap": 8, "z_multiple": 32, "batch": 1},
+    inference={"window": 32, "overlap": 8, "z_multiple": 32, "batch": 1, "flips": ["none"]},
+    crop_inference={"flips": ["none"]},
     phantom=True,
 )
 
@@ -31,6 +34,8 @@ def networks(tmp_path_factory) -> dict[str, list[Path]]:
     paths = [folder / f"{variant}.safetensors" for variant in ("ir", "ip")]
     for seed, path in enumerate(paths):
         save_model(path, tiny.classifier(path.stem, seed), {"seed": seed, "variant": path.stem})
+    for path in (folder / "unet.safetensors", *paths):
+        published(path)
     return {"segmentation": [folder / "unet.safetensors"], "classification": paths}
 
 

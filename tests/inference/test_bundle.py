@@ -19,6 +19,7 @@ def test_round_trip(bundle_folder, networks):
     assert [entry.name for entry in bundle.segmentation] == ["csn_unet-0"]
     assert [entry.name for entry in bundle.classification] == ["ir-0", "ip-0"]
     assert bundle.settings["crops"] == SETTINGS.crops
+    assert bundle.settings["hu_limits"] == [-1024, 3071]
     assert bundle.phantom is True
     # overall: shares 14/22, 1/2, 1/2: 0.63636 / 1.63636; C2: 2/22 / (2/22 + 2/14); never seen: 0.01.
     assert bundle.prior["patient_overall"] == pytest.approx(0.388889, abs=1e-6)

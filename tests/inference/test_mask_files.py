@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
+from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
@@ -21,7 +24,8 @@ from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.models.weights import load_model, save_model
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.shelf import Shelf
-from tests.data.sample_files import volume_facts, write_stage
+from tests.data.sample_files import write_stage
+from tests.vouching import published
 
 STUDIES = ("1.2.1", "1.2.2", "1.2.3", "1.2.4")
 FOLDS = {"1.2.1": 0, "1.2.2": 1}  # 1.2.3 is not segmented; 1.2.4 is of the patient of 1.2.2
@@ -46,17 +50,18 @@ class Run:
         self.models = [self.write_model(fold, fold) for fold in (0, 1)]
         self.folds = folder / "segmentation.csv"
         self.folds.write_text("StudyInstanceUID,group,fold\n1.2.1,p1,0\n1.2.2,p2,1\n", encoding="utf-8")
+        published(self.folds)
 
     def write_volumes(self) -> None:
         groups = dict(zip(STUDIES, ("p1", "p2", "p3", "p2"), strict=True))
-        facts = {study: volume_facts() | {"group": groups[study]} for study in self.volumes}
+        facts = {study: volume_facts(group=groups[study]) for study in self.volumes}
         self.half = write_stage(self.folder, "volumes_half", self.volumes, facts)
 
     def write_model(self, fold: int, seed: int) -> Path:
         path = self.folder / f"fold{fold}" / "model.safetensors"
         seen = [study for study, held_out in FOLDS.items() if held_out != fold]
         save_model(path, _network(seed), {"fold": fold, TRAINING_STUDIES: study_tokens(seen)})
-        return path
+        return published(path)
 
     def infer(self, settings: InferMasksSettings = SETTINGS) -> Shelf:
         networks, table = fold_networks(self.models), read_fold_table(self.folds)
@@ -85,7 +90,7 @@ def test_each_mask_is_made_by_the_networks_that_did_not_see_the_study(run):
         ]
         expected, facts = checked_mask(run.volumes[study], volume_facts(), MaskPredictor(models, WINDOWS), PLAUSIBILITY)
         np.testing.assert_array_equal(masks.array(study), expected)
-        assert masks.record(study).facts == facts.to_json() | {"models": names}
+        assert masks.facts(study, MaskFacts) == replace(facts, models=tuple(names))
         assert set(facts.levels) == set(LEVELS)
 
 
@@ -114,13 +119,14 @@ def test_a_damaged_mask_is_made_again_and_a_stranger_removed(run):
 
 def test_nothing_is_written_by_a_network_that_saw_the_study(run):
     run.folds.write_text("StudyInstanceUID,group,fold\n1.2.1,p1,1\n1.2.2,p2,0\n", encoding="utf-8")
+    published(run.folds)
     with pytest.raises(UserError, match="train the segmentation again"):
         run.infer()
     assert run.times() == {}
     assert not run.out.exists()
 
 
-def _script(run: Run, *networks: str) -> subprocess.CompletedProcess[str]:
+def _script(run: Run, *models: Path) -> subprocess.CompletedProcess[str]:
     config = {
         "math_threads": 1,
         "plausibility": {"min_component_fraction": 0.1, "fallback": "none"},
@@ -128,23 +134,23 @@ def _script(run: Run, *networks: str) -> subprocess.CompletedProcess[str]:
     }
     command = [sys.executable, "-m", "workflow_scripts.infer_masks", "--config", canonical_json(config)]
     command += ["--code", "code", "--set", "device=cpu", "--gpus", "0", "--half", str(run.half)]
-    command += ["--folds", str(run.folds), *networks, "--out", str(run.out)]
+    command += ["--folds", str(run.folds), "--models", *map(str, models), "--out", str(run.out)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
 
 
 def test_the_script_runs_as_the_rule_calls_it_and_finds_finished_masks(run):
     run.infer()
     before = run.times()
-    result = _script(run, "--models", *map(str, run.models))
+    result = _script(run, *run.models)
     assert result.returncode == 0, result.stderr
     assert run.times() == before
 
 
 def test_the_script_takes_a_bundle_and_says_in_one_sentence_what_is_wrong(run, bundle_folder):
-    result = _script(run, "--bundle", str(bundle_folder))
+    result = _script(run, bundle_folder / "bundle.json")
     assert result.returncode == 0, result.stderr
     assert Shelf([run.out]).record("1.2.3").facts["models"] == ["csn_unet-0"]
-    result = _script(run, "--bundle", str(run.folder))
+    result = _script(run, run.folder / "bundle.json")
     assert result.returncode == 1
     start, sentence = result.stderr.splitlines()
     assert start.startswith("infer_masks starts on ")

@@ -13,11 +13,13 @@ from spine_models.inference.mask_networks import (
     MaskNetwork,
     bundle_networks,
     fold_networks,
+    networks_and_folds,
     networks_for,
     read_fold_table,
 )
 from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.models.weights import save_model
+from tests.vouching import published
 
 FOLDS = {f"1.2.{i}": i % 4 for i in range(12)}
 TABLE = FoldTable(FOLDS, {f"patient{i}": i % 4 for i in range(12)})
@@ -98,7 +100,7 @@ def _save(folder: Path, provenance: dict) -> Path:
     torch.manual_seed(0)
     path = folder / "model.safetensors"
     save_model(path, CsnUNet(UNetSettings(base_channels=8, decoder_channels=(8, 8, 8, 8, 8))), provenance)
-    return path
+    return published(path)
 
 
 def test_networks_of_folds_are_read_from_their_folders_and_weights(tmp_path):
@@ -130,13 +132,21 @@ def test_networks_of_a_bundle_are_described(bundle_folder):
         bundle_networks(bundle_folder)
 
 
+def test_folds_come_with_their_table_and_a_bundle_without(tmp_path, bundle_folder):
+    table = tmp_path / "segmentation.csv"
+    table.write_text("StudyInstanceUID,group,fold\n1.2.0,p,0\n", encoding="utf-8")
+    models = [_save(tmp_path / "fold0", {"fold": 0})]
+    assert networks_and_folds(models, published(table)) == (fold_networks(models), FoldTable({"1.2.0": 0}, {"p": 0}))
+    assert networks_and_folds([bundle_folder / "bundle.json"], table) == (bundle_networks(bundle_folder), None)
+
+
 def test_the_fold_table_knows_studies_and_patients(tmp_path):
     path = tmp_path / "segmentation.csv"
     path.write_text("StudyInstanceUID,group,fold\n1.2.10,0123,1\n1.2.20,,0\n", encoding="utf-8")
-    assert read_fold_table(path) == FoldTable({"1.2.10": 1, "1.2.20": 0}, {"0123": 1})
+    assert read_fold_table(published(path)) == FoldTable({"1.2.10": 1, "1.2.20": 0}, {"0123": 1})
     path.write_text("StudyInstanceUID,fold\n1.2.10,1\n", encoding="utf-8")
     with pytest.raises(UserError, match="no column group"):
-        read_fold_table(path)
+        read_fold_table(published(path))
 
 
 def test_tokens_do_not_hold_ids_and_tell_studies_apart():

@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.plausibility import PlausibilitySettings
-from spine_models.inference.masks import checked_mask, half_spacing
+from spine_models.inference.masks import checked_mask
 from tests import tiny
 
 WINDOWS = SlidingWindowSettings(window=16, overlap=8, z_multiple=8, batch=2)
@@ -18,9 +19,9 @@ def test_a_mask_is_checked_with_the_spacing_of_the_half_grid():
     volume[4:14, 8:18, 8:18], volume[24:34, 8:18, 8:18] = -100, 100  # C3 and C5
     volume[20, 30, 30:32] = 0  # a speck of C4
     volume[10, 30, 30] = -100  # a speck of C3
-    facts = {"mean": -400.0, "std": 100.0, "spacing_mm": [2.0, 1.5, 1.0], "half_factor": 0.5}
+    facts = volume_facts(mean=-400.0, std=100.0, spacing_mm=(2.0, 1.5, 1.0))
     predictor = MaskPredictor([InferenceNetwork(tiny.Levels(), torch.device("cpu"))], WINDOWS)
-    assert half_spacing(facts) == (2.0, 3.0, 2.0)
+    assert facts.half_spacing_mm == (2.0, 3.0, 2.0)
     mask, found = checked_mask(volume, facts, predictor, PLAUSIBILITY)
     assert mask[10, 30, 30] == 0
     assert mask[20, 30, 30] == 4
@@ -30,6 +31,6 @@ def test_a_mask_is_checked_with_the_spacing_of_the_half_grid():
     _, found = checked_mask(volume, facts, predictor, PLAUSIBILITY)
     assert found.levels["C4"] == "interpolated"
     assert found.boxes["C4"] == (14, 24, 8, 18, 8, 18)
-    facts["spacing_mm"] = [2.0, 0.7, 1.0]  # 14 mm deep on the half grid
+    facts = volume_facts(mean=-400.0, std=100.0, spacing_mm=(2.0, 0.7, 1.0))  # 14 mm deep on the half grid
     _, found = checked_mask(volume, facts, predictor, PLAUSIBILITY)
     assert {flag.level for flag in found.flags if flag.code == "too_small"} == {"C3", "C5"}

@@ -1,15 +1,16 @@
 """Out-of-fold predictions of stored crops."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from spine_models.compute.crop_predictor import CropInferenceSettings
 from spine_models.data.crops.crop import CropSettings, SpineCrop, validation_windows
-from spine_models.data.crops.files import open_crop
+from spine_models.data.crops.crop_facts import NoCropFacts
+from spine_models.data.crops.files import crop_facts, open_crop
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import OOF_COLUMNS, STUDY
@@ -21,10 +22,11 @@ from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import read_record, write_array, write_record
 from spine_models.provenance.shelf import Shelf
 from tests.inference.conftest import SETTINGS as BUNDLE
+from tests.vouching import published
 
 STUDIES = ["1.2.1", "1.2.2", "1.2.3"]
 CROPS = CropSettings(**BUNDLE.crops)
-SETTINGS = OofSettings(CROPS, math_threads=1, device="cpu")
+SETTINGS = OofSettings(CROPS, CropInferenceSettings(), math_threads=1, device="cpu")
 
 
 def _crop(seed: int) -> SpineCrop:
@@ -41,11 +43,11 @@ def _crop(seed: int) -> SpineCrop:
         half_factor=0.5,
         mean=100.0,
         std=300.0,
+        raw_zero_hu=-1024.0,
         boxes={"C1": (2, 8, 8, 16, 8, 16), "C2": (10, 22, 8, 16, 8, 16), "C3": (16, 22, 8, 16, 8, 16)},
         voxels={"C1": 384, "C2": 768},
         levels=dict.fromkeys(LEVELS, "missing") | {"C1": "visible", "C2": "visible", "C3": "interpolated"},
         spacing_mm=(1.0, 0.5, 0.5),
-        depth_total=24,
     )
 
 
@@ -56,20 +58,20 @@ def inputs(tmp_path, networks, train_csv) -> OofInputs:
     digests = {}
     for seed, study in enumerate(STUDIES):
         crop = _crop(seed)
-        names = ("boxes", "voxels", "levels")
-        facts = {name: value for name, value in vars(crop).items() if name not in ("image", "mask")}
+        facts: NoCropFacts = crop_facts(crop)
         files = {}
         if study == "1.2.3":
-            facts = {"boxes": {}, "voxels": {}, "levels": dict.fromkeys(LEVELS, "missing")}
+            facts = NoCropFacts({}, {}, dict.fromkeys(LEVELS, "missing"))
         else:
             files[f"{study}.npy"] = write_array(folder / f"{study}.npy", crop.image)
             files[f"{study}_mask.npy"] = write_array(folder / f"{study}_mask.npy", crop.mask)
-        assert set(names) <= set(facts)
-        facts = json.loads(json.dumps(facts))
-        digests[study] = write_record(folder / f"{study}.json", Key("make_crops", {}, {}, "code"), files, facts).digest
+        digests[study] = write_record(
+            folder / f"{study}.json", Key("make_crops", {}, {}, "code"), files, facts.to_json()
+        ).digest
     write_manifest(tmp_path / "crops" / "0.json", digests, {})
     folds = pd.DataFrame({STUDY: STUDIES, "group": STUDIES, "fold": [0, 1, 0]})
     folds.to_csv(tmp_path / "folds.csv", index=False)
+    published(tmp_path / "folds.csv")
     return OofInputs(networks["classification"][0], tmp_path / "folds.csv", train_csv, [tmp_path / "crops" / "0.json"])
 
 
@@ -118,10 +120,21 @@ def test_same_bytes_and_finished_studies_are_found_again(inputs, tmp_path):
     assert out.read_bytes() == first
 
 
+def test_flips_of_the_configuration_are_another_prediction(inputs, tmp_path):
+    tables = []
+    for flips in (("none",), ("none", "horizontal"), ("horizontal", "none")):
+        settings = dataclasses.replace(SETTINGS, inference=CropInferenceSettings(flips))
+        predict_oof(inputs, "ir", 0, settings, gpus=0, code="", out=tmp_path / "oof.csv")
+        tables.append(pd.read_csv(tmp_path / "oof.csv")[list(TARGETS)].to_numpy())
+    assert np.abs(tables[1] - tables[0]).max() > 1e-5
+    np.testing.assert_allclose(tables[2], tables[1], atol=1e-6)
+
+
 def test_a_model_that_learnt_from_a_study_of_the_fold_is_refused(inputs, tmp_path):
     model, provenance = load_model(inputs.model, "classification")
     for name, studies in (("honest", ["1.2.2"]), ("leaky", ["1.2.2", "1.2.1"])):
         save_model(tmp_path / name, model, provenance | {TRAINING_STUDIES: study_tokens(studies)})
+        published(tmp_path / name)
     honest, leaky = (dataclasses.replace(inputs, model=tmp_path / name) for name in ("honest", "leaky"))
     assert len(_predict(honest, tmp_path / "oof.csv")) == 2
     with pytest.raises(UserError, match=r"learnt from study 1\.2\.1, which its fold holds out"):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -11,23 +12,25 @@ import pytest
 import torch
 
 from spine_models.data.dicom.study import VolumeSettings, open_study, read_study
-from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle import DESCRIPTION, load_bundle
+from spine_models.inference.export_bundle import BundleContents, write_bundle
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.prediction_files import MAPPING
 from spine_models.inference.study_folders import folders_to_predict
 from spine_models.levels import TARGETS
 from spine_models.provenance.manifest import read_manifest
-from spine_models.provenance.records import read_record
 from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
+from tests.inference.conftest import SETTINGS as SETTINGS_OF_THE_BUNDLE
 
 SETTINGS = PredictSettings(shards=1, allow_symlinks=False, math_threads=1, device="cpu")
 
 
-def _predict(studies, bundle, out, code="code"):
+def _predict(studies, bundle, out, code="code", settings=SETTINGS):
     said = []
     predict_studies(
-        folders_to_predict(studies), bundle, out, SETTINGS, gpus=0, code=code, progress=lambda *a: said.append(a)
+        folders_to_predict(studies), bundle, out, settings, gpus=0, code=code, progress=lambda *a: said.append(a)
     )
     return read_manifest(out), said
 
@@ -89,18 +92,18 @@ def test_nothing_of_the_patient_is_in_any_output(studies, bundle_folder, tmp_pat
 def test_facts_are_those_of_the_steps_done_one_by_one(studies, bundle_folder, tmp_path):
     manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
     study = min(manifest.studies)
-    facts = read_record(manifest.record_path(study)).facts
+    facts = manifest.facts(study, PredictionFacts)
     bundle = load_bundle(bundle_folder)
     source = open_study(studies / study, studies, VolumeSettings())
     settings = volume_settings_for(bundle, source, False)
     again = StudyPredictor(bundle, torch.device("cpu")).predict(source, settings)
-    assert facts["probabilities"] == again.facts["probabilities"]
-    assert set(facts["models"]) == {"ir-0", "ip-0"}
-    mean = np.mean(list(facts["models"].values()), axis=0)
-    np.testing.assert_allclose([facts["probabilities"][target] for target in TARGETS], mean)
+    assert facts.probabilities == again.facts.probabilities
+    assert set(facts.models) == {"ir-0", "ip-0"}
+    mean = np.mean(list(facts.models.values()), axis=0)
+    np.testing.assert_allclose([facts.probabilities[target] for target in TARGETS], mean)
     image = nibabel.load(manifest.record_path(study).parent / f"{study}_mask.nii.gz")
     np.testing.assert_array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), again.mask[:, :, : image.shape[0]])
-    half = read_study(studies / study, settings).facts["half_affine_lps"]
+    half = read_study(studies / study, settings).facts.half_affine_lps
     corner = np.array(half) @ [0, 0, 0, 1]
     np.testing.assert_allclose(image.affine[:3, 3], corner[:3] * [-1, -1, 1], atol=1e-4)
 
@@ -140,8 +143,53 @@ def test_thick_slices_are_not_thinned_out_and_a_note_says_so(studies, bundle_fol
     source = open_study(min(studies.iterdir()), studies, VolumeSettings())
     settings = volume_settings_for(bundle, source, False)
     assert settings.z_step == 1
-    notes = StudyPredictor(bundle, torch.device("cpu")).predict(source, settings).facts["notes"]
+    notes = StudyPredictor(bundle, torch.device("cpu")).predict(source, settings).facts.notes
     assert any("z_step 1 was used, where the networks learnt with 2" in note for note in notes)
+
+
+def test_intensities_are_limited_as_the_networks_learnt_them(studies, bundle_folder):
+    bundle = load_bundle(bundle_folder)
+    source = open_study(min(studies.iterdir()), studies, VolumeSettings())
+    assert volume_settings_for(bundle, source, False).hu_limits == (-1024, 3071)
+    limited = replace(bundle, settings=bundle.settings | {"hu_limits": [-900, 200]})
+    settings = volume_settings_for(limited, source, False)
+    half = StudyPredictor(limited, torch.device("cpu")).predict(source, settings).half
+    assert (half[:, :8].min(), half.max()) == (-900, 200)
+
+
+def test_flips_are_the_bundles_unless_others_are_asked_for(studies, bundle_folder, tmp_path):
+    bundle = load_bundle(bundle_folder)
+    mirrored = replace(bundle, settings=bundle.settings | {"crop_inference": {"flips": ["horizontal"]}})
+    older = replace(
+        bundle, settings={name: value for name, value in bundle.settings.items() if name != "crop_inference"}
+    )
+    source = open_study(min(studies.iterdir()), studies, VolumeSettings())
+    settings = volume_settings_for(bundle, source, False)
+
+    def predicted(bundle, flips=None):
+        facts = StudyPredictor(bundle, torch.device("cpu"), flips).predict(source, settings).facts
+        return facts.probabilities
+
+    assert predicted(bundle) == predicted(older) == predicted(mirrored, ("none",))
+    assert predicted(mirrored) != predicted(bundle)
+    assert predicted(bundle, ("none", "horizontal")) not in (predicted(bundle), predicted(mirrored))
+
+
+def test_other_flips_are_predicted_anew(studies, bundle_folder, tmp_path):
+    shutil.rmtree(max(studies.iterdir()))
+    _predict(studies, bundle_folder, tmp_path / "0.json")
+    both = replace(SETTINGS, flips=("none", "horizontal"))
+    _, said = _predict(studies, bundle_folder, tmp_path / "0.json", settings=both)
+    assert not any("already" in sentence for _, _, sentence in said)
+    _, said = _predict(studies, bundle_folder, tmp_path / "0.json", settings=both)
+    assert all("already" in sentence for _, _, sentence in said)
+
+
+def test_a_bundle_from_before_the_limits_has_none(studies, bundle_folder):
+    bundle = load_bundle(bundle_folder)
+    del bundle.settings["hu_limits"]
+    source = open_study(min(studies.iterdir()), studies, VolumeSettings())
+    assert volume_settings_for(bundle, source, False).hu_limits is None
 
 
 def test_without_a_vertebra_the_prior_is_the_prediction(studies, bundle_folder):
@@ -154,10 +202,10 @@ def test_without_a_vertebra_the_prior_is_the_prediction(studies, bundle_folder):
         head.bias.copy_(torch.tensor([1.0] + [0.0] * 7))
     source = open_study(min(studies.iterdir()), studies, VolumeSettings())
     prediction = predictor.predict(source, volume_settings_for(bundle, source, False))
-    assert prediction.facts["probabilities"] == bundle.prior
-    assert prediction.facts["source"] == "prior"
-    assert any("prior" in note for note in prediction.facts["notes"])
-    json.dumps(prediction.facts, allow_nan=False)
+    assert prediction.facts.probabilities == bundle.prior
+    assert prediction.facts.source == "prior"
+    assert any("prior" in note for note in prediction.facts.notes)
+    json.dumps(prediction.facts.to_json(), allow_nan=False)
 
 
 def test_a_study_without_uid_is_called_by_its_content(studies, bundle_folder, tmp_path):
@@ -167,3 +215,41 @@ def test_a_study_without_uid_is_called_by_its_content(studies, bundle_folder, tm
         dataset.save_as(path)
     manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
     assert any(study.startswith("study-") for study in manifest.studies)
+
+
+@pytest.mark.parametrize(("clip", "sure", "mean"), [("models", 0.99, 0.5), ("mean", 1.0, 0.5), (None, 0.99, 0.5)])
+def test_probabilities_are_limited_for_each_model_or_for_their_mean(studies, bundle_folder, clip, sure, mean):
+    bundle = load_bundle(bundle_folder)
+    if clip is not None:
+        bundle.settings["clip"] = clip
+    predictor = StudyPredictor(bundle, torch.device("cpu"))
+    with torch.no_grad():
+        for classifier, bias in zip(predictor._classifiers.values(), (40.0, -40.0), strict=True):
+            classifier._network._network.head.weight.zero_()
+            classifier._network._network.head.bias.fill_(bias)
+    source = open_study(min(studies.iterdir()), studies, VolumeSettings())
+    facts = predictor.predict(source, volume_settings_for(bundle, source, False)).facts
+    assert facts.models["ir-0"] == pytest.approx([sure] * 8)
+    assert facts.models["ip-0"] == pytest.approx([1.0 - sure] * 8)
+    assert list(facts.probabilities.values()) == pytest.approx([mean] * 8)
+    with torch.no_grad():
+        predictor._classifiers["ip-0"]._network._network.head.bias.fill_(40.0)
+    facts = predictor.predict(source, volume_settings_for(bundle, source, False)).facts
+    assert list(facts.probabilities.values()) == pytest.approx([0.99] * 8)
+
+
+def test_a_bundle_without_classifiers_makes_masks_and_pictures(studies, networks, tmp_path):
+    settings = {name: value for name, value in vars(SETTINGS_OF_THE_BUNDLE).items() if name != "phantom"}
+    contents = BundleContents(settings, None, phantom=True, provenance={})
+    write_bundle(tmp_path / "masks" / DESCRIPTION, networks["segmentation"], [], contents)
+    manifest, said = _predict(studies, tmp_path / "masks", tmp_path / "out" / "0.json")
+    assert all(sentence.endswith("predicted from mask") for _, _, sentence in said)
+    for study in manifest.studies:
+        facts = manifest.facts(study, PredictionFacts)
+        assert facts.probabilities is None
+        assert "visible" in facts.levels.values()
+        assert not any("prior" in note or "probabilities" in note for note in facts.notes)
+        assert len(list((tmp_path / "out" / "0").glob(f"{study}_*"))) == 3
+    publish(tmp_path / "out", tmp_path / "masks")
+    rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[1:10] for row in rows] == [[""] * 8 + ["segmented"]] * 2

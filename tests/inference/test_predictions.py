@@ -1,10 +1,13 @@
 """Tables of a prediction: every study and every row is answered."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.errors import UserError
+from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.predictions import (
     PREDICTION_TYPES,
     collect,
@@ -20,13 +23,16 @@ PRIOR = dict.fromkeys(TARGETS, 0.05)
 
 
 def _facts(value, source="crops", folder_uid=None):
-    return {
-        "probabilities": dict.fromkeys(TARGETS, value),
-        "source": source,
-        "levels": dict.fromkeys(LEVELS, "visible") | {"C7": "missing"},
-        "notes": ["not visible: C7"],
-        "folder_uid": folder_uid,
-    }
+    return PredictionFacts(
+        probabilities=dict.fromkeys(TARGETS, value),
+        models={},
+        source=source,
+        levels=dict.fromkeys(LEVELS, "visible") | {"C7": "missing"},
+        voxels={},
+        notes=("not visible: C7",),
+        volume=volume_facts(),
+        folder_uid=folder_uid,
+    )
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def manifests(tmp_path):
     key = Key("predict_studies", {}, {}, "code")
 
     def digest(name, facts):
-        return write_record(tmp_path / name, key, {}, facts).digest
+        return write_record(tmp_path / name, key, {}, facts.to_json()).digest
 
     first = {
         "1.2": digest("0/1.2.json", _facts(0.7, folder_uid="9.9")),
@@ -88,6 +94,26 @@ def test_predictions_table(manifests, tmp_path):
     assert rows["1.2"]["notes"] == "not visible: C7"
     assert (rows["4.4"]["status"], rows["4.4"]["code"], rows["4.4"]["notes"]) == ("refused", "no_ct", "no CT slice")
     assert rows["4.4"]["C1"] == "0.050000"
+
+
+def test_without_classifiers_there_are_statuses_and_no_probabilities(tmp_path):
+    key, facts = Key("predict_studies", {}, {}, "code"), replace(_facts(None, source="mask"), probabilities=None)
+    digest = write_record(tmp_path / "0" / "1.2.json", key, {}, facts.to_json()).digest
+    write_manifest(tmp_path / "0.json", {"1.2": digest}, {"4.4": {"code": "no_ct", "reason": "no CT slice"}})
+    test = tmp_path / "test.csv"
+    test.write_text("row_id,StudyInstanceUID,prediction_type\n7.7_C1,7.7,C1\n")
+    studies = collect([tmp_path / "0.json"], None, test)
+    assert [(row.study, row.status) for row in studies] == [
+        ("7.7", "missing"),
+        ("1.2", "segmented"),
+        ("4.4", "refused"),
+    ]
+    write_predictions(tmp_path / "predictions.csv", studies)
+    rows = {row["StudyInstanceUID"]: row for row in _read(tmp_path / "predictions.csv")}
+    assert {rows[study][target] for study in rows for target in TARGETS} == {""}
+    assert rows["1.2"]["levels_visible"] == "C1 C2 C3 C4 C5 C6"
+    write_submission(tmp_path / "submission.csv", studies, test)
+    assert (tmp_path / "submission.csv").read_text() == "row_id,fractured\n"
 
 
 def test_a_strange_table_is_a_sentence(manifests, tmp_path):

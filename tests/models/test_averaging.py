@@ -1,5 +1,7 @@
 """The average of checkpoints: float64 sums, statistics included, integers of the best."""
 
+import re
+
 import pytest
 import torch
 
@@ -64,10 +66,21 @@ def test_states_may_come_one_by_one_and_are_left_as_they_are():
     ],
 )
 def test_checkpoints_of_another_network_are_refused(other):
-    with pytest.raises(UserError, match=r"checkpoint 2 .* one training"):
+    with pytest.raises(UserError, match=r"^checkpoint 2 of the average is not of the same network as the best one"):
         average_states([a_state(0, 0), other])
 
 
+def test_the_refusal_names_a_tensor_and_counts_the_others():
+    other = {"weight": torch.zeros(3, 2), "bn.count": torch.tensor(0), "more": torch.zeros(1)}
+    sentence = (
+        "checkpoint 3 of the average is not of the same network as the best one (it differs in bn.running_mean and 2 "
+        "more): average checkpoints of one training alone"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
+        average_states([a_state(0, 0), a_state(1, 0), other])
+
+
 def test_nothing_to_average():
-    with pytest.raises(UserError, match="no checkpoint"):
+    sentence = "there is no checkpoint to average: train for at least one epoch and keep it"
+    with pytest.raises(UserError, match=f"^{sentence}$"):
         average_states([])

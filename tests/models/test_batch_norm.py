@@ -1,13 +1,16 @@
 """Batch norm: momentum under accumulation, statistics over processes."""
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
+from spine_models.models import batch_norm
 from spine_models.models.batch_norm import (
     SynchronisedBatchNorm,
     adjust_momentum,
@@ -16,6 +19,8 @@ from spine_models.models.batch_norm import (
     synchronise,
 )
 from spine_models.models.csn import CsnBackbone, CsnSettings
+from spine_models.models.networks import build
+from tests.fake_tensors import GIB, Held, fake_tensors, with_fake_values
 
 
 @pytest.mark.parametrize("accumulation", [1, 2, 4, 16])
@@ -36,12 +41,12 @@ def test_momentum_is_adjusted_everywhere():
 
 @pytest.mark.parametrize("accumulation", [0, -1])
 def test_impossible_accumulation(accumulation):
-    with pytest.raises(ValueError, match="micro-batch"):
+    with pytest.raises(ValueError, match=f"^a step accumulates at least one micro-batch, not {accumulation}$"):
         adjust_momentum(nn.BatchNorm3d(2), accumulation)
 
 
 def test_a_cumulative_average_has_no_momentum():
-    with pytest.raises(ValueError, match="momentum"):
+    with pytest.raises(ValueError, match=r"^a batch norm with a cumulative average has no momentum$"):
         adjust_momentum(nn.BatchNorm3d(2, momentum=None), 2)
 
 
@@ -129,3 +134,80 @@ def test_frozen_stays_as_it_is_in_training():
     network(torch.randn(1, 3, 8, 32, 32))
     assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
     assert not any(norm.training or norm.weight.requires_grad for norm in batch_norms(network))
+
+
+def test_a_frozen_step_fits_the_card_of_its_preset():
+    """The published interaction-preserved network, with 16 crops: 44 GiB where batch norm keeps its input."""
+    settings = {"mode": "ip", "depth": 152, "base_channels": 64, "dropout": 0.5}
+    with torch.device("meta"):
+        network = build({"kind": "csn", **settings}, freeze_bn=True)
+    with fake_tensors() as held, torch.autocast("cpu", torch.bfloat16):
+        with_fake_values(network)
+        network(torch.empty(16, 3, 40, 256, 256))
+    assert 20 * GIB < held.peak < 25 * GIB
+
+
+@pytest.fixture
+def two_processes():
+    distributed.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
+    yield
+    distributed.destroy_process_group()
+
+
+def test_the_synchronised_one_on_gpus_never_waits_for_the_device(two_processes, monkeypatch):
+    """The kernels are stand-ins, since the CPU has none; counted is what is called around them."""
+
+    def statistics(image, eps):
+        return image.mean((0, 2, 3, 4)), (image.var((0, 2, 3, 4)) + eps).rsqrt()
+
+    def gathered(image, means, *_):
+        return means.mean(0), torch.ones_like(means[0])
+
+    def reduced(gradient, *_):
+        sums = gradient.sum((0, 2, 3, 4))
+        return sums, sums.clone(), sums.clone(), sums.clone()
+
+    monkeypatch.setattr(torch, "batch_norm_stats", statistics)
+    monkeypatch.setattr(torch, "batch_norm_gather_stats_with_counts", gathered)
+    monkeypatch.setattr(torch, "batch_norm_elemt", lambda image, *_: image.clone())
+    monkeypatch.setattr(torch, "batch_norm_backward_reduce", reduced)
+    monkeypatch.setattr(torch, "batch_norm_backward_elemt", lambda gradient, *_: gradient.clone())
+    image, ones, zeros = torch.randn(2, 3, 4, 4, 4, requires_grad=True), torch.ones(3), torch.zeros(3)
+    with Held() as held:
+        batch_norm._OnGpu.apply(image, ones, zeros, zeros, ones, 1e-3, 0.1).sum().backward()
+    waits = ("nonzero", "index.Tensor", "_local_scalar_dense", "masked_select")
+    assert [name for name in held.operations if any(wait in name for wait in waits)] == []
+    assert image.grad is not None
+
+
+def test_two_processes_with_the_same_samples_are_one_with_both(monkeypatch):
+    """The formulas alone: what the processes exchange is doubled here; real processes are tested above."""
+    monkeypatch.setattr(batch_norm.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(batch_norm.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(batch_norm, "_over_processes", lambda values: 2 * values)
+    torch.manual_seed(0)
+    plain = nn.BatchNorm3d(3, eps=0.1, momentum=0.3)
+    nn.init.uniform_(plain.weight)
+    nn.init.uniform_(plain.bias)
+    image = torch.randn(2, 3, 2, 4, 5) * 3 + 1
+    spread = SynchronisedBatchNorm.replacing(copy.deepcopy(plain))
+    one, both = image.clone().requires_grad_(), torch.cat([image, image]).requires_grad_()
+    result, expected = spread(one), plain(both)
+    torch.testing.assert_close(result, expected[:2])
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        torch.testing.assert_close(getattr(spread, name), getattr(plain, name))
+    assert spread(image.half()).dtype == torch.float16
+    weights = torch.randn_like(result)
+    (result * weights).sum().backward()
+    (expected * torch.cat([weights, weights])).sum().backward()
+    torch.testing.assert_close(one.grad, both.grad[:2])
+    spread.eval()
+    plain.running_mean.copy_(spread.running_mean)
+    plain.running_var.copy_(spread.running_var)
+    torch.testing.assert_close(spread(image), plain.eval()(image))
+
+
+def test_frozen_parameters_are_those_of_batch_norm_alone():
+    network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2))
+    freeze(network)
+    assert [parameter.requires_grad for parameter in network.parameters()] == [True, True, False, False]

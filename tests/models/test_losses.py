@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from spine_models.models import losses
 from spine_models.models.losses import LossSettings, segmentation_loss
 
 
@@ -148,3 +149,13 @@ def test_autocast_does_not_reach_the_loss():
     plain = segmentation_loss(logits, labels, LossSettings()).total
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(segmentation_loss(logits, labels, LossSettings()).total, plain)
+
+
+def test_sums_class_by_class_are_those_of_adding_voxel_by_voxel():
+    torch.manual_seed(0)
+    target = torch.randint(0, 8, (2, 50000))
+    valid = torch.rand(2, 50000) > 0.1
+    p = torch.rand(2, 8, 50000) * valid[:, None]
+    added, by_class = losses._class_sums(p, target * valid, valid), losses._class_by_class(p, target * valid, valid)
+    for one, other in zip(added, by_class, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=0)

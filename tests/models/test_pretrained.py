@@ -10,14 +10,14 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from spine_models.errors import UserError
+from spine_models.models.checkpoint_files import read_checkpoint
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
 from spine_models.models.csn import CsnBackbone, CsnSettings
-from spine_models.models.pretrained import PretrainedReport, load_pretrained, read_checkpoint
+from spine_models.models.pretrained import PretrainedReport, load_pretrained
 from spine_models.models.pretrained_download import fetch
 from spine_models.provenance.canonical import digest_file
 
@@ -151,75 +151,8 @@ def test_weights_reach_a_whole_network(narrow):
     assert torch.equal(network.backbone.layer4[2].conv3.conv.weight, expected)
 
 
-def test_numpy_numbers_beside_the_weights_are_harmless(narrow, tmp_path):
-    content = torch.load(narrow, weights_only=True)
-    content["meta"] = {"a": np.float64(0.5), "b": np.float32(1), "c": np.int64(3), "d": np.bool_(True), "e": {"f": 1}}
-    content["optimizer"] = {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": [{"lr": np.float64(1)}]}
-    torch.save(content, tmp_path / "c.pth")
-    assert_same_weights(load(tmp_path / "c.pth"), load(narrow))
-
-
-def test_numpy_numbers_under_their_name_before_numpy_2(narrow, tmp_path):
-    content = torch.load(narrow, weights_only=True)
-    content["meta"] = {"a": np.float64(0.5)}
-    new, old = b"numpy._core.multiarray", b"numpy.core.multiarray"
-    torch.save(content, tmp_path / "c.pth", _use_new_zipfile_serialization=False)
-    raw = (tmp_path / "c.pth").read_bytes()
-    assert new in raw
-    (tmp_path / "c.pth").write_bytes(raw.replace(new, old))
-    assert_same_weights(load(tmp_path / "c.pth"), load(narrow))
-
-
-def test_the_harmless_names_are_allowed_for_this_file_alone(narrow):
-    before = set(torch.serialization.get_safe_globals())
-    read_checkpoint(narrow)
-    assert set(torch.serialization.get_safe_globals()) == before
-
-
-class Harmful:
-    """Would make a file when unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return (Path.touch, (self.path,))
-
-
-def test_code_in_a_checkpoint_does_not_run(narrow, tmp_path):
-    content = torch.load(narrow, weights_only=True)
-    content["meta"] = {"hook": Harmful(tmp_path / "touched")}
-    torch.save(content, tmp_path / "c.pth")
-    with pytest.raises(UserError, match="not safe to read"):
-        load(tmp_path / "c.pth")
-    assert not (tmp_path / "touched").exists()
-
-
-def test_a_bare_state_dict_is_a_checkpoint(narrow, tmp_path):
-    torch.save(read_checkpoint(narrow), tmp_path / "c.pth")
-    assert_same_weights(load(tmp_path / "c.pth"), load(narrow))
-
-
-@pytest.mark.parametrize("content", [{"meta": {}}, {"state_dict": {}}, {"state_dict": {"a": 1}}, [1], torch.zeros(2)])
-def test_a_file_without_a_state_dict(tmp_path, content):
-    torch.save(content, tmp_path / "c.pth")
-    with pytest.raises(UserError, match="no state dict"):
-        load(tmp_path / "c.pth")
-
-
-@pytest.mark.parametrize("keep", [0, 100, 0.5, 0.99])
-def test_a_damaged_file(narrow, tmp_path, keep):
-    raw = narrow.read_bytes()
-    (tmp_path / "c.pth").write_bytes(raw[: int(keep * len(raw)) if isinstance(keep, float) else keep])
-    with pytest.raises(UserError, match="damaged"):
-        load(tmp_path / "c.pth")
-
-
-def test_a_text_file_or_no_file(tmp_path):
-    (tmp_path / "c.pth").write_text("<html>not found</html>", encoding="utf-8")
-    with pytest.raises(UserError, match="damaged"):
-        load(tmp_path / "c.pth")
-    with pytest.raises(UserError, match="does not exist"):
+def test_without_a_file_the_sentence_says_where_it_would_come_from(tmp_path):
+    with pytest.raises(UserError, match=r"none.pth does not exist: run the rule fetch_pretrained"):
         load(tmp_path / "none.pth")
 
 

@@ -111,8 +111,22 @@ def test_a_whole_network_sees_the_whole_plane():
 
 @pytest.mark.parametrize(("window", "overlap"), [(8, 8), (8, -1), (0, 0)])
 def test_impossible_windows_are_refused(window, overlap):
-    with pytest.raises(ValueError, match="overlap"):
+    with pytest.raises(ValueError, match=f"^no windows of {window} slices with overlap {overlap} over 20 slices$"):
         plan_windows(20, window, overlap)
+
+
+def test_least_windows_and_volumes():
+    assert [tuple(part) for part in plan_windows(1, 1, 0)] == [(0, 1, 0, 1)]
+    assert [tuple(part) for part in plan_windows(2, 1, 0)] == [(0, 1, 0, 1), (1, 2, 1, 2)]
+    assert plan_windows(8, 8, 7) == plan_windows(8, 9, 8)
+    with pytest.raises(ValueError, match="over 0 slices"):
+        plan_windows(0, 8, 0)
+
+
+def test_one_window_at_once_unless_more_are_asked_for():
+    recorder = Recorder()
+    sliding_window(a_volume(16), recorder, window=8, overlap=0, z_multiple=8, fill=0.0)
+    assert recorder.batches == [1, 1]
 
 
 @given(slices=st.integers(1, 300), window=st.integers(1, 90), part=st.floats(0, 0.999))

@@ -1,11 +1,15 @@
 """The segmentation network: every convolution of its decoder, its skips, its sizes."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from spine_models.models.losses import LossSettings, segmentation_loss
+from spine_models.models.networks import build
 from spine_models.models.unet import CsnUNet, UNetSettings, enlarge
+from tests.fake_tensors import GIB, fake_tensors, with_fake_values
 
 NARROW = UNetSettings(base_channels=8, decoder_channels=(16, 12, 8, 8, 4))
 
@@ -57,6 +61,21 @@ def test_decoder_has_no_normalisation_and_a_relu_after_each_convolution():
     assert torch.equal(factorised(value), torch.zeros(1, 4, 2, 4, 4))
 
 
+def test_a_full_last_block_is_one_convolution_and_a_silu():
+    network = CsnUNet(UNetSettings(base_channels=8, decoder_channels=(16, 12, 8, 8, 4), last_block="full"))
+    assert convolutions(network.last) == [(8, 4, (3, 3, 3), (1, 1, 1))]
+    nn.init.constant_(network.last.block.convolution.weight, 0.0)
+    nn.init.constant_(network.last.block.convolution.bias, -1.0)
+    value = network.last(torch.ones(1, 8, 2, 4, 4))
+    assert value.shape == (1, 4, 2, 8, 8)
+    torch.testing.assert_close(value, torch.full_like(value, -1 / (1 + math.e)))
+
+
+def test_an_unknown_last_block_is_refused():
+    with pytest.raises(ValueError, match="last_block is one of factorised, full"):
+        UNetSettings(last_block="other")
+
+
 @pytest.mark.parametrize("shape", [(8, 32, 32), (16, 64, 32), (24, 32, 96)])
 def test_logits_have_the_size_of_the_image(shape):
     network = CsnUNet(NARROW).eval()
@@ -86,6 +105,22 @@ def test_every_skip_is_used(stage):
         after = network.decoder[stage].after.plane
         after.weight[:, network.settings.decoder_channels[stage] :] = 0.0
         assert not torch.allclose(before, network(image))
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_the_decoders_channels_come_before_the_skips(stage):
+    """Published weights fit this order alone."""
+    part = CsnUNet(NARROW).decoder[stage]
+    seen = []
+    part.after.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].clone()))
+    channels, filters = part.before.plane.in_channels, part.before.axial.out_channels
+    value = torch.randn(1, channels, 2, 4, 4)
+    large = enlarge(value, part.scale)
+    skip = torch.randn(1, part.after.plane.in_channels - filters, *large.shape[2:])
+    with torch.no_grad():
+        part(value, skip)
+        assert torch.equal(seen[0][:, :filters], part.before(large))
+    assert torch.equal(seen[0][:, filters:], skip)
 
 
 def test_the_last_skip_is_the_stem():
@@ -147,3 +182,14 @@ def test_an_untrained_network_starts_from_rare_vertebrae():
     with torch.no_grad():
         background = network(torch.randn(1, 1, 8, 32, 32)).softmax(1)[:, 0]
     assert background.mean().item() == pytest.approx(0.95, abs=0.02)
+
+
+def test_a_prediction_frees_each_skip_when_it_has_been_used():
+    """At the last stage nothing is left of the encoder: the peak is that stage's own."""
+    settings = {"depth": 50, "base_channels": 64, "decoder_channels": [256, 128, 64, 40, 32], "batch_norm_eps": 1e-3}
+    with torch.device("meta"):
+        network = build({"kind": "csn_unet", **settings}).eval()
+    with fake_tensors() as held, torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with_fake_values(network)
+        network(torch.empty(1, 1, 384, 256, 256))
+    assert held.peak < 5.8 * GIB

@@ -39,6 +39,12 @@ def test_what_differs_from_its_record_is_refused_with_the_command_that_repairs_i
         vouched(table)
 
 
+def test_a_file_in_a_folder_that_the_workflow_declares_is_repaired_by_that_folder(table):
+    table.write_text("")
+    with pytest.raises(UserError, match=r"run `snakemake --force \S*folds`, which makes it anew"):
+        vouched(table, table.parent)
+
+
 def test_a_copy_is_vouched_for_by_what_was_known_before_it(table):
     known = file_facts(table)
     table.write_text("a copy that went wrong")

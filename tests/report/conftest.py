@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.tiny_data import volume_facts
+from spine_models.data.crops.mask_facts import Flag, FlagCode, MaskFacts
 from spine_models.evaluation.evaluate import EvaluationSettings, evaluate
 from spine_models.levels import LEVELS
 from spine_models.provenance.files import write_json
@@ -14,6 +16,7 @@ from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import write_array, write_record
 from spine_models.report.contents import ReportInputs
 from tests.evaluation.conftest import STUDIES, write_inputs
+from tests.vouching import published
 
 HOSTILE = '<script>alert("x")</script>&"\''
 
@@ -33,8 +36,10 @@ def run(volumes, tmp_path) -> ReportInputs:
 def write_run(tmp_path: Path, volumes: tuple[Path, Path]) -> ReportInputs:
     inputs = write_inputs(tmp_path)
     write_json(tmp_path / "metrics.json", evaluate(inputs, EvaluationSettings(seed=1), "code"))
+    published(tmp_path / "metrics.json")
     with inputs.quarantine.open("a", newline="") as stream:
         csv.writer(stream).writerow([HOSTILE, "index", "no_ct", HOSTILE])
+    published(inputs.quarantine)
     histories = [*_histories(inputs.averaging, "competition_loss"), *_histories(inputs.segmentation, "dice_mean")]
     bundle = {"digest": "d" * 64, "segmentation": [{}], "classification": [{}, {}], "settings": {"note": HOSTILE}}
     write_json(tmp_path / "bundle" / "bundle.json", bundle)
@@ -58,7 +63,7 @@ def _histories(beside: list[Path], metric: str) -> list[Path]:
         history = path.with_name("history.csv")
         rows = [f"{epoch},{epoch * 10},0.001,{1 / (epoch + 1)},{0.5 + epoch / 20}" for epoch in range(5)]
         history.write_text("\n".join([f"epoch,step,learning_rate,loss,{metric}", *rows]) + "\n")
-        written.append(history)
+        written.append(published(history))
     return written
 
 
@@ -70,14 +75,14 @@ def _volumes(folder: Path) -> tuple[Path, Path]:
         mask = np.zeros(volume.shape, np.uint8)
         for value in range(1, 8):
             mask[2 * value : 2 * value + 2, 10:20, 10:20] = value
-        facts = {"shape": [20, 64, 64], "half_factor": 0.5, "spacing_mm": [2.0, 1.0, 1.0]}
-        flags = [{"code": "gap", "level": "C3", "sentence": HOSTILE}] if study == STUDIES[0] else []
-        levels = {"flags": flags, "levels": dict.fromkeys(LEVELS, "visible")}
+        facts = volume_facts(shape=(20, 64, 64), spacing_mm=(2.0, 1.0, 1.0))
+        flags = (Flag(FlagCode.GAP, "C3", HOSTILE),) if study == STUDIES[0] else ()
+        levels = MaskFacts(dict.fromkeys(LEVELS, "visible"), {}, {}, flags)
         for stage, array, kept in (("half", volume, facts), ("masks", mask, levels)):
             base = folder / stage / "0"
             files = {f"{study}.npy": write_array(base / f"{study}.npy", array)}
             key = Key(stage, {}, {}, "code")
-            digests[stage][study] = write_record(base / f"{study}.json", key, files, kept).digest
+            digests[stage][study] = write_record(base / f"{study}.json", key, files, kept.to_json()).digest
     for stage, studies in digests.items():
         write_manifest(folder / stage / "0.json", studies, {})
     return folder / "half" / "0.json", folder / "masks" / "0.json"

@@ -15,6 +15,7 @@ from spine_models.provenance.acceptance import Acceptance, write_acceptances
 from spine_models.provenance.files import read_json, write_json
 from spine_models.report.page import report_page
 from tests.report.conftest import HOSTILE, write_run
+from tests.vouching import published
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VOID = {"meta", "img", "br", "path", "use", "link"}
@@ -131,6 +132,7 @@ def test_results_that_stand_on_accepted_code_are_named(run):
 def test_real_data_is_not_called_phantom(run):
     metrics = read_json(run.metrics) | {"phantom": False, "per_grade": {}}
     write_json(run.metrics, metrics)
+    published(run.metrics)
     words = Page(report_page(run, "code")).text
     assert "hantom" not in words.replace("phantom.csv", "")
 
@@ -144,6 +146,7 @@ def test_figures_that_are_not_defined_and_missing_parts(run):
     }
     metrics["segmentation"]["n_studies"] = 0
     write_json(run.metrics, metrics)
+    published(run.metrics)
     words = Page(report_page(dataclasses.replace(run, half=[], masks=[], histories=[]), "code")).text
     assert "networks of another bundle" in words
     assert "No masks and volumes were given" in words
@@ -153,7 +156,16 @@ def test_the_script_gives_the_same_page_in_another_process(run, tmp_path):
     command = [sys.executable, str(REPOSITORY / "workflow_scripts/report.py"), "--code", "code"]
     command += ["--metrics", run.metrics, "--quarantine", run.quarantine, "--histories", *run.histories]
     command += ["--oof", *run.oof, "--train-csv", run.train_csv, "--bundle", run.bundle]
-    command += ["--half", *run.half, "--masks", *run.masks, "--run", run.output_dir, "--out", tmp_path / "page.html"]
+    command += [
+        "--half",
+        *run.half,
+        "--masks",
+        *run.masks,
+        "--output-dir",
+        run.output_dir,
+        "--out",
+        tmp_path / "page.html",
+    ]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     subprocess.run([str(part) for part in command], check=True, env=environment)
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == report_page(run, "code")

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from spine_models.inference.predictions import MISSING, PREDICTED, REFUSED, PredictedStudy
+from spine_models.inference.predictions import MISSING, PREDICTED, REFUSED, SEGMENTED, PredictedStudy
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.report.predictions_page import predictions_page
 from tests.report.conftest import HOSTILE
 from tests.report.test_page import Page
 
 
-def _page(*studies, phantom=False):
-    text = predictions_page(studies, Path("out"), phantom=phantom, bundle_digest="b" * 64)
+def _page(*studies, phantom=False, classifies=True):
+    text = predictions_page(studies, Path("out"), phantom=phantom, bundle_digest="b" * 64, classifies=classifies)
     return text, Page(text)
 
 
@@ -43,6 +43,17 @@ def test_every_status_is_explained():
     assert "no such folder: prior" in parsed.text
     assert "learnt from phantoms" in parsed.text
     assert "not a medical device" in parsed.text
+
+
+def test_a_bundle_without_classifiers_shows_masks_and_no_figure():
+    studies = [PredictedStudy("1.2", None, SEGMENTED), PredictedStudy("1.3", None, REFUSED, "no_slices", ("empty",))]
+    text, parsed = _page(*studies, classifies=False)
+    assert "mask alone" in parsed.text
+    assert "no classifiers" in parsed.text
+    assert "refused" in parsed.text
+    assert ": prior" not in parsed.text
+    assert "submission.csv" not in text
+    assert 'class="bar"' not in text
 
 
 def test_no_study_at_all():

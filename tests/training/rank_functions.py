@@ -24,6 +24,10 @@ def join(place: Place) -> None:
     distributed.init_process_group("gloo", rank=place.rank, world_size=place.compute.processes)
 
 
+def tell_devices(place: Place, folder: Path) -> None:
+    (folder / str(place.rank)).write_text(repr(os.environ.get("CUDA_VISIBLE_DEVICES")))
+
+
 def add(place: Place, folder: Path) -> None:
     join(place)
     total = torch.tensor([place.rank + 1.0])

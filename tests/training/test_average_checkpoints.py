@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import tiny_data
-from benchmarks.tiny_training import classification_task, make_job
+from benchmarks.tiny_training import classification_task, die_when, make_job
 from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
 from spine_models.models.weights import load_model, load_state
@@ -21,7 +21,7 @@ from spine_models.training.average_checkpoints import (
 )
 from spine_models.training.epoch_table import Epoch
 from spine_models.training.job import run_job
-from tests.training.conftest import ONE, die_when, files_of, run_in_child
+from tests.training.conftest import ONE, files_of, run_in_child
 
 CROPS = CropSettings(**tiny_data.CROPS)
 

@@ -8,7 +8,6 @@ from benchmarks.tiny_training import classification_task
 from spine_models.errors import UserError
 from spine_models.training.batching import plan_batches
 from spine_models.training.best_epochs import BestEpochs
-from spine_models.training.epoch_table import read_table, write_table
 
 METRICS = (0.5, 0.3, 0.4, 0.3, 0.2)
 
@@ -54,19 +53,6 @@ def test_files_that_the_state_names_are_not_pruned(module, tmp_path):
     best.on_train_epoch_end(SimpleNamespace(current_epoch=1, is_global_zero=True), module)
     best.prune({"epoch-000.safetensors"})
     assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_a_damaged_table_or_file_is_refused(module, tmp_path):
-    best = BestEpochs(tmp_path, 2, {})
-    play(best, module, METRICS)
-    write_table(tmp_path, best.best)
-    assert [epoch.epoch for epoch in read_table(tmp_path)] == [4, 1]
-    (tmp_path / best.best[1].file).write_bytes(b"")
-    with pytest.raises(UserError, match="differs from its digest"):
-        read_table(tmp_path)
-    (tmp_path / "epochs.json").unlink()
-    with pytest.raises(UserError, match="missing or damaged"):
-        read_table(tmp_path)
 
 
 def test_a_fold_without_anything_to_judge_by_is_refused(module, tmp_path):

@@ -4,12 +4,13 @@ import pytest
 
 from spine_models.errors import UserError
 from spine_models.training.folds import read_split
+from tests.vouching import published
 
 
 def table(tmp_path, *rows):
     path = tmp_path / "folds.csv"
     path.write_text("\n".join(["StudyInstanceUID,group,fold", *rows]) + "\n")
-    return path
+    return published(path)
 
 
 def test_the_fold_is_held_out_and_unknown_studies_are_left_out(tmp_path):

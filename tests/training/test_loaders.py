@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from spine_models.errors import UserError
+from spine_models.training import loaders
 from spine_models.training.batching import plan_batches
-from spine_models.training.loaders import EpochBatches, training_loader, validation_loader
+from spine_models.training.loaders import EpochBatches, require_shared_memory, training_loader, validation_loader
 
 
 class Echo:
@@ -81,3 +83,42 @@ def test_every_held_out_study_is_in_exactly_one_process(studies, processes):
 def test_masks_without_any_vertebra_are_named_as_the_cause():
     with pytest.raises(UserError, match="masks show no vertebra"):
         EpochBatches(0, plan_batches("classification", 8, 2, 1), 0, 7)
+
+
+class Threads:
+    """Tells how many threads OpenCV has where a sample is made."""
+
+    def __len__(self):
+        return 4
+
+    def sample(self, epoch, index):
+        import cv2
+
+        return np.array([cv2.getNumThreads()]), np.array([0]), "study"
+
+
+def test_opencv_has_one_thread_in_each_worker():
+    batches = EpochBatches(4, plan_batches("segmentation", 2, 2, 1), 0, 7)
+    found = [int(image.max()) for image, _, _ in training_loader(Threads(), batches, 1, pin=False)]
+    assert found == [1, 1]
+
+
+class Large:
+    """Samples of a million bytes."""
+
+    def __len__(self):
+        return 8
+
+    def sample(self, epoch, index):
+        return np.zeros(900_000, np.uint8), np.zeros(100_000, np.uint8), "study"
+
+
+@pytest.mark.parametrize(("workers", "fits"), [(0, True), (3, True), (4, False)])
+def test_batches_that_do_not_fit_the_shared_memory_are_refused_before_the_start(monkeypatch, workers, fits):
+    # A batch is 2 MB; 2 processes x workers x 2 batches ahead.
+    monkeypatch.setattr(loaders.shutil, "disk_usage", lambda _path: SimpleNamespace(free=30_000_000))
+    if fits:
+        require_shared_memory("segmentation", Large(), 2, 2, workers)
+    else:
+        with pytest.raises(UserError, match=r"the 8 workers of segmentation need .*--shm-size=1g"):
+            require_shared_memory("segmentation", Large(), 2, 2, workers)

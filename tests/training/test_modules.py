@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -23,7 +24,7 @@ from spine_models.models.batch_norm import batch_norms
 from spine_models.models.weights import load_model
 from spine_models.provenance.files import read_json
 from spine_models.training.batching import plan_batches
-from spine_models.training.history import Stopwatch, table
+from spine_models.training.history import table
 from spine_models.training.job import run_job
 from spine_models.training.segmentation_module import ActivationMaxima
 from spine_models.training.stage_module import merge_sums
@@ -145,6 +146,21 @@ def test_momentum_is_adjusted_to_the_accumulation(data):
     assert list(momenta) == [pytest.approx(1 - 0.9**0.5)]
 
 
+@pytest.mark.parametrize(("before", "after"), [(4.9, 4.9), (9.9, 5.0), (500.0, 5.0)])
+def test_the_gradients_norm_is_clipped_at_the_recipes(data, before, after):
+    module = classification_task(data).module(plan_batches("classification", 4, 2, 1), 6)
+    assert module.recipe.gradient_clip == 5.0
+    module._trainer = SimpleNamespace(precision_plugin=None)
+    trained = [parameter for parameter in module.network.parameters() if parameter.requires_grad]
+    values = sum(parameter.numel() for parameter in trained)
+    for parameter in trained:
+        parameter.grad = torch.full_like(parameter, before / values**0.5)
+    module.configure_gradient_clipping(None)
+    norm = sum(float(parameter.grad.double().square().sum()) for parameter in trained) ** 0.5
+    assert norm == pytest.approx(after, rel=1e-4)
+    assert module.take_means()["gradient_norm"] == pytest.approx(before, rel=1e-4)
+
+
 def test_a_study_without_crops_is_predicted_by_the_prior_of_the_training(data):
     # Fold 1 holds out the study without a vertebra.
     task = classification_task(data)
@@ -182,16 +198,6 @@ def test_a_table_with_a_column_that_comes_later():
     assert table([{"epoch": 0, "loss": 1.0}, {"epoch": 1, "loss": 0.5, "extra": 2.0}]) == (
         "epoch,loss,extra\n0,1.0,\n1,0.5,2.0\n"
     )
-
-
-def test_the_stopwatch_divides_waiting_from_working(monkeypatch):
-    times = iter([0.0, 3.0, 4.0, 7.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(times))
-    watch = Stopwatch()
-    for _ in range(2):
-        watch.data_came(4)
-        watch.work_done()
-    assert watch.take(2) == {"images_per_second": 2.286, "data_wait_share": 0.1429, "training_seconds": 7.0}
 
 
 @pytest.mark.parametrize(("changes", "warned"), [({}, True), ({"freeze_bn": True}, False), ({"micro_batch": 4}, False)])

@@ -6,13 +6,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from benchmarks.tiny_training import classification_task, make_job, segmentation_task
+from benchmarks.tiny_training import PoisonedTask, classification_task, make_job, segmentation_task
 from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
 from spine_models.training.batching import plan_batches
 from spine_models.training.job import run_job
 from spine_models.training.non_finite import StepGuard
-from tests.training.conftest import ONE, PoisonedTask, files_of
+from tests.training.conftest import ONE, files_of
 
 STEPS = 6
 

@@ -39,3 +39,17 @@ def test_the_rate_falls_from_the_first_to_the_final_one_a_step_at_a_time():
 def test_a_training_of_one_step_uses_the_first_rate():
     assert cosine_rate(0, 1, 1e-3, 1e-5) == 1e-3
     assert torch.isfinite(torch.tensor(cosine_rate(1, 1, 1e-3, 1e-5)))
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [(0, 1.0), (1, 0.1 + 0.9 * (2 + 2**0.5) / 4), (2, 0.55), (3, 0.1 + 0.9 * (2 - 2**0.5) / 4), (4, 0.1), (9, 0.1)],
+)
+def test_the_rate_is_a_cosine_and_stays_at_its_end(step, rate):
+    assert cosine_rate(step, 5, 1.0, 0.1) == pytest.approx(rate, abs=1e-12)
+
+
+def test_both_groups_start_with_the_rate_and_nothing_decays_by_default():
+    groups = build_optimizer(nn.Linear(2, 1), 3e-4, 5e-2).param_groups
+    assert [group["lr"] for group in groups] == [3e-4, 3e-4]
+    assert [group["weight_decay"] for group in groups] == [5e-2, 0.0]

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.tiny_training import classification_task, make_job, segmentation_task
+from benchmarks.tiny_training import PoisonedTask, classification_task, die, make_job, segmentation_task
 from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
 from spine_models.provenance.locks import folder_lock
@@ -23,7 +23,7 @@ from spine_models.training.fit import FitSettings
 from spine_models.training.job import run_job
 from spine_models.training.ranks import run_ranks
 from spine_models.training.state_file import CHECKPOINT
-from tests.training.conftest import ONE, TWO, PoisonedTask, die, files_of, run_in_child
+from tests.training.conftest import ONE, TWO, files_of, run_in_child
 from tests.training.rank_functions import alive, wait_for, watched_fit
 
 PLAIN = {"network": {"depth": 50, "base_channels": 4, "dropout": 0.0}}

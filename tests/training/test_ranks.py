@@ -11,7 +11,7 @@ import pytest
 from spine_models.errors import UserError
 from spine_models.training.ranks import run_ranks
 from tests.training.conftest import ONE, TWO
-from tests.training.rank_functions import add, alive, fail, hang_in_two, wait_for
+from tests.training.rank_functions import add, alive, fail, hang_in_two, tell_devices, wait_for
 
 
 def test_one_process_is_this_one(tmp_path):
@@ -67,3 +67,10 @@ def test_no_process_outlives_a_killed_job(tmp_path):
     os.kill(job.pid, signal.SIGKILL)
     job.join()
     assert wait_for(lambda: not any(alive(pid) for pid in pids))
+
+
+def test_processes_on_the_cpu_see_no_device_of_the_machine(tmp_path, monkeypatch):
+    # A second process would look for a second GPU.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    run_ranks(tell_devices, TWO, tmp_path)
+    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["''", "''"]

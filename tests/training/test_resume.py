@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.tiny_training import classification_task, make_job, segmentation_task
+from benchmarks.tiny_training import classification_task, die, die_when, make_job, segmentation_task
 from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
 from spine_models.training import job, state_file
@@ -19,7 +19,7 @@ from spine_models.training.job import run_job
 from spine_models.training.stage_module import StageModule
 from spine_models.training.state import State
 from spine_models.training.state_file import CHECKPOINT, StateKeeper
-from tests.training.conftest import ONE, die, die_when, files_of, run_in_child
+from tests.training.conftest import ONE, files_of, run_in_child
 
 STEPS = 6
 """Of the tiny classification: three in each of two epochs."""

@@ -4,6 +4,8 @@
 """
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +66,13 @@ FROM_SEGMENTATION = {"train_segmentation": 2, "infer_masks": 6, **FROM_CROPS}
 # One more study, in the fold that the second of two classifiers holds out.
 ONE_STUDY = {"convert_volumes": 1, "infer_masks": 1, "make_crops": 1, **CLASSIFICATION}
 
+# Networks of equal weights whose files name another code: the masks are made, and come out equal.
+NEW_NETWORKS = {"train_segmentation": 2, "infer_masks": 6}
+LOSS = "spine_models/models/losses.py"
+HISTORY = "spine_models/training/history.py"
+SAYS = "            say("
+IMPORT = "from __future__ import annotations"
+
 Apply = Callable[[Path, Path], list[str] | None]
 """Gets the project's folder and the working directory; may return further arguments of Snakemake."""
 
@@ -102,6 +111,37 @@ def edit(name, before, changed):
         path = project / name
         assert before in path.read_text()
         path.write_text(path.read_text().replace(before, changed, 1))
+
+    return apply
+
+
+def add_code(*names):
+    """Add code to modules that changes nothing of what they compute."""
+    return all_of(*(edit(name, IMPORT, f"{IMPORT}\n\nX = 1") for name in names))
+
+
+def rename(path, before, name):
+    def apply(project, work):
+        text = (project / path).read_text()
+        assert before in text
+        (project / path).write_text(text.replace(before, name))
+
+    return apply
+
+
+def accept(stage):
+    def apply(project, work):
+        snakemake = ["--directory", work, "--configfile", work / "overlay.yaml"]
+        command = [sys.executable, "-m", "spine_models", "accept", work / "results", "--stage", stage]
+        subprocess.run([*command, "--reason", "a private name", "--", *snakemake], cwd=project, check=True)
+
+    return apply
+
+
+def all_of(*changes):
+    def apply(project, work):
+        for change in changes:
+            change(project, work)
 
     return apply
 
@@ -197,18 +237,69 @@ def forced(rule, change):
 
 ONE_SHARD = {"index_studies": 1, "convert_volumes": 1, "convert_labels": 1}
 IR_ONLY = {"average_checkpoints": 2, "predict_oof": 2}
-LOSS = "spine_models/models/losses.py"
-IMPORT = "from __future__ import annotations"
 CHANGES = [
     Change("nothing", lambda project, work: None, {}, {}),
     Change("a comment in the loss", edit(LOSS, IMPORT, f"# why\n{IMPORT}"), {}, {}),
     Change("an error's wording", edit("spine_models/errors.py", '"error: ', '"mistake: '), {}, {}),
     Change(
+        "the words of a `UserError` and of a refusal's reason",
+        all_of(
+            edit("spine_models/provenance/shelf.py", "is in none of", "is not in any of"),
+            edit("spine_models/data/dicom/geometry.py", "one slice is no volume", "a volume has two slices or more"),
+        ),
+        {},
+        {},
+    ),
+    Change("one more line in a training's log", edit(HISTORY, SAYS, f"{SAYS}str(row))\n{SAYS}"), {}, {}),
+    Change("code of `command_line.py`", add_code("spine_models/command_line.py"), {}, {}),
+    Change("code of `provenance/locks.py`", add_code("spine_models/provenance/locks.py"), {}, {}),
+    Change("code of `compute/leases.py`", add_code("spine_models/compute/leases.py"), {}, {}),
+    Change(
+        "a key's description",
+        edit("rules/config.schema.yaml", "Crops drawn for each study", "Draws of a study"),
+        {},
+        {},
+    ),
+    Change(
+        "code of the label maps (`data/labels/`), their values unchanged",
+        add_code("spine_models/data/labels/nifti.py", "spine_models/data/labels/onto_grid.py"),
+        after("convert_labels"),
+        {"convert_labels": 4},
+        "the labels come out equal, and there the work stops",
+    ),
+    Change(
         "code of the losses, their values unchanged",
-        edit(LOSS, IMPORT, f"{IMPORT}\n\nX = 1"),
+        add_code(LOSS),
         after("train_segmentation"),
-        {"train_segmentation": 2, "infer_masks": 6, **CLASSIFICATION},
-        "both trainings use the module; the masks come out equal, so that crops are reused",
+        NEW_NETWORKS,
+        "the masks come out equal, and there the work stops",
+    ),
+    Change(
+        "... and `spine-models accept`",
+        all_of(rename(LOSS, "_of_target", "_at_target"), accept("train_segmentation")),
+        {},
+        {},
+        "a person has judged that a renamed private function changes nothing",
+    ),
+    Change(
+        "code of the segmentation's network (`models/unet.py`), its values unchanged",
+        add_code("spine_models/models/unet.py"),
+        after("train_segmentation", "infer_masks"),
+        NEW_NETWORKS,
+        "likewise",
+    ),
+    Change(
+        "code of the classifier (`models/classifier.py`), its values unchanged",
+        add_code("spine_models/models/classifier.py"),
+        after("train_classifier"),
+        CLASSIFICATION,
+    ),
+    Change(
+        "code of the augmentation (`data/samples/augmentation.py`), its values unchanged",
+        add_code("spine_models/data/samples/augmentation.py"),
+        after("train_segmentation", "train_classifier"),
+        {**NEW_NETWORKS, **CLASSIFICATION},
+        "both trainings use it; the masks come out equal, so that crops are reused",
     ),
     Change("a style sheet of the report", edit("spine_models/report/style.css", "{", "{ "), {"report": 1}, {}),
     Change("a template of the report", edit("spine_models/report/base.html.j2", "<", " <"), {"report": 1}, {}),

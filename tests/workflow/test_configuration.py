@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from spine_models.compute.crop_predictor import CropInferenceSettings
 from spine_models.compute.mask_predictor import SlidingWindowSettings
 from spine_models.configuration.checked import checked
 from spine_models.configuration.schema import load_schema, resolved
@@ -134,6 +135,7 @@ def test_settings_of_a_network_default_to_the_full_recipe(kind):
         (CropSettings, lambda config: config["crops"]),
         (PlausibilitySettings, lambda config: config["plausibility"]),
         (SlidingWindowSettings, lambda config: config["segmentation"]["inference"]),
+        (CropInferenceSettings, lambda config: config["classification"]["inference"]),
     ],
 )
 def test_a_section_has_the_keys_that_the_library_reads(settings, section):
@@ -208,6 +210,16 @@ MISTAKES = [
     ("crops: {size: 30}", "crops.size is 30, but must be an integer, at least 32"),
     ("crops: {visible_fraction: 30}", "crops.visible_fraction is 30, but must be a number, at least 0 and at most 1"),
     ("half_size: 250", "half_size is 250, but must be an integer, at least 32 and a multiple of 32"),
+    ("hu_limits: [3071, -1024]", "hu_limits is [3071, -1024], but must hold -1000 (air"),
+    (
+        "segmentation: {inference: {flips: [vertical]}}",
+        "segmentation.inference.flips.0 is 'vertical', but must be one of none, horizontal",
+    ),
+    (
+        "classification: {inference: {flips: [none, none]}}",
+        "classification.inference.flips is ['none', 'none'], but must be a list, not empty and each item once",
+    ),
+    ("hu_limits: [-1024]", "hu_limits is [-1024], but must be a list or null, with 2 items"),
     (
         "segmentation: {training: {window: 60}}",
         "training.window is 60, but must be an integer, at least 8 and a multiple of 8",

@@ -4,15 +4,33 @@ One small run of every rule is made for all changes; each change gets a copy of 
 run as they always do, only in processes that start warm (``warm.py``).
 """
 
+import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from spine_models.data.stages.check_dataset import check_dataset
+from tests.provenance.reach import reach
 from tests.workflow import warm
-from tests.workflow.changes import CHANGES, JOBS, MADE, UNSEGMENTED, configure, edit, overwrite_in_place, table
+from tests.workflow.changes import (
+    CHANGES,
+    JOBS,
+    LOSS,
+    MADE,
+    UNSEGMENTED,
+    accept,
+    add_code,
+    all_of,
+    configure,
+    edit,
+    overwrite_in_place,
+    rename,
+    table,
+)
 from tests.workflow.finished_run import SEGMENTED, STUDIES, copy_run, made, make_run, run
 from tests.workflow.runs import ROOT, planned
 
@@ -66,8 +84,8 @@ def test_the_docs_hold_this_table():
     assert table() in (ROOT / "docs/reruns.md").read_text(), "run `python -m tests.workflow.changes`"
 
 
-def test_at_least_25_changes_have_both_expectations():
-    assert len({change.name for change in CHANGES}) == len(CHANGES) >= 25
+def test_at_least_50_changes_have_both_expectations():
+    assert len({change.name for change in CHANGES}) == len(CHANGES) >= 50
 
 
 def test_files_overwritten_in_place_are_found_by_check(copied):
@@ -113,6 +131,36 @@ def test_a_job_that_misses_an_array_names_the_command_that_makes_it(copied, jobs
     assert run(project, work, *command.split(), **jobs).returncode == 0
     assert made(work / "results") == {"convert_volumes": 1}
     assert run(project, work, "segmentation", **jobs).returncode == 0
+
+
+def test_accepted_code_is_named_in_the_report_and_covers_no_other_difference(copied, jobs):
+    project, work = copied
+    all_of(rename(LOSS, "_of_target", "_at_target"), accept("train_segmentation"))(project, work)
+    (line,) = json.loads((work / "results/accepted.json").read_text())
+    assert line["modules"] == ["spine_models.models.losses"]
+    assert run(project, work, "--force", "results/report/index.html", **jobs).returncode == 0
+    page = (work / "results/report/index.html").read_text()
+    assert all(text in page for text in (line["accepted"], line["code"], line["modules"][0], line["reason"]))
+    configure(segmentation={"training": {"learning_rate": 2.0e-2}})(project, work)
+    assert planned(run(project, work, "-n"))["train_segmentation"] == JOBS["train_segmentation"]
+
+
+def test_results_without_stored_code_are_listed_with_modules_unknown(copied):
+    project, work = copied
+    shutil.rmtree(work / "results/code")
+    add_code(LOSS)(project, work)
+    command = [sys.executable, "-m", "spine_models", "accept", work / "results", "--"]
+    command += ["--directory", work, "--configfile", work / "overlay.yaml"]
+    said = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout
+    assert re.fullmatch(r"train_segmentation: 2 results of code \w{16}, now \w{16}; changed: modules unknown\n", said)
+    assert not (work / "results/accepted.json").exists()
+
+
+def test_the_code_that_a_run_stores_is_what_the_table_of_reach_says(finished):
+    stored = [set(json.loads(path.read_text())) for path in (finished / "work/results/code").glob("*.json")]
+    reached = reach()
+    for rule in MADE:
+        assert {"script", *reached[rule]} in stored, rule
 
 
 def shard_with(work, study):

@@ -10,15 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, level_voxels, union_of
+from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, corner_of, level_voxels, union_of
 from spine_models.data.crops.windows import validation_window_starts, window_reach
 from spine_models.hounsfield import AIR_HU
 from spine_models.levels import LEVELS
+
+if TYPE_CHECKING:  # a new fact of a volume or a mask is no part of a classifier's key
+    from spine_models.data.crops.mask_facts import MaskFacts
+    from spine_models.data.volume_facts import VolumeFacts
+
+F = TypeVar("F", np.float32, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,10 @@ class CropSettings:
         size: side of a window in pixels.
         min_voxels: voxels of the half grid below which a vertebra is not used.
         visible_fraction: share of a vertebra that has to lie in a training window for its label to count.
+        clamp_start: validation windows begin at the volume's first slice at the earliest, so that one near the top is
+            not centred; what the published networks were applied to (method, published checkpoints).
+        plane_fill: beside an image in its window, "air" or "raw_zero", the HU of the stored value 0.
+        z_fill: slices beyond the volume, "air" or "mean", which is 0 once standardised.
     """
 
     margin: int
@@ -38,6 +48,9 @@ class CropSettings:
     size: int
     min_voxels: int
     visible_fraction: float
+    clamp_start: bool = False
+    plane_fill: Literal["air", "raw_zero"] = "air"
+    z_fill: Literal["air", "mean"] = "air"
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,11 @@ class SpineCrop:
         half_factor: half pixels for each full pixel.
         mean: of the half volume in HU, for standardising.
         std: of the half volume in HU, above 0.
+        raw_zero_hu: HU of the stored value 0.
         boxes: of the visible and interpolated levels, on the half grid of the whole study.
         voxels: of each level in the whole mask.
         levels: status of every level.
         spacing_mm: (z, y, x) of the full grid.
-        depth_total: slices of the whole volume.
     """
 
     image: NDArray[np.int16]
@@ -66,11 +79,11 @@ class SpineCrop:
     half_factor: float
     mean: float
     std: float
+    raw_zero_hu: float
     boxes: dict[str, Box]
     voxels: dict[str, int]
     levels: dict[str, LevelStatus]
     spacing_mm: tuple[float, float, float]
-    depth_total: int
 
 
 @dataclass(frozen=True)
@@ -102,8 +115,8 @@ def predictable_levels(levels: Mapping[str, LevelStatus], voxels: Mapping[str, i
 def spine_crop(
     full: NDArray[np.int16],
     mask: NDArray[np.uint8],
-    volume_facts: Mapping[str, Any],
-    mask_facts: Mapping[str, Any],
+    volume_facts: VolumeFacts,
+    mask_facts: MaskFacts,
     settings: CropSettings,
 ) -> SpineCrop | None:
     """Cut the union of the vertebrae's padded boxes, with all slices that a window can need.
@@ -111,33 +124,33 @@ def spine_crop(
     Args:
         full: (z, y, x) volume; a memory map will do, only the crop is read.
         mask: (z, y, x) mask after the checks, on the half grid with the same slices.
-        volume_facts: of the volume's record: ``half_factor``, ``mean``, ``std``, ``spacing_mm``.
-        mask_facts: of the mask's record: ``boxes``, ``voxels``, ``levels``.
+        volume_facts: of the volume.
+        mask_facts: of the mask.
         settings: the configuration.
 
     Returns:
         The crop, or None if no vertebra can be used.
     """
-    boxes = {name: box_from_json(box) for name, box in mask_facts["boxes"].items()}
-    used = predictable_levels(mask_facts["levels"], mask_facts["voxels"], settings.min_voxels)
+    boxes = mask_facts.boxes
+    used = predictable_levels(mask_facts.levels, mask_facts.voxels, settings.min_voxels)
     if not used:
         return None
-    factor = float(volume_facts["half_factor"])
+    factor = volume_facts.half_factor
     region = _region([boxes[name] for name in used], full.shape, factor, settings)
     full_region = _on_full_grid(region, factor, full.shape)
     return SpineCrop(
         image=np.array(full[box_slices(full_region)]),
         mask=np.array(mask[box_slices(region)]),
-        origin=_corner(full_region),
-        mask_origin=_corner(region),
+        origin=corner_of(full_region),
+        mask_origin=corner_of(region),
         half_factor=factor,
-        mean=float(volume_facts["mean"]),
-        std=float(volume_facts["std"]),
+        mean=volume_facts.mean,
+        std=volume_facts.std,
+        raw_zero_hu=volume_facts.raw_zero_hu,
         boxes=boxes,
-        voxels=dict(mask_facts["voxels"]),
-        levels=dict(mask_facts["levels"]),
-        spacing_mm=tuple(volume_facts["spacing_mm"]),
-        depth_total=full.shape[0],
+        voxels=mask_facts.voxels,
+        levels=mask_facts.levels,
+        spacing_mm=volume_facts.spacing_mm,
     )
 
 
@@ -145,8 +158,8 @@ def cut_window(crop: SpineCrop, level: str, start: int, settings: CropSettings) 
     """Cut one window of ``settings.depth`` slices around a vertebra.
 
     The padded box is cut from the full-resolution image, its longest side resized to ``settings.size`` (linear;
-    the mask by nearest neighbour) and the rest padded evenly. Slices beyond the volume and the padding are
-    ``AIR_HU`` and label 0.
+    the mask by nearest neighbour) and the rest padded evenly. Slices beyond the volume and the padding hold what the
+    settings say, and label 0.
 
     Args:
         crop: of the study.
@@ -161,8 +174,8 @@ def cut_window(crop: SpineCrop, level: str, start: int, settings: CropSettings) 
     first = region[0] + crop.mask_origin[0] - start
     shape = _fitted_shape(image.shape[1:], settings.size)
     return Window(
-        image=_fit(image, first, shape, settings, np.float32(AIR_HU)),
-        mask=_fit(mask, first, shape, settings, np.uint8(0)),
+        image=_fit(image, first, shape, settings, _fills(crop, settings)),
+        mask=_fit(mask, first, shape, settings, (np.uint8(0), np.uint8(0))),
         inside=level_voxels(np.ascontiguousarray(mask)),
     )
 
@@ -189,13 +202,13 @@ def classifier_input(image: NDArray[np.float32], mask: NDArray[np.uint8], crop: 
 def validation_windows(crop: SpineCrop, settings: CropSettings) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield every validation window of a study as (level, classifier input), without augmentation.
 
-    Centred windows; a vertebra taller than a window yields its first and its last one. Interpolated levels are
-    among them.
+    Centred windows, unless ``settings.clamp_start`` moves them; a vertebra taller than a window yields its first and
+    its last one. Interpolated levels are among them.
     """
     for level in predictable_levels(crop.levels, crop.voxels, settings.min_voxels):
         z0, z1 = crop.boxes[level][:2]
         for start in validation_window_starts(z0, z1, settings.depth):
-            window = cut_window(crop, level, start, settings)
+            window = cut_window(crop, level, max(0, start) if settings.clamp_start else start, settings)
             yield level, classifier_input(window.image, window.mask, crop)
 
 
@@ -243,10 +256,6 @@ def _window_on_image(region: Box, crop: SpineCrop) -> Box:
     return box_from_json(edges)
 
 
-def _corner(region: Box) -> tuple[int, int, int]:
-    return region[0], region[2], region[4]
-
-
 def _fitted_shape(plane: tuple[int, ...], size: int) -> tuple[int, int]:
     """Rows and columns after the longest side was resized to ``size``."""
     longest = max(plane)
@@ -254,17 +263,25 @@ def _fitted_shape(plane: tuple[int, ...], size: int) -> tuple[int, int]:
     return rows, columns
 
 
+def _fills(crop: SpineCrop, settings: CropSettings) -> tuple[np.float32, np.float32]:
+    """Return the HU beside an image in its plane, and of slices beyond the volume."""
+    plane = AIR_HU if settings.plane_fill == "air" else crop.raw_zero_hu
+    return np.float32(plane), np.float32(AIR_HU if settings.z_fill == "air" else crop.mean)
+
+
 def _fit(
-    part: NDArray[Any], first: int, shape: tuple[int, int], settings: CropSettings, fill: np.float32 | np.uint8
-) -> NDArray[Any]:
+    part: NDArray[Any], first: int, shape: tuple[int, int], settings: CropSettings, fills: tuple[F, F]
+) -> NDArray[F]:
     """Resize each slice to ``shape`` and put it into the middle of a filled window, slice ``first`` onwards."""
     import cv2
 
-    how = cv2.INTER_NEAREST_EXACT if isinstance(fill, np.uint8) else cv2.INTER_LINEAR
-    window = np.full((settings.depth, settings.size, settings.size), fill)
+    plane_fill, z_fill = fills
+    how = cv2.INTER_NEAREST_EXACT if isinstance(plane_fill, np.uint8) else cv2.INTER_LINEAR
+    window = np.full((settings.depth, settings.size, settings.size), z_fill)
+    window[first : first + len(part)] = plane_fill
     rows, columns = shape
     top, left = (settings.size - rows) // 2, (settings.size - columns) // 2
     for i, plane in enumerate(part, start=first):
-        resized = cv2.resize(plane.astype(fill.dtype), (columns, rows), interpolation=how)
+        resized = cv2.resize(plane.astype(plane_fill.dtype), (columns, rows), interpolation=how)
         window[i, top : top + rows, left : left + columns] = resized
     return window

@@ -9,13 +9,14 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, level_boxes, level_voxels
+from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, level_voxels
+from spine_models.data.crops.components import STRAY_MM, without_small_components
+from spine_models.data.crops.mask_facts import Flag, FlagCode, MaskFacts
 from spine_models.levels import LEVELS
 
 _PLAUSIBLE_MM: tuple[tuple[str, float, float], ...] = (
@@ -27,42 +28,6 @@ _PLAUSIBLE_MM: tuple[tuple[str, float, float], ...] = (
 64 mm high, spinous process included; the limits along y and x are generous ones around the anatomy of adults."""
 
 
-class FlagCode(StrEnum):
-    """Everything that a mask can be flagged for."""
-
-    NO_LEVEL = "no_level"
-    """The mask shows no vertebra: the study's prediction is the training prior."""
-    GAP = "gap"
-    """A level is missing between two visible ones."""
-    INTERPOLATED = "interpolated"
-    """The box of a missing level was interpolated between its visible neighbours."""
-    OUT_OF_ORDER = "out_of_order"
-    """A level's centre is not below that of the visible level above it."""
-    SEVERAL_COMPONENTS = "several_components"
-    """A level consists of parts that do not touch, each too large to be removed."""
-    TOO_SMALL = "too_small"
-    """A level is smaller than a vertebra can be, and the volume's end does not explain it."""
-    TOO_LARGE = "too_large"
-    """A level is larger than a vertebra can be."""
-    CUT_OFF = "cut_off"
-    """A level touches the first or the last slice: part of it may lie outside the volume."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One remark on a mask.
-
-    Attributes:
-        code: of the closed list.
-        level: which level it is about; empty if it is about the whole mask.
-        sentence: for the person who reads the report.
-    """
-
-    code: FlagCode
-    level: str
-    sentence: str
-
-
 @dataclass(frozen=True)
 class PlausibilitySettings:
     """Section ``plausibility`` of the configuration.
@@ -70,42 +35,21 @@ class PlausibilitySettings:
     Attributes:
         min_component_fraction: components smaller than this part of a level's largest are removed.
         fallback: "neighbours" interpolates the box of a missing level between visible ones, "none" leaves it out.
+        stray_mm: parts of a level further than this from its largest part are no part of its box; None: all are.
     """
 
     min_component_fraction: float
     fallback: Literal["neighbours", "none"]
-
-
-@dataclass(frozen=True)
-class MaskFacts:
-    """What a mask shows.
-
-    Attributes:
-        levels: status of every level.
-        boxes: of the visible and interpolated levels, on the mask's grid.
-        voxels: of the visible levels.
-        flags: what looks wrong.
-    """
-
-    levels: dict[str, LevelStatus]
-    boxes: dict[str, Box]
-    voxels: dict[str, int]
-    flags: list[Flag]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON values that a mask's record keeps."""
-        return {
-            "levels": dict(self.levels),
-            "boxes": {level: list(box) for level, box in self.boxes.items()},
-            "voxels": dict(self.voxels),
-            "flags": [{"code": str(f.code), "level": f.level, "sentence": f.sentence} for f in self.flags],
-        }
+    stray_mm: float | None = STRAY_MM
 
 
 def check_mask(
     mask: NDArray[np.uint8], spacing_mm: Sequence[float], settings: PlausibilitySettings
 ) -> tuple[NDArray[np.uint8], MaskFacts]:
     """Remove small components of a predicted mask and check what is left.
+
+    A stray part far from the rest of its level is flagged, but is no part of the level's box: it would stretch the
+    crop, and with it shrink the vertebra in it.
 
     Args:
         mask: (z, y, x), z from superior to inferior; voxel label ``i + 1`` for ``LEVELS[i]``.
@@ -115,8 +59,8 @@ def check_mask(
     Returns:
         The mask without its small components, and what it shows.
     """
-    mask, components = _without_small_components(mask, settings.min_component_fraction)
-    found = level_boxes(mask)
+    fraction, stray_mm = settings.min_component_fraction, settings.stray_mm
+    mask, found, components = without_small_components(mask, spacing_mm, fraction, stray_mm)
     flags = [
         *_component_flags(components),
         *_order_flags(mask, found),
@@ -131,24 +75,8 @@ def check_mask(
             sentence = f"the box of {level} was interpolated between {above} and {below}"
             flags.append(Flag(FlagCode.INTERPOLATED, level, sentence))
     if not found:
-        flags.append(Flag(FlagCode.NO_LEVEL, "", "the mask shows no vertebra: the training prior is the prediction"))
-    return mask, MaskFacts(levels, boxes, level_voxels(mask), flags)
-
-
-def _without_small_components(mask: NDArray[np.uint8], fraction: float) -> tuple[NDArray[np.uint8], dict[str, int]]:
-    """Return a cleaned copy, and how many components each level still has (26 neighbours)."""
-    from scipy import ndimage
-
-    mask, components = mask.copy(), {}
-    for level, box in level_boxes(mask).items():
-        part = mask[box_slices(box)]
-        labelled, _ = ndimage.label(part == LEVELS.index(level) + 1, structure=np.ones((3, 3, 3)))
-        sizes = np.bincount(labelled.reshape(-1))
-        sizes[0] = 0
-        small = (sizes > 0) & (sizes < fraction * sizes.max())
-        part[small[labelled]] = 0
-        components[level] = int(np.count_nonzero(sizes) - np.count_nonzero(small))
-    return mask, components
+        flags.append(Flag(FlagCode.NO_LEVEL, "", "the mask shows no vertebra"))
+    return mask, MaskFacts(levels, boxes, level_voxels(mask), tuple(flags))
 
 
 def _component_flags(components: Mapping[str, int]) -> list[Flag]:

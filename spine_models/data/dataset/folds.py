@@ -74,7 +74,7 @@ def assign_folds(studies: Iterable[FoldStudy], parts: int, seed: int, earlier: M
     for group in sorted(groups, key=lambda name: _draw_order(name, groups[name], seed, earlier)):
         members = groups[group]
         strata = Counter(member.stratum for member in members)
-        fold = _earlier_fold(group, members, earlier)
+        fold = _earlier_fold(members, earlier)
         if fold is None:
             fold = min(filled, key=lambda part: _fullness(filled[part], strata, seed, part))
         filled[fold].update(strata)
@@ -92,7 +92,7 @@ def _fullness(filled: Counter[int], strata: Counter[int], seed: int, part: int) 
     return same, filled.total(), hashlib.sha256(f"{seed}|fold {part}".encode()).hexdigest()
 
 
-def _earlier_fold(group: str, members: list[FoldStudy], earlier: Mapping[str, int]) -> int | None:
+def _earlier_fold(members: list[FoldStudy], earlier: Mapping[str, int]) -> int | None:
     found = {earlier[member.study] for member in members if member.study in earlier}
     if len(found) > 1:
         names = ", ".join(member.study for member in members if member.study in earlier)

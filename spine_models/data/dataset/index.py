@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from spine_models.provenance.files import write_text
+from spine_models.provenance.vouched import vouched
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def write_index(path: Path, rows: Iterable[IndexRow]) -> None:
 
 def read_index(path: Path) -> list[IndexRow]:
     """Read what ``write_index`` wrote."""
-    with path.open(encoding="utf-8", newline="") as stream:
+    with vouched(path).open(encoding="utf-8", newline="") as stream:
         rows = [{**row} for row in csv.DictReader(stream)]
     numbers = ("files", "bytes", "rows", "columns")
     return [IndexRow(**(row | {name: int(row[name]) for name in numbers})) for row in rows]  # type: ignore[arg-type]

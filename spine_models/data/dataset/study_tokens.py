@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 TRAINING_STUDIES = "training_studies"
 """Key of the provenance of weights under which the tokens of the training studies and of their patients stand."""
+
+PARTLY_UNKNOWN = "training_studies_partly_unknown"
+"""Key of the provenance of weights that also learnt from studies that nobody names, through what they started from."""
 
 
 def study_token(study: str) -> str:
@@ -20,3 +24,13 @@ def study_token(study: str) -> str:
 def study_tokens(studies: Iterable[str]) -> list[str]:
     """Return the sorted tokens of ``studies``."""
     return sorted(study_token(study) for study in studies)
+
+
+def learnt_from(provenance: Mapping[str, Any]) -> frozenset[str]:
+    """Return the tokens of the studies and patients that weights say they learnt from."""
+    return frozenset(provenance.get(TRAINING_STUDIES, ()))
+
+
+def says_all(provenance: Mapping[str, Any]) -> bool:
+    """Say whether weights name every study that they learnt from; if not, any study may be among them."""
+    return TRAINING_STUDIES in provenance and not provenance.get(PARTLY_UNKNOWN, False)

@@ -9,7 +9,7 @@ import pandera.pandas as pa
 
 from spine_models.data.dataset.uids import is_uid
 from spine_models.errors import UserError
-from spine_models.levels import TARGETS
+from spine_models.levels import LEVELS, TARGETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,10 @@ def _is_number(text: str) -> bool:
 
 def _is_positive(text: str) -> bool:
     return _is_number(text) and float(text) > 0
+
+
+def _is_fold(text: str) -> bool:
+    return _is_number(text) and float(text) >= 0 and float(text).is_integer()
 
 
 _NUMBER = pa.Column(str, pa.Check(_is_number, element_wise=True, error="a number"))
@@ -49,6 +53,10 @@ _TEST = pa.DataFrameSchema(
         "prediction_type": pa.Column(str, pa.Check.isin(list(TARGETS), error=f"one of {', '.join(TARGETS)}")),
     }
 )
+
+_FOLD = pa.Column(str, pa.Check(_is_fold, element_wise=True, error="a whole number, at least 0"))
+_LEVEL = pa.Column(str, pa.Check.isin(["0", "1", "0.0", "1.0"], error="0 or 1"), required=False)
+_SOLUTION_FOLDS = pa.DataFrameSchema({"cube_id": _UID, "fold": _FOLD, **dict.fromkeys(LEVELS, _LEVEL)})
 
 
 def read_train(path: Path) -> pd.DataFrame:
@@ -124,6 +132,24 @@ def read_folds(path: Path, parts: int) -> dict[str, int]:
     return {str(study): int(part) for study, part in zip(raw["StudyInstanceUID"], raw["fold"], strict=True)}
 
 
+def read_solution_folds(path: Path) -> pd.DataFrame:
+    """Read a fold table of the published solution: index ``cube_id`` (a study), column ``fold``.
+
+    Where the table has the columns C1 to C7, those and ``patient_overall``, their maximum, are in the result too.
+
+    Raises:
+        UserError: naming the line, for a missing column, a value that cannot be used or a study that occurs twice.
+    """
+    raw = _read(path, _SOLUTION_FOLDS)
+    _require_unique(path, raw, "cube_id")
+    raw = raw.set_index("cube_id")
+    if not set(LEVELS) <= set(raw.columns):
+        return raw[["fold"]].astype(float).astype(int)
+    table: pd.DataFrame = raw[["fold", *LEVELS]].astype(float).astype(int)
+    table["patient_overall"] = table[list(LEVELS)].max(axis=1)
+    return table
+
+
 def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     """Read a table as text, indexed by the line in the file; byte-order mark, spaces and line ends are no matter."""
     import pandas as pd
@@ -140,9 +166,10 @@ def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     raw = raw.apply(lambda column: column.str.strip())
     raw.index = raw.index + 2
     raw = raw[(raw != "").any(axis=1)]
-    lacking = [name for name in schema.columns if name not in raw.columns]
+    required = [name for name, column in schema.columns.items() if column.required]
+    lacking = [name for name in required if name not in raw.columns]
     if lacking:
-        raise UserError(f"{path} lacks the column {', '.join(lacking)}: it must have {', '.join(schema.columns)}")
+        raise UserError(f"{path} lacks the column {', '.join(lacking)}: it must have {', '.join(required)}")
     try:
         schema.validate(raw, lazy=True)
     except pa.errors.SchemaErrors as errors:

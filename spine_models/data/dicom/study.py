@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +17,10 @@ from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import is_uid
 from spine_models.data.dicom import series
 from spine_models.data.dicom.geometry import Grid, GridSlice, build_grid
+from spine_models.data.dicom.half import HalfVolume, Volume, half_affine, half_volume
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.pixels import MAX_VOXELS, check_claims, is_lossy, read_hounsfield
-from spine_models.hounsfield import AIR_HU
+from spine_models.data.volume_facts import Affine, VolumeFacts
 from spine_models.provenance.canonical import digest_file
 
 THICK_SPACING_MM = 2.0
@@ -33,8 +32,6 @@ _NOBODY = frozenset(
 )  # fmt: skip
 """What anonymisers write in place of a PatientID; studies that share it are not of one patient."""
 
-Volume = NDArray[np.int16]
-
 
 @dataclass(frozen=True)
 class VolumeSettings:
@@ -43,12 +40,15 @@ class VolumeSettings:
     Attributes:
         z_step: every ``z_step``-th slice is used, from the most superior one on; the others are never decoded.
         half_size: pixels of the longest side, and of both sides after padding, of the half-size volume.
+        hu_limits: least and largest Hounsfield units; values beyond are set to the limit (scanners write -2048 or -3024
+            outside their circle, and 30000 for metal). None limits nothing.
         allow_symlinks: follow links that lead out of the data set.
         keep_volumes: store the full-size volume; no part of the key of a result.
     """
 
     z_step: int = 2
     half_size: int = 256
+    hu_limits: tuple[int, int] | None = None
     allow_symlinks: bool = False
     keep_volumes: bool = True
 
@@ -60,12 +60,12 @@ class StudyVolume:
     Attributes:
         full: int16 HU (z, y, x), axes towards the feet, the back and the patient's left.
         half: int16 HU (z, half_size, half_size), padded at the bottom and right with ``AIR_HU``.
-        facts: shapes, statistics, affines, spacing and notes, as stored in the record.
+        facts: geometry, statistics and notes, as stored in the record.
     """
 
     full: Volume
     half: Volume
-    facts: dict[str, Any]
+    facts: VolumeFacts
 
 
 @dataclass(frozen=True)
@@ -162,34 +162,15 @@ def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
         check_claims(header)
     if shape[0] * shape[1] * shape[2] > MAX_VOXELS:
         raise StudyRefused(RefusalCode.TOO_LARGE, f"a volume of {shape[0]} x {shape[1]} x {shape[2]} voxels")
-    factor = settings.half_size / max(shape[1:])
     full = np.empty(shape, np.int16)
-    half = np.full((shape[0], settings.half_size, settings.half_size), AIR_HU, np.int16)
-    rows, columns = _half_sides(shape[1:], factor)
-    for index, pixels in enumerate(_decoded(source, planes)):
+    for index, pixels in enumerate(_decoded(source, planes, settings.hu_limits)):
         full[index] = grid.in_plane.apply(pixels)
-        half[index, :rows, :columns] = half_slice(full[index], factor)
-    inner = half[:, :rows, :columns]
-    mean, std = _mean_and_std(inner)
-    if std == 0:
+    half = half_volume(full, settings.half_size)
+    if half.std == 0:
         raise StudyRefused(RefusalCode.PIXELS_CONSTANT, "all pixels have the same value")
-    notes = [*source.selection.notes, *grid.notes, *_pixel_notes(source, planes, settings)]
-    facts = _facts(source, settings, shape, inner.shape)
-    return StudyVolume(full, half, facts | {"mean": mean, "std": std, "notes": notes})
-
-
-def half_slice(pixels: Volume, factor: float) -> Volume:
-    """Resize one slice by ``factor``, linearly in float32, and round: (y, x) -> (y, x) int16."""
-    resized = cv2.resize(pixels.astype(np.float32), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
-    return np.rint(resized).astype(np.int16)
-
-
-def half_affine(affine: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
-    """Return the affine of the half grid: pixel h of it is centred at ``(h + 0.5) / factor - 0.5`` of the full grid."""
-    to_full = np.diag([1.0, 1 / factor, 1 / factor, 1.0])
-    to_full[1:3, 3] = 0.5 / factor - 0.5
-    product: NDArray[np.float64] = affine @ to_full
-    return product
+    notes = (*source.selection.notes, *grid.notes, *_pixel_notes(source, planes, settings))
+    raw_zero_hu = _raw_zero_hu(grid.headers[planes[0].upper], settings)
+    return StudyVolume(full, half.voxels, _facts(source, settings, half, raw_zero_hu, notes))
 
 
 def stepped_affine(affine: NDArray[np.float64], z_step: int) -> NDArray[np.float64]:
@@ -198,20 +179,16 @@ def stepped_affine(affine: NDArray[np.float64], z_step: int) -> NDArray[np.float
     return stepped
 
 
-def _half_sides(sides: tuple[int, ...], factor: float) -> tuple[int, int]:
-    probe = cv2.resize(np.zeros(sides, np.float32), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
-    return probe.shape[0], probe.shape[1]
-
-
-def _decoded(source: StudySource, planes: list[GridSlice]) -> Iterator[Volume]:
-    """Decode the planes one after the other; a slice that two blends share is decoded once."""
+def _decoded(source: StudySource, planes: list[GridSlice], limits: tuple[int, int] | None) -> Iterator[Volume]:
+    """Decode and limit the planes one after the other; a slice that two blends share is decoded once."""
     recent: dict[int, Volume] = {}
 
     def decode(index: int) -> Volume:
         if index not in recent:
             while len(recent) > 1:
                 recent.pop(next(iter(recent)))
-            recent[index] = read_hounsfield(source.folder, source.grid.headers[index])
+            pixels = read_hounsfield(source.folder, source.grid.headers[index])
+            recent[index] = pixels if limits is None else np.clip(pixels, *limits)
         return recent[index]
 
     for plane in planes:
@@ -224,14 +201,10 @@ def _decoded(source: StudySource, planes: list[GridSlice]) -> Iterator[Volume]:
         yield np.rint(blend).astype(np.int16)
 
 
-def _mean_and_std(values: Volume) -> tuple[float, float]:
-    """Mean and standard deviation in float64, a slice at a time, so that memory stays that of a slice."""
-    count, total = values.size, 0.0
-    for part in values:
-        total += float(part.sum(dtype=np.int64))
-    mean = total / count
-    squares = sum(float(np.square(part - mean).sum()) for part in values)
-    return mean, float(np.sqrt(squares / count))
+def _raw_zero_hu(header: SliceHeader, settings: VolumeSettings) -> float:
+    """Return the HU of the stored value 0 in a slice, within the limits that its pixels have."""
+    limits = settings.hu_limits or (np.iinfo(np.int16).min, np.iinfo(np.int16).max)
+    return float(np.clip(header.intercept or 0.0, *limits))
 
 
 def _pixel_notes(source: StudySource, planes: list[GridSlice], settings: VolumeSettings) -> list[str]:
@@ -281,24 +254,37 @@ def _differ(folder: Path, one: SliceHeader, other: SliceHeader) -> bool:
 
 
 def _facts(
-    source: StudySource, settings: VolumeSettings, shape: tuple[int, ...], half_shape: tuple[int, ...]
-) -> dict[str, Any]:
+    source: StudySource,
+    settings: VolumeSettings,
+    half: HalfVolume,
+    raw_zero_hu: float,
+    notes: tuple[str, ...],
+) -> VolumeFacts:
     grid = source.grid
+    slices, rows, columns = grid.shape
     affine = stepped_affine(grid.affine, settings.z_step)
     frame = grid.headers[0].frame_of_reference
-    factor = settings.half_size / max(shape[1:])
-    return {
-        "shape": list(shape),
-        "half_shape": [half_shape[0], settings.half_size, settings.half_size],
-        "half_inner_shape": list(half_shape),
-        "half_factor": factor,
-        "spacing_mm": [grid.spacing[0] * settings.z_step, *grid.spacing[1:]],
-        "affine_lps": affine.tolist(),
-        "half_affine_lps": half_affine(affine, factor).tolist(),
-        "slices": grid.shape[0],
-        "z_step": settings.z_step,
-        "tilt_degrees": grid.tilt_degrees,
-        "oblique_degrees": grid.oblique_degrees,
-        "group": source.group,
-        "frame_of_reference": frame if is_uid(frame) else "",
-    }
+    factor = settings.half_size / max(rows, columns)
+    return VolumeFacts(
+        shape=(half.inner_shape[0], rows, columns),
+        half_shape=(half.inner_shape[0], settings.half_size, settings.half_size),
+        half_inner_shape=half.inner_shape,
+        half_factor=factor,
+        spacing_mm=(grid.spacing[0] * settings.z_step, grid.spacing[1], grid.spacing[2]),
+        affine_lps=_rows(affine),
+        half_affine_lps=_rows(half_affine(affine, factor)),
+        slices=slices,
+        z_step=settings.z_step,
+        tilt_degrees=grid.tilt_degrees,
+        oblique_degrees=grid.oblique_degrees,
+        group=source.group,
+        frame_of_reference=frame if is_uid(frame) else "",
+        mean=half.mean,
+        std=half.std,
+        raw_zero_hu=raw_zero_hu,
+        notes=notes,
+    )
+
+
+def _rows(affine: NDArray[np.float64]) -> Affine:
+    return tuple(tuple(row) for row in affine.tolist())

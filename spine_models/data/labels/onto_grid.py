@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.labels.nifti import Floats, LabelMap, LabelSettings, most_voxels, open_label
+from spine_models.data.volume_facts import VolumeFacts
 from spine_models.levels import IGNORE_LABEL, LEVELS
+from spine_models.provenance.facts import Facts
 
 EXACT_VOXELS = 0.05
 """Grids whose voxels are never further apart than this part of a voxel agree."""
@@ -37,6 +39,19 @@ class Sampled:
 
     values: NDArray[np.integer]
     inside: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class LabelFacts(Facts):
+    """What a label map shows on a study's half grid.
+
+    Attributes:
+        levels: voxels of each level.
+        notes: sentences on what is unusual.
+    """
+
+    levels: dict[str, int]
+    notes: tuple[str, ...]
 
 
 def check_label(path: Path, affine: Floats, shape: tuple[int, int, int], settings: LabelSettings) -> None:
@@ -135,18 +150,16 @@ def _general_planes(
         yield np.where(inside, label.values[i, j, k], 0), inside
 
 
-def half_label(
-    label: LabelMap, facts: Mapping[str, Any], settings: LabelSettings
-) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+def half_label(label: LabelMap, facts: VolumeFacts, settings: LabelSettings) -> tuple[NDArray[np.uint8], LabelFacts]:
     """Bring a label map onto a study's half grid: 1 to 7 for C1 to C7, 0 for the rest, 255 where nothing is known.
 
     Args:
         label: the label map.
-        facts: of the study's half-size volume.
+        facts: of the study's volume.
         settings: see there.
 
     Returns:
-        uint8 (z, y, x) on the half grid, and the facts ``levels`` (voxels of each level) and ``notes``.
+        uint8 (z, y, x) on the half grid, and what it shows.
 
     Raises:
         StudyRefused: ``label_geometry`` if the label map does not cover any of the volume.
@@ -154,28 +167,28 @@ def half_label(
     if settings.label_geometry == "index":
         label, affine, full_affine = _by_index(label, facts)
     else:
-        affine, full_affine = np.array(facts["half_affine_lps"]), np.array(facts["affine_lps"])
-    inner = tuple(facts["half_inner_shape"])
-    sampled = onto_grid(label, affine, (inner[0], inner[1], inner[2]))
+        affine, full_affine = np.array(facts.half_affine_lps), np.array(facts.affine_lps)
+    inner = facts.half_inner_shape
+    sampled = onto_grid(label, affine, inner)
     if not sampled.inside.any():
-        reason = _no_overlap(label.affine_lps, label.values.shape, full_affine, facts["shape"])
+        reason = _no_overlap(label.affine_lps, label.values.shape, full_affine, facts.shape)
         raise StudyRefused(RefusalCode.LABEL_GEOMETRY, reason)
-    half = np.full(facts["half_shape"], IGNORE_LABEL, np.uint8)
+    half = np.full(facts.half_shape, IGNORE_LABEL, np.uint8)
     levels = np.where(sampled.values <= len(LEVELS), sampled.values, 0)
     half[:, : inner[1], : inner[2]] = np.where(sampled.inside, levels, IGNORE_LABEL)
     counts = {level: int(np.count_nonzero(half == number)) for number, level in enumerate(LEVELS, 1)}
-    difference = grid_difference(label, full_affine, tuple(facts["shape"]))
-    return half, {"levels": counts, "notes": [*label.notes, *_notes(difference, sampled, counts)]}
+    difference = grid_difference(label, full_affine, facts.shape)
+    return half, LabelFacts(counts, (*label.notes, *_notes(difference, sampled, counts)))
 
 
-def _by_index(label: LabelMap, facts: Mapping[str, Any]) -> tuple[LabelMap, Floats, Floats]:
+def _by_index(label: LabelMap, facts: VolumeFacts) -> tuple[LabelMap, Floats, Floats]:
     """Replace both affines by ones over voxel indices of the volume before ``z_step``."""
-    _, rows, columns = facts["shape"]
-    slices = facts["slices"]
+    _, rows, columns = facts.shape
+    slices = facts.slices
     _require_same_size(label.values.shape, columns, rows, slices)
     to_index = np.array([[0, 0, -1, slices - 1], [0, -1, 0, rows - 1], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
-    full_affine = np.diag([float(facts["z_step"]), 1.0, 1.0, 1.0])
-    to_half = np.linalg.inv(np.array(facts["affine_lps"])) @ np.array(facts["half_affine_lps"])
+    full_affine = np.diag([float(facts.z_step), 1.0, 1.0, 1.0])
+    to_half = np.linalg.inv(np.array(facts.affine_lps)) @ np.array(facts.half_affine_lps)
     return LabelMap(label.values, to_index), full_affine @ to_half, full_affine
 
 

@@ -19,6 +19,7 @@ from spine_models.data.phantom.anatomy import Patient, draw_patient
 from spine_models.data.phantom.canvas import Grid
 from spine_models.data.phantom.defects import EXPECTED, damage_files
 from spine_models.data.phantom.dicom_writing import AXIAL, SAGITTAL, Series, file_numbers, write_series
+from spine_models.data.phantom.extremes import draw_border, draw_metal
 from spine_models.data.phantom.fractures import draw_break
 from spine_models.data.phantom.plan import StudyPlan, plan_dataset, uid_of
 from spine_models.data.phantom.rendering import Rendered, marker_position, render
@@ -100,7 +101,12 @@ def render_study(settings: PhantomSettings, plan: StudyPlan) -> tuple[Rendered, 
         for fracture in plan.fractures
     }
     noise = float(rng.uniform(10.0, 26.0))
-    return render(patient, grid, breaks, noise_hu=noise, seed=[*plan.seed, 1], marker=settings.marker), patient
+    rendered = render(patient, grid, breaks, noise_hu=noise, seed=[*plan.seed, 1], marker=settings.marker)
+    if plan.metal:
+        draw_metal(rendered.hu, rendered.labels, grid, patient, [*plan.seed, 3])
+    if plan.border_hu is not None:
+        draw_border(rendered.hu, plan.border_hu)
+    return rendered, patient
 
 
 def write_study(out: Path, settings: PhantomSettings, seed: int, plan: StudyPlan) -> WrittenStudy:
@@ -220,6 +226,8 @@ def _summary(
         "affine_lps": grid.affine_lps().tolist(),
         "segmented": plan.segmented,
         "encoding": asdict(plan.encoding),
+        "border_hu": plan.border_hu,
+        "metal": plan.metal,
         "fractures": [asdict(fracture) for fracture in plan.fractures],
     }
     if plan.defect:

@@ -6,13 +6,14 @@ Shares are met by counting, not by chance: a set of fractures is dealt out by th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 from spine_models.data.phantom.defects import DEFECTS
 from spine_models.data.phantom.encoding import Encoding, encoding_of
+from spine_models.data.phantom.extremes import BORDERS_HU, can_hold_borders
 from spine_models.data.phantom.fractures import Fracture, kinds_of
 from spine_models.data.phantom.settings import GRADES, PhantomSettings
 from spine_models.levels import LEVELS
@@ -29,6 +30,7 @@ LEVEL_WEIGHTS: tuple[float, ...] = (0.10, 0.16, 0.10, 0.12, 0.14, 0.17, 0.21)
 """How often a fracture sits at C1..C7; flatter than in the challenge's data, so that small sets have every level."""
 
 _CUT_SHARE = 0.25
+_EXTREMES = 2  # behind the 0 and 1 of a study's own random numbers (``data.phantom.dataset``)
 _SEVERAL: Mapping[int, float] = {1: 0.8, 2: 0.15, 3: 0.05}
 
 
@@ -45,6 +47,8 @@ class StudyPlan:
         bottom: last level that is completely shown.
         fractures: from superior to inferior; at complete levels only.
         encoding: how the files are written.
+        border_hu: what is outside the scanner's circle, None where that is tissue, air or tagged padding.
+        metal: whether there is metal beside the spine.
         defect: kind of damage, one of ``DEFECTS``, or empty.
         seed: seeds of the study's random numbers.
     """
@@ -57,6 +61,8 @@ class StudyPlan:
     bottom: str
     fractures: tuple[Fracture, ...]
     encoding: Encoding
+    border_hu: int | None
+    metal: bool
     defect: str
     seed: tuple[int, ...]
 
@@ -90,6 +96,10 @@ def _plan_split(settings: PhantomSettings, seed: int, split: str, count: int) ->
     fractures = _fractures(rng, settings, coverages)
     segmented = set(_shuffled(rng, range(count))[: settings.segmented]) if split == "train" else set()
     larger = count - 1 if split == "train" and count >= 12 else -1
+    encodings = [
+        encoding_of(rng, index, extra_columns=settings.matrix // 32 if index == larger else 0) for index in range(count)
+    ]
+    borders, metal = _extremes(settings, seed, split, encodings)
     return [
         StudyPlan(
             split,
@@ -98,17 +108,40 @@ def _plan_split(settings: PhantomSettings, seed: int, split: str, count: int) ->
             index in segmented,
             *coverages[index],
             fractures[index],
-            encoding_of(rng, index, extra_columns=settings.matrix // 32 if index == larger else 0),
+            replace(encoding, style=replace(encoding.style, padded=False)) if index in borders else encoding,
+            borders.get(index),
+            index in metal,
             DEFECTS[index % len(DEFECTS)] if split == "defective" else "",
             (seed, SPLITS.index(split), index),
         )
-        for index in range(count)
+        for index, encoding in enumerate(encodings)
     ]
 
 
+def _extremes(
+    settings: PhantomSettings, seed: int, split: str, encodings: Sequence[Encoding]
+) -> tuple[dict[int, int], set[int]]:
+    """Choose the studies with borders (index to HU) and those with metal.
+
+    The random numbers are of a stream of their own, so that patients and fractures are the same with and without.
+    """
+    if split == "defective":
+        return {}, set()
+    rng = np.random.default_rng([seed, SPLITS.index(split), 0, _EXTREMES])
+    able = [index for index, encoding in enumerate(encodings) if can_hold_borders(encoding.style)]
+    bordered = _shuffled(rng, able)[: round(settings.border_share * len(encodings))]
+    metal = _shuffled(rng, range(len(encodings)))[: round(settings.metal_share * len(encodings))]
+    return {index: BORDERS_HU[place % len(BORDERS_HU)] for place, index in enumerate(bordered)}, set(metal)
+
+
 def uid_of(seed: int, settings: PhantomSettings, split: str, index: int, what: str) -> str:
-    """Return a UID of the 2.25 arc (PS3.5 B.2) that is a digest of what it names."""
-    named = {"seed": seed, "settings": settings.as_json(), "split": split, "index": index, "what": what}
+    """Return a UID of the 2.25 arc (PS3.5 B.2) that is a digest of what it names.
+
+    The shares of borders and metal play no part: a data set with them is split into the same folds as one without, so
+    that what they change can be measured.
+    """
+    kept = {key: value for key, value in settings.as_json().items() if key not in ("border_share", "metal_share")}
+    named = {"seed": seed, "settings": kept, "split": split, "index": index, "what": what}
     return f"2.25.{int(digest_json(named)[:32], 16)}"
 
 

@@ -55,6 +55,8 @@ class PhantomSettings:
         field_of_view_mm: side of a slice; varies by a tenth from study to study.
         slice_mm: distance of neighbouring slices; varies by a tenth.
         fractured_share: part of the studies that have a fracture.
+        border_share: part of the studies with -2048 or -3024 outside the scanner's circle, without a padding tag.
+        metal_share: part of the studies with a rod of 30000 HU beside the spine.
         grades: what the fractures look like.
         marker: whether every study holds a dense bead on the patient's left, in front, at the height of C3.
     """
@@ -67,6 +69,8 @@ class PhantomSettings:
     field_of_view_mm: float = 150.0
     slice_mm: float = 1.25
     fractured_share: float = 0.5
+    border_share: float = 0.25
+    metal_share: float = 0.1
     grades: GradesSettings = field(default_factory=GradesSettings)
     marker: bool = True
 
@@ -101,4 +105,6 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("field_of_view_mm", 80.0, 500.0),
     ("slice_mm", 0.3, 10.0),
     ("fractured_share", 0.0, 1.0),
+    ("border_share", 0.0, 1.0),
+    ("metal_share", 0.0, 1.0),
 )

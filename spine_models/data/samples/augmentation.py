@@ -151,6 +151,12 @@ def _affine(settings: SegmentationAugmentation | ClassificationAugmentation) -> 
     )
 
 
+def one_thread() -> None:
+    """Let OpenCV, which does the work of the transforms, compute on one thread in this process."""
+    cv2 = importlib.import_module("cv2")
+    cv2.setNumThreads(1)
+
+
 def _albumentations() -> ModuleType:
     """Import Albumentations late (it takes a second) and without its question to the network for a newer version."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

@@ -14,7 +14,7 @@ from spine_models.data.crops.crop import (
     cut_window,
     trainable_levels,
 )
-from spine_models.data.crops.files import open_crop
+from spine_models.data.crops.files import open_crop, stored_facts
 from spine_models.data.crops.windows import draw_window_start
 from spine_models.data.samples.augmentation import ClassificationAugmentation, classification_augmentation
 from spine_models.data.samples.sampling import BalancedStudies, draw_generator, draw_level
@@ -99,5 +99,5 @@ class ClassificationSamples:
 
 
 def _drawable(crops: Shelf, study: str, settings: CropSettings) -> list[str]:
-    facts = crops.record(study).facts
-    return trainable_levels(facts["levels"], facts["voxels"], settings.min_voxels)
+    facts = stored_facts(crops, study)
+    return trainable_levels(facts.levels, facts.voxels, settings.min_voxels)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spine_models.data.samples.augmentation import Augmentation, SegmentationAugmentation, segmentation_augmentation
 from spine_models.data.samples.sampling import draw_generator, study_in_turn
+from spine_models.data.volume_facts import VolumeFacts
 from spine_models.hounsfield import AIR_HU, standardised
 from spine_models.levels import IGNORE_LABEL
 from spine_models.provenance.shelf import Shelf
@@ -79,8 +80,8 @@ class SegmentationSamples:
         return self._standardise(image, study), truth, study
 
     def _standardise(self, image: NDArray[np.float32], study: str) -> NDArray[np.float32]:
-        facts = self._half.record(study).facts
-        return standardised(image, facts["mean"], facts["std"])
+        facts = self._half.facts(study, VolumeFacts)
+        return standardised(image, facts.mean, facts.std)
 
 
 def cut_slices(volume: NDArray[Any], start: int, depth: int, fill: int) -> NDArray[Any]:

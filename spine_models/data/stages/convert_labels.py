@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from spine_models.data.dataset.label_files import label_file
 from spine_models.data.labels.nifti import LabelSettings, most_voxels, read_label, require_inside
 from spine_models.data.labels.onto_grid import half_label
+from spine_models.data.volume_facts import VolumeFacts
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.keys import Key
-from spine_models.provenance.manifest import read_manifest
-from spine_models.provenance.records import (
-    Record,
-    write_array,
-    write_record,
-)
+from spine_models.provenance.records import Record, write_array, write_record
 from spine_models.provenance.shard import open_shard
+from spine_models.provenance.shelf import Shelf
 
 
 def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSettings, code: str) -> None:
@@ -34,29 +29,30 @@ def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSett
     Raises:
         UserError: if another process writes this shard.
     """
-    volumes = read_manifest(half)
+    volumes = Shelf([half])
     with open_shard("convert_labels", out) as shard:
-        for study in sorted(volumes.studies):
+        for study in volumes.studies:
             path = label_file(dataset_dir, study)
             if path is None:
                 continue
             with shard.study(study):
                 if not settings.allow_symlinks:
                     require_inside(path, dataset_dir)
-                facts = volumes.record(study).facts
+                facts = volumes.facts(study, VolumeFacts)
                 inputs = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
                 key = Key("convert_labels", inputs, {"label_geometry": settings.label_geometry}, code)
                 shard.result(study, key, partial(_write_label, path, facts, settings, key))
 
 
-def _write_label(label_path: Path, facts: Mapping[str, Any], settings: LabelSettings, key: Key, path: Path) -> Record:
-    _, rows, columns = facts["shape"]
-    label = read_label(label_path, settings, most_voxels(rows, columns, facts["slices"]))
+def _write_label(label_path: Path, facts: VolumeFacts, settings: LabelSettings, key: Key, path: Path) -> Record:
+    _, rows, columns = facts.shape
+    label = read_label(label_path, settings, most_voxels(rows, columns, facts.slices))
     half, label_facts = half_label(label, facts, settings)
     array = path.with_suffix(".npy")
-    return write_record(path, key, {array.name: write_array(array, half)}, label_facts)
+    return write_record(path, key, {array.name: write_array(array, half)}, label_facts.to_json())
 
 
-def _geometry_digest(facts: Mapping[str, Any]) -> str:
+def _geometry_digest(facts: VolumeFacts) -> str:
     names = ("affine_lps", "half_affine_lps", "half_inner_shape", "half_shape", "shape", "slices", "z_step")
-    return digest_json({name: facts[name] for name in names})
+    values = facts.to_json()
+    return digest_json({name: values[name] for name in names})

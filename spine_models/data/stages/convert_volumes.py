@@ -58,7 +58,7 @@ def _convert_study(dataset_dir: Path, study: str, settings: VolumeSettings, code
         source = open_study(images / study, dataset_dir, settings)
         content = source.content_digest
         write_json(side, {"stat": stat, "code": code, "content": content, **_described(source)})
-    config = {"z_step": settings.z_step, "half_size": settings.half_size}
+    config = {name: getattr(settings, name) for name in ("z_step", "half_size", "hu_limits")}
     key = Key("convert_volumes", {"files": content}, config, code)
     paths = shard.folders[0] / f"{study}.json", shard.folders[1] / f"{study}.json"
     found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)
@@ -80,7 +80,8 @@ def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: Key, keep:
         full.unlink(missing_ok=True)
         full_facts = array_facts(volume.full)
     full_record = write_record(paths[0], key, {full.name: full_facts}, {})
-    return full_record, write_record(paths[1], key, {half.name: write_array(half, volume.half)}, volume.facts)
+    half_files = {half.name: write_array(half, volume.half)}
+    return full_record, write_record(paths[1], key, half_files, volume.facts.to_json())
 
 
 def _remembered(side: Path, stat: str, code: str) -> str | None:

@@ -10,8 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from spine_models.data.crops.crop import CropSettings, spine_crop
+from spine_models.data.crops.crop_facts import NoCropFacts
 from spine_models.data.crops.files import crop_facts
+from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.stages.full_volumes import FullVolumes
+from spine_models.data.volume_facts import VolumeFacts
 from spine_models.errors import UserError
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import Record, write_array, write_record
@@ -63,18 +66,18 @@ class Stages:
 
 def _make_crop(key: Key, study: str, stages: Stages, settings: CropSettings, path: Path) -> Record:
     volume, mask = stages.volumes.array(study), stages.masks.array(study)
-    mask_facts = stages.masks.record(study).facts
+    mask_facts = stages.masks.facts(study, MaskFacts)
     if volume.shape[0] != mask.shape[0]:
         raise UserError(
             f"mask of study {study} has {mask.shape[0]} slices and its volume {volume.shape[0]}: "
             "run the rules convert_volumes and infer_masks again"
         )
-    crop = spine_crop(volume, mask, stages.half.record(study).facts, mask_facts, settings)
+    crop = spine_crop(volume, mask, stages.half.facts(study, VolumeFacts), mask_facts, settings)
     places = {"image": path.with_name(f"{study}.npy"), "mask": path.with_name(f"{study}_mask.npy")}
     if crop is None:
         for place in places.values():
             place.unlink(missing_ok=True)
-        facts = {"boxes": {}, "voxels": mask_facts["voxels"], "levels": mask_facts["levels"]}
-        return write_record(path, key, {}, facts)
+        facts = NoCropFacts(boxes={}, voxels=mask_facts.voxels, levels=mask_facts.levels)
+        return write_record(path, key, {}, facts.to_json())
     files = {place.name: write_array(place, getattr(crop, name)) for name, place in places.items()}
-    return write_record(path, key, files, crop_facts(crop))
+    return write_record(path, key, files, crop_facts(crop).to_json())

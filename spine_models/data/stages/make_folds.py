@@ -7,8 +7,9 @@ from pathlib import Path
 
 from spine_models.data.dataset import layout, tables
 from spine_models.data.dataset.folds import FoldSettings, FoldStudy, kept_folds, user_folds, write_folds
+from spine_models.data.volume_facts import VolumeFacts
 from spine_models.provenance.locks import folder_lock
-from spine_models.provenance.manifest import Manifest, read_manifests
+from spine_models.provenance.shelf import Shelf
 
 
 def make_folds(
@@ -32,10 +33,10 @@ def make_folds(
     Raises:
         UserError: if there are too few studies, or ``train.csv`` or the user's folds are wrong.
     """
-    groups = _groups(read_manifests(half))
+    groups = _groups(Shelf(half))
     train = tables.read_train(dataset_dir / layout.TRAIN_TABLE)
     overall = dict(zip(train["StudyInstanceUID"], train["patient_overall"], strict=True))
-    labelled = sorted({study for manifest in read_manifests(labels) for study in manifest.studies} & set(groups))
+    labelled = sorted(set(Shelf(labels).studies) & set(groups))
     segmentation = [FoldStudy(study, groups[study]) for study in labelled]
     classification = [FoldStudy(s, groups[s], int(overall[s])) for s in sorted(groups) if s in overall]
     with folder_lock(state):
@@ -54,10 +55,6 @@ def make_folds(
         write_folds(outputs[1], classification, folds)
 
 
-def _groups(manifests: Iterable[Manifest]) -> dict[str, str]:
+def _groups(volumes: Shelf) -> dict[str, str]:
     """Return study to group: the digest of the PatientID, or the study itself where the files have none."""
-    return {
-        study: str(manifest.record(study).facts["group"]) or study
-        for manifest in manifests
-        for study in manifest.studies
-    }
+    return {study: volumes.facts(study, VolumeFacts).group or study for study in volumes.studies}

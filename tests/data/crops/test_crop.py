@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.data.crops.crop import (
     CropSettings,
     classifier_input,
@@ -14,7 +15,7 @@ from spine_models.data.crops.crop import (
 )
 from spine_models.hounsfield import AIR_HU
 from spine_models.levels import LEVELS
-from tests.data.sample_files import CROPS, mask_facts, spine_mask, volume_facts
+from tests.data.sample_files import CROPS, mask_facts, spine_mask
 
 SETTINGS = CropSettings(**CROPS)
 
@@ -28,7 +29,7 @@ def _ramp(shape):
 def _crop(mask, full=None, half_factor=0.5, settings=SETTINGS, **statuses):
     if full is None:
         full = _ramp((mask.shape[0], *(round(side / half_factor) for side in mask.shape[1:])))
-    crop = spine_crop(full, mask, volume_facts(half_factor), mask_facts(mask, **statuses), settings)
+    crop = spine_crop(full, mask, volume_facts(half_factor=half_factor), mask_facts(mask, **statuses), settings)
     return full, crop
 
 
@@ -42,7 +43,6 @@ def test_crop_is_the_union_of_the_padded_boxes_with_the_slices_that_windows_need
     np.testing.assert_array_equal(crop.image, full[14:38, 12:44, 16:48])
     np.testing.assert_array_equal(crop.mask, mask[14:38, 6:22, 8:24])
     assert crop.image.base is None
-    assert crop.depth_total == 60
 
 
 def test_crop_ends_with_the_volume():
@@ -80,6 +80,19 @@ def test_window_is_the_padded_box_resized_by_its_longest_side_and_padded_evenly(
     assert np.all(window.mask[:, [0, 1, 30, 31]] == 0)
     np.testing.assert_array_equal(window.image[:, 2:30], full[16:28, 16:44, 16:48])
     np.testing.assert_array_equal(window.mask[:, 2:30], mask[16:28, 8:22, 8:24].repeat(2, axis=1).repeat(2, axis=2))
+
+
+@pytest.mark.parametrize("margin", [0, 3, 4])
+def test_the_margin_is_equal_on_all_four_sides(margin):
+    """The crop holds another vertebra all around, so that its own borders cut nothing off."""
+    mask = spine_mask(levels=("C3",))
+    mask[30:34, 0:32, 0:32] = 4
+    settings = dataclasses.replace(SETTINGS, margin=margin, size=2 * (8 + 2 * margin))
+    full, crop = _crop(mask, settings=settings)
+    window = cut_window(crop, "C3", 16, settings)
+    rows, columns = (slice(2 * (first - margin), 2 * (first + 8 + margin)) for first in (10, 12))
+    np.testing.assert_array_equal(window.image, full[16:28, rows, columns])
+    np.testing.assert_array_equal(window.mask, (mask[16:28].repeat(2, axis=1).repeat(2, axis=2))[:, rows, columns])
 
 
 @pytest.mark.parametrize("size", [16, 48, 64, 100])
@@ -121,6 +134,32 @@ def test_slices_beyond_the_volume_are_air_and_background():
     end = cut_window(crop, "C7", 53, SETTINGS)
     assert np.all(end.image[7:] == AIR_HU)
     np.testing.assert_array_equal(end.image[:7], full[53:60, 12:44, 16:48])
+
+
+def test_slices_beyond_the_volume_and_the_padding_can_hold_the_mean_and_the_stored_zero():
+    mask = spine_mask(depth=60)
+    mask[:, 10:12] = 0  # 28 by 32 pixels with margins: two rows of padding on each side
+    settings = dataclasses.replace(SETTINGS, plane_fill="raw_zero", z_fill="mean")
+    _, crop = _crop(mask, settings=settings)
+    window = cut_window(crop, "C1", -5, settings)
+    assert np.all(window.image[5:, [0, 1, 30, 31]] == -1024.0)
+    assert np.all(classifier_input(window.image, window.mask, crop)[:, :5] == 0.0)
+    default = cut_window(crop, "C1", -5, SETTINGS)
+    np.testing.assert_array_equal(window.image[5:, 2:30], default.image[5:, 2:30])
+    assert np.all(default.image[:5] == AIR_HU)
+
+
+def test_a_clamped_window_begins_with_the_volume():
+    mask = spine_mask()  # C1 at slices 2 to 10: centred, its window of 12 begins at 0
+    mask[:, :, 12:20] = np.roll(mask[:, :, 12:20], -2, axis=0)  # at 0 to 8, it begins at -2
+    full, crop = _crop(mask)
+    clamped = dataclasses.replace(SETTINGS, clamp_start=True)
+    (_, centred), *others = validation_windows(crop, SETTINGS)
+    (level, image), *same = validation_windows(crop, clamped)
+    assert level == "C1"
+    np.testing.assert_allclose(image[0], (full[0:12, 12:44, 16:48] + 400.0) / 500, rtol=1e-5)
+    np.testing.assert_array_equal(centred[0, 2:], image[0, :10])
+    assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(others, same, strict=True))
 
 
 def test_a_volume_shorter_than_the_window_is_wholly_in_it():
@@ -181,7 +220,7 @@ def test_a_tall_vertebra_gives_two_validation_windows_and_the_tail_is_in_the_sec
 def test_interpolated_levels_are_among_the_validation_windows():
     mask = spine_mask(levels=("C3", "C5"))
     facts = mask_facts(mask, C4="interpolated")
-    facts["boxes"]["C4"] = [26, 34, 10, 18, 12, 20]
+    facts.boxes["C4"] = (26, 34, 10, 18, 12, 20)
     crop = spine_crop(_ramp((60, 64, 64)), mask, volume_facts(), facts, SETTINGS)
     windows = dict(validation_windows(crop, SETTINGS))
     assert list(windows) == ["C3", "C4", "C5"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.data.crops.crop import CropSettings, spine_crop
 from spine_models.data.crops.files import open_crop
 from spine_models.data.dicom.study import VolumeSettings
@@ -13,7 +14,7 @@ from spine_models.data.stages.make_crops import make_crops
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.shelf import Shelf
-from tests.data.sample_files import CROPS, mask_facts, spine_mask, volume_facts, write_stage
+from tests.data.sample_files import CROPS, mask_facts, spine_mask, write_stage
 
 MASKS = {"1.2.1": spine_mask(), "1.2.2": spine_mask(levels=("C3", "C5")), "1.2.3": spine_mask(levels=())}
 
@@ -126,7 +127,7 @@ def test_an_unknown_study_is_named(stages):
 
 
 def test_the_script_runs_as_the_rule_calls_it_and_names_the_empty_study(stages):
-    config = {"crops": CROPS, "z_step": 2, "half_size": 32, "allow_symlinks": False}
+    config = {"crops": CROPS, "z_step": 2, "half_size": 32, "hu_limits": None, "allow_symlinks": False}
     command = [sys.executable, "-m", "workflow_scripts.make_crops", "--config", canonical_json(config)]
     command += ["--set", "keep_volumes=true", "--code", "code", "--dataset", "set", "--out", str(stages.out)]
     for name, path in stages.paths.items():

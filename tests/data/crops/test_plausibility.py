@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from spine_models.data.crops.boxes import level_boxes, level_voxels, union_of
-from spine_models.data.crops.plausibility import FlagCode, PlausibilitySettings, check_mask
+from spine_models.data.crops.mask_facts import FlagCode, MaskFacts
+from spine_models.data.crops.plausibility import PlausibilitySettings, check_mask
 from spine_models.levels import LEVELS
 from tests.data.sample_files import spine_mask
 
@@ -15,18 +17,11 @@ def _codes(mask, settings=SETTINGS, spacing=SPACING):
     return {(str(flag.code), flag.level) for flag in shown.flags}
 
 
-def test_boxes_and_voxels_of_a_mask():
-    mask = spine_mask(levels=("C1", "C7"))
-    assert level_boxes(mask) == {"C1": (2, 10, 10, 18, 12, 20), "C7": (50, 58, 10, 18, 12, 20)}
-    assert level_voxels(mask) == {"C1": 512, "C7": 512}
-    assert union_of(list(level_boxes(mask).values())) == (2, 58, 10, 18, 12, 20)
-
-
 def test_a_plausible_spine_has_no_flag():
     mask = spine_mask()
     cleaned, shown = check_mask(mask, SPACING, SETTINGS)
     np.testing.assert_array_equal(cleaned, mask)
-    assert shown.flags == []
+    assert shown.flags == ()
     assert shown.levels == dict.fromkeys(LEVELS, "visible")
     assert shown.voxels == dict.fromkeys(LEVELS, 512)
 
@@ -46,7 +41,7 @@ def test_small_components_are_removed_and_the_given_mask_stays_as_it_was():
     np.testing.assert_array_equal(mask, before)
     np.testing.assert_array_equal(cleaned, spine_mask())
     assert shown.boxes["C4"] == (26, 34, 10, 18, 12, 20)
-    assert shown.flags == []
+    assert shown.flags == ()
 
 
 @pytest.mark.parametrize(("voxels", "kept"), [(51, False), (52, True)])
@@ -54,6 +49,26 @@ def test_a_component_of_a_tenth_stays_and_is_flagged(voxels, kept):
     mask = spine_mask()
     mask[29].reshape(-1)[-voxels:] = 4  # 10 % of 512 voxels is 51.2
     assert (("several_components", "C4") in _codes(mask)) is kept
+
+
+@pytest.mark.parametrize("at", [(2, 0, 0), (29, 0, 28), (50, 28, 0)])
+def test_a_stray_part_is_flagged_and_leaves_boxes_as_they_are_without_it(at):
+    stray = spine_mask()
+    z, y, x = at
+    stray[z : z + 4, y : y + 4, x : x + 4] = 4  # 64 voxels of 512, 16 mm and more away from the vertebra
+    _, expected = check_mask(spine_mask(), SPACING, SETTINGS)
+    cleaned, found = check_mask(stray, SPACING, SETTINGS)
+    assert found.boxes == expected.boxes
+    assert [(flag.code, flag.level) for flag in found.flags] == [(FlagCode.SEVERAL_COMPONENTS, "C4")]
+    np.testing.assert_array_equal(cleaned, stray)
+
+
+def test_a_stray_part_can_stretch_its_box():
+    mask = spine_mask()
+    mask[50:54, 28:32, 0:4] = 4
+    _, found = check_mask(mask, SPACING, replace(SETTINGS, stray_mm=None))
+    _, z1, _, y1, x0, _ = found.boxes["C4"]
+    assert (z1, y1, x0) == (54, 32, 0)
 
 
 def test_voxels_that_touch_by_a_corner_are_one_component():
@@ -131,6 +146,7 @@ def test_facts_are_json_with_plain_codes():
 
     _, shown = check_mask(spine_mask(levels=("C3", "C5")), SPACING, SETTINGS)
     facts = json.loads(json.dumps(shown.to_json()))
+    assert MaskFacts.from_json(facts) == shown
     assert facts["boxes"]["C4"] == [26, 34, 10, 18, 12, 20]
     assert [flag["code"] for flag in facts["flags"]] == ["gap", "interpolated"]
     assert all(flag["level"] in flag["sentence"] for flag in facts["flags"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -57,6 +58,43 @@ def test_earlier_assignments_are_kept_and_new_studies_appended(tmp_path: Path) -
     assert kept_folds(cohort(20), 4, 5, tmp_path / "c.json") == first
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_an_earlier_fold_is_kept_whatever_would_be_drawn(seed) -> None:
+    studies = cohort(12, patients=6)
+    drawn = assign_folds(studies, 2, seed, {})
+    other = {study: 1 - fold for study, fold in drawn.items()}
+    assert assign_folds(studies, 2, seed, other) == other
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_largest_patient_goes_first_and_the_others_fill_up(seed) -> None:
+    studies = [*(FoldStudy(f"1.{i}", "large") for i in range(4)), *(FoldStudy(f"2.{i}", f"p{i}") for i in range(4))]
+    assert sorted(Counter(assign_folds(studies, 2, seed, {}).values()).values()) == [4, 4]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_patients_with_a_fold_come_before_larger_ones_without(seed) -> None:
+    studies = [FoldStudy("1.1", "old"), FoldStudy("1.2", "new"), FoldStudy("1.3", "new")]
+    assert assign_folds(studies, 2, seed, {"1.1": 0}) == {"1.1": 0, "1.2": 1, "1.3": 1}
+    both = [FoldStudy("0.1", "new"), FoldStudy("1.1", "old"), FoldStudy("1.2", "old")]
+    assert assign_folds(both, 2, seed, {"1.1": 0}) == {"0.1": 1, "1.1": 0, "1.2": 0}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_patient_goes_where_most_of_its_strata_are_rare(seed) -> None:
+    """Three fractured studies meet none in fold 0 and one in fold 1; the healthy one would rather go to fold 1."""
+    earlier = {"0.1": 0, "0.2": 0, "1.1": 1}
+    known = [FoldStudy("0.1", "a"), FoldStudy("0.2", "b"), FoldStudy("1.1", "c", 1)]
+    new = [FoldStudy("9.1", "new"), *(FoldStudy(f"9.{i}", "new", 1) for i in (2, 3, 4))]
+    folds = assign_folds([*known, *new], 2, seed, earlier)
+    assert {folds[study.study] for study in new} == {0}
+
+
+def test_the_seed_decides_what_is_kept_too_and_the_file_is_found_by_every_release(tmp_path: Path) -> None:
+    assert kept_folds(cohort(40), 4, 5, tmp_path / "c.json") == assign_folds(cohort(40), 4, 5, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["c-0d3ab6bbec93.json"]
+
+
 def test_studies_that_are_gone_for_now_come_back_to_their_fold(tmp_path: Path) -> None:
     first = kept_folds(cohort(20), 4, 5, tmp_path / "c.json")
     kept_folds(cohort(20)[5:], 4, 5, tmp_path / "c.json")
@@ -77,12 +115,20 @@ def test_a_new_study_of_a_known_patient_joins_its_fold() -> None:
 
 def test_a_patient_that_was_split_earlier_is_an_error() -> None:
     studies = [FoldStudy("1.1", "a"), FoldStudy("1.2", "a"), FoldStudy("1.3", "b")]
-    with pytest.raises(UserError, match=r"1\.1, 1\.2 are of one patient"):
+    sentence = (
+        "the studies 1.1, 1.2 are of one patient but were put into different folds earlier: remove the folder "
+        "state/folds, which draws all folds anew"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
         assign_folds(studies, 2, 1, {"1.1": 0, "1.2": 1})
 
 
 def test_too_few_patients_is_an_error() -> None:
-    with pytest.raises(UserError, match="2 patients cannot be split into 3 folds"):
+    sentence = (
+        "2 patients cannot be split into 3 folds: use fewer folds or more studies (studies with the same PatientID "
+        "count as one patient's)"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
         assign_folds(cohort(9, patients=2), 3, 1, {})
 
 

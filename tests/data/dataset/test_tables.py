@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from spine_models.data.dataset.tables import read_boxes, read_folds, read_test, read_train
+from spine_models.data.dataset.tables import read_boxes, read_folds, read_solution_folds, read_test, read_train
 from spine_models.errors import UserError
 from spine_models.evaluation.truth import read_truth
 
 HEADER = "StudyInstanceUID,patient_overall,C1,C2,C3,C4,C5,C6,C7"
+REST = ("C1", "C3", "C4", "C5", "C6", "C7")
 GOOD = f"{HEADER}\n1.2.3,1,0,1,0,0,0,0,0\n1.2.4,0,0,0,0,0,0,0,0\n"
 
 
@@ -119,3 +120,36 @@ def test_folds_table(tmp_path) -> None:
     path.write_text("fold,StudyInstanceUID\n0,1.2\n1,1.3\n")
     assert read_folds(path, 2) == {"1.2": 0, "1.3": 1}
     assert "line 3: fold is '1', it must be a whole number from 0 to 0" in sentence(read_folds, path, 1)
+
+
+def test_a_fold_table_of_the_published_solution(tmp_path):
+    path = tmp_path / "folds.csv"
+    path.write_text("id,cube_id,fold\n0,1.2,0\n1,1.30,3.0\n")
+    table = read_solution_folds(path)
+    assert table["fold"].to_dict() == {"1.2": 0, "1.30": 3}
+    assert list(table.columns) == ["fold"]
+
+
+def test_its_targets_are_read_where_it_has_them(tmp_path):
+    path = tmp_path / "folds.csv"
+    path.write_text("cube_id,fold,C1,C2,C3,C4,C5,C6,C7\n1.2,0,0,1,0,0,0,0,0\n1.3,1,0,0,0,0,0,0,0\n")
+    table = read_solution_folds(path)
+    assert table.loc["1.2"].to_dict() == {"fold": 0, "patient_overall": 1, "C2": 1, **dict.fromkeys(REST, 0)}
+    assert table.loc["1.3", "patient_overall"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("study,fold\n1.2,0\n", "lacks the column cube_id: it must have cube_id, fold"),
+        ("cube_id,fold\n1.2,x\n", "line 2: fold is 'x', it must be a whole number, at least 0"),
+        ("cube_id,fold\n1.2,0.5\n", "line 2: fold is '0.5'"),
+        ("cube_id,fold\n../1,0\n", "line 2: cube_id is '../1', it must be a UID"),
+        ("cube_id,fold\n1.2,0\n1.2,1\n", "cube_id 1.2 occurs a second time"),
+        ("cube_id,fold,C1,C2,C3,C4,C5,C6,C7\n1.2,0,0,2,0,0,0,0,0\n", "line 2: C2 is '2', it must be 0 or 1"),
+    ],
+)
+def test_a_fold_table_that_cannot_be_used_is_a_sentence(tmp_path, text, expected):
+    path = tmp_path / "folds.csv"
+    path.write_text(text)
+    assert expected in sentence(read_solution_folds, path)

@@ -168,7 +168,7 @@ def test_patients_lie_as_they_like(tmp_path, position) -> None:
     study = read(tmp_path)
     rows, columns = np.indices((6, 5))
     where = rows[..., None] * 0.5 * orientation[3:] + columns[..., None] * 0.5 * orientation[:3]
-    affine = np.array(study.facts["affine_lps"])
+    affine = np.array(study.facts.affine_lps)
     for y, x in np.ndindex(study.full.shape[1:]):
         place = (affine @ [0, y, x, 1])[:3] - [-10, -20, 100]
         row, column = np.unravel_index(np.linalg.norm(where - place, axis=-1).argmin(), (6, 5))

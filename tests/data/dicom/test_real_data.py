@@ -32,7 +32,7 @@ def test_labels_meet_the_vertebra_that_they_are_of(z_step, expected) -> None:
     folder = SHARED / "ct_j2k_t11_t12"
     study = read_study(folder / "dicom", VolumeSettings(z_step, 256))
     label = read_label(folder / "labels.nii.gz", LabelSettings())
-    affine = np.array(study.facts["affine_lps"])
+    affine = np.array(study.facts.affine_lps)
     sampled = onto_grid(label, affine, study.full.shape)
     assert sampled.inside.all()
     assert grid_difference(label, affine, study.full.shape) < 1e-3

@@ -12,7 +12,7 @@ import pytest
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom import pixels
-from spine_models.data.dicom.study import StudyVolume, VolumeSettings, half_slice, open_study, patient_group, read_study
+from spine_models.data.dicom.study import StudyVolume, VolumeSettings, open_study, patient_group, read_study
 from spine_models.provenance.canonical import canonical_json
 from tests.data.dicom_builder import (
     NINE_LOSSLESS,
@@ -39,7 +39,7 @@ def refused(folder: Path, settings: VolumeSettings = EVERY) -> StudyRefused:
 
 
 def notes(study: StudyVolume) -> str:
-    return " | ".join(study.facts["notes"])
+    return " | ".join(study.facts.notes)
 
 
 def point(x: float, y: float, z: float) -> int:
@@ -67,7 +67,7 @@ def placed_stack(
 
 def assert_exact(study: StudyVolume) -> None:
     """Every voxel's HU tell the position that the affine gives it."""
-    affine = np.array(study.facts["affine_lps"])
+    affine = np.array(study.facts.affine_lps)
     for index in itertools.product(*(range(size) for size in study.full.shape)):
         assert study.full[index] == point(*(affine @ [*index, 1])[:3])
     assert affine[2, 0] < 0, "z runs towards the feet"
@@ -88,7 +88,7 @@ def test_any_axial_orientation_becomes_the_same_axes(tmp_path, row_sign, column_
     study = read(tmp_path)
     assert_exact(study)
     assert study.full.shape == ((4, 6, 4) if swapped else (4, 4, 6))
-    assert study.facts["spacing_mm"] == pytest.approx([3, 1, 2] if swapped else [3, 2, 1])
+    assert study.facts.spacing_mm == pytest.approx([3, 1, 2] if swapped else [3, 2, 1])
 
 
 @pytest.mark.parametrize("tilt", [3.0, -3.0])
@@ -99,8 +99,8 @@ def test_gantry_tilt_stays_in_the_affine(tmp_path, tilt) -> None:
     study = read(tmp_path)
     assert_exact(study)
     degrees = np.degrees(np.arcsin(0.6))
-    assert study.facts["tilt_degrees"] == pytest.approx(-degrees * np.sign(tilt))
-    assert study.facts["spacing_mm"] == pytest.approx([1.6, 5, 1])
+    assert study.facts.tilt_degrees == pytest.approx(-degrees * np.sign(tilt))
+    assert study.facts.spacing_mm == pytest.approx([1.6, 5, 1])
     assert "gantry tilt" in notes(study)
 
 
@@ -108,8 +108,8 @@ def test_oblique_reformat_is_read_without_shear(tmp_path) -> None:
     placed_stack(tmp_path, [1, 0, 0, 0, 0.8, 0.6], (0, -5, 0), (0, -3, 4), count=3, spacing=(5.0, 1.0), shape=(3, 4))
     study = read(tmp_path)
     assert_exact(study)
-    assert study.facts["tilt_degrees"] == 0
-    assert study.facts["oblique_degrees"] == pytest.approx(np.degrees(np.arcsin(0.6)))
+    assert study.facts.tilt_degrees == 0
+    assert study.facts.oblique_degrees == pytest.approx(np.degrees(np.arcsin(0.6)))
 
 
 def test_order_is_that_of_positions_whatever_names_and_numbers_say(tmp_path) -> None:
@@ -131,9 +131,9 @@ def test_z_step_keeps_the_first_slice_and_never_decodes_dropped_ones(tmp_path, m
     study = read(tmp_path, SECOND)
     assert study.full[:, 0, 0].tolist() == [0, 200, 400]
     assert seen == ["0.dcm", "2.dcm", "4.dcm"]
-    assert study.facts["spacing_mm"] == pytest.approx([2, 0.5, 0.5])
-    assert np.array(study.facts["affine_lps"])[:, 0].tolist() == [0, 0, -2, 0]
-    assert (study.facts["slices"], study.facts["z_step"]) == (6, 2)
+    assert study.facts.spacing_mm == pytest.approx([2, 0.5, 0.5])
+    assert np.array(study.facts.affine_lps)[:, 0].tolist() == [0, 0, -2, 0]
+    assert (study.facts.slices, study.facts.z_step) == (6, 2)
 
 
 def test_a_file_that_is_cut_off_is_seen_even_where_its_slice_is_dropped(tmp_path) -> None:
@@ -249,7 +249,7 @@ def test_one_slice_beside_the_others_counts_as_missing(tmp_path) -> None:
     write_stack(tmp_path, count=12, ImagePositionPatient=lambda i: [-10 - 4 * (i == 5), -20, 100 - i])
     study = read(tmp_path)
     assert study.full[:, 0, 0].tolist() == [100 * i for i in range(12)]
-    assert np.array(study.facts["affine_lps"])[0].tolist() == pytest.approx([0, 0, 0.5, -10])
+    assert np.array(study.facts.affine_lps)[0].tolist() == pytest.approx([0, 0, 0.5, -10])
     assert "1 slices left out: they lie beside the line" in notes(study)
 
 
@@ -279,7 +279,7 @@ def test_irregular_steps_are_interpolated_onto_the_median_step(tmp_path) -> None
         pixels=lambda i: np.full((6, 5), round(100 * depths[i]), "<i2"),
     )  # fmt: skip
     study = read(tmp_path)
-    affine = np.array(study.facts["affine_lps"])
+    affine = np.array(study.facts.affine_lps)
     for index, value in enumerate(study.full[:, 0, 0]):
         assert value == pytest.approx(100 * (50 - (affine @ [index, 0, 0, 1])[2]), abs=3)
     assert "irregular steps" in notes(study)
@@ -289,7 +289,7 @@ def test_positions_rounded_to_a_tenth_of_a_millimetre_are_a_regular_stack(tmp_pa
     write_stack(tmp_path, count=17, step=(0, 0, 0), ImagePositionPatient=lambda i: [0, 0, round(50 - 0.625 * i, 1)])
     study = read(tmp_path)
     assert study.full[:, 0, 0].tolist() == [100 * i for i in range(17)]
-    assert study.facts["spacing_mm"][0] == pytest.approx(0.625, abs=2e-3)
+    assert study.facts.spacing_mm[0] == pytest.approx(0.625, abs=2e-3)
     assert "irregular" not in notes(study)
 
 
@@ -346,16 +346,16 @@ def test_non_square_sizes_and_the_half_grid(tmp_path, shape) -> None:
     write_stack(tmp_path, pixels=lambda i: ramp(i, shape))
     study = read(tmp_path)
     factor = 4 / max(shape)
-    assert study.facts["half_factor"] == factor
+    assert study.facts.half_factor == factor
     assert study.half.shape == (6, 4, 4)
-    _, rows, columns = study.facts["half_inner_shape"]
+    _, rows, columns = study.facts.half_inner_shape
     assert max(rows, columns) == 4
     assert (rows, columns) == tuple(round(side * factor) for side in shape)
     assert (study.half[:, rows:, :] == -1000).all()
     assert (study.half[:, :, columns:] == -1000).all()
     inner = study.half[:, :rows, :columns]
-    assert study.facts["mean"] == pytest.approx(inner.mean())
-    assert study.facts["std"] == pytest.approx(inner.std())
+    assert study.facts.mean == pytest.approx(inner.mean())
+    assert study.facts.std == pytest.approx(inner.std())
 
 
 def test_halving_averages_two_by_two_and_its_affine_lies_between_the_pixels(tmp_path) -> None:
@@ -363,18 +363,9 @@ def test_halving_averages_two_by_two_and_its_affine_lies_between_the_pixels(tmp_
     study = read(tmp_path)
     full = study.full.astype(float)
     assert np.array_equal(study.half, np.rint(full.reshape(6, 4, 2, 4, 2).mean(axis=(2, 4))))
-    first = np.array(study.facts["half_affine_lps"]) @ [0, 0, 0, 1]
-    corners = [np.array(study.facts["affine_lps"]) @ [0, y, x, 1] for y in (0, 1) for x in (0, 1)]
+    first = np.array(study.facts.half_affine_lps) @ [0, 0, 0, 1]
+    corners = [np.array(study.facts.affine_lps) @ [0, y, x, 1] for y in (0, 1) for x in (0, 1)]
     assert first == pytest.approx(np.mean(corners, axis=0))
-
-
-def test_half_size_of_the_challenges_odd_sizes() -> None:
-    """519 columns: the factor is the same along both axes, so that a box maps through one number."""
-    linear = np.add.outer(np.arange(512) * 10, np.arange(519)).astype(np.int16)
-    half = half_slice(linear, 256 / 519)
-    assert half.shape == (253, 256)
-    at = np.minimum((np.arange(253) + 0.5) * 519 / 256 - 0.5, 511)
-    assert half[:, 128] == pytest.approx(at * 10 + (128.5 * 519 / 256 - 0.5), abs=0.51)
 
 
 def test_nine_lossless_syntaxes_give_the_same_volume_byte_for_byte(tmp_path) -> None:
@@ -387,7 +378,7 @@ def test_nine_lossless_syntaxes_give_the_same_volume_byte_for_byte(tmp_path) -> 
     for volume in volumes:
         assert volume.full.tobytes() == anatomy.tobytes()
         assert volume.half.tobytes() == volumes[0].half.tobytes()
-        assert canonical_json(volume.facts) == canonical_json(volumes[0].facts)
+        assert volume.facts == volumes[0].facts
 
 
 def test_rescale_that_changes_from_slice_to_slice(tmp_path) -> None:
@@ -409,7 +400,7 @@ def test_enhanced_multi_frame_ct(tmp_path) -> None:
     study = read(tmp_path)
     order = [frame for _, frame in sorted(((frame * 3) % 7, frame) for frame in range(7))]
     assert study.full[:, 0, 0].tolist() == [100 * frame - 1000 - place for place, frame in enumerate(order)]
-    assert study.facts["spacing_mm"] == pytest.approx([1, 0.5, 0.5])
+    assert study.facts.spacing_mm == pytest.approx([1, 0.5, 0.5])
 
 
 def test_frames_without_positions_are_refused(tmp_path) -> None:
@@ -454,7 +445,7 @@ def test_nothing_of_the_patient_is_in_the_facts(tmp_path) -> None:
         SeriesDescription=secret,
         PhotometricInterpretation="MONOCHROME1",
     )  # fmt: skip
-    text = canonical_json(read(tmp_path).facts)
+    text = canonical_json(read(tmp_path).facts.to_json())
     for private in ("SMITH", "JOHN", "SECRET", "1970"):
         assert private not in text
 
@@ -487,6 +478,51 @@ def test_thick_slices_are_noted_with_what_can_be_done(tmp_path) -> None:
     write_stack(tmp_path, step=(0, 0, -2.5))
     assert "5.00 mm apart after z_step: a vertebra has few of them; use z_step: 1" in notes(read(tmp_path, SECOND))
     assert notes(read(tmp_path)).endswith("2.50 mm apart after z_step: a vertebra has few of them")
+
+
+def scanned(index: int) -> np.ndarray:
+    """A ramp inside what scanners write around it: a border of -3024 and a screw of 30000."""
+    pixels = np.full((8, 8), -3024, "<i2")
+    pixels[1:7, 1:7] = ramp(index, (6, 6))
+    pixels[3, 3] = 30000
+    return pixels
+
+
+def test_values_beyond_the_limits_are_set_to_them_before_everything_else(tmp_path) -> None:
+    """What is limited when read equals what was limited before it was written: volumes, mean, standard deviation."""
+    write_stack(tmp_path / "scanned", pixels=scanned)
+    write_stack(tmp_path / "limited", pixels=lambda index: np.clip(scanned(index), -1024, 3071).astype("<i2"))
+    study = read(tmp_path / "scanned", VolumeSettings(z_step=1, half_size=4, hu_limits=(-1024, 3071)))
+    expected = read(tmp_path / "limited")
+    assert (study.full.min(), study.full.max()) == (-1024, 3071)
+    assert study.full[2, 1, 1] == 200
+    np.testing.assert_array_equal(study.full, expected.full)
+    np.testing.assert_array_equal(study.half, expected.half)
+    assert study.facts == expected.facts
+
+
+def test_without_limits_values_stay_as_they_are(tmp_path) -> None:
+    write_stack(tmp_path, pixels=scanned)
+    study = read(tmp_path)
+    assert (study.full.min(), study.full.max()) == (-3024, 30000)
+
+
+def test_the_stored_value_0_in_hounsfield_units_is_the_intercept_within_the_limits(tmp_path) -> None:
+    write_stack(tmp_path, RescaleIntercept="-1200", RescaleSlope="2")
+    assert read(tmp_path).facts.raw_zero_hu == -1200.0
+    limited = read(tmp_path, VolumeSettings(z_step=1, half_size=4, hu_limits=(-1024, 3071)))
+    assert limited.facts.raw_zero_hu == -1024.0
+
+
+def test_slices_are_limited_before_a_missing_one_is_made_of_them(tmp_path) -> None:
+    """Metal in one neighbour alone: (3071 + 1071) / 2, not the limit of (30000 + 1071) / 2."""
+    for index in (0, 1, 3, 4):
+        pixels = np.full((4, 4), 1071, "<i2")
+        pixels[1, 1] = 30000 if index == 1 else 1071
+        pixels[0] = -500
+        (tmp_path / f"{index}.dcm").write_bytes(encoded(make_slice(pixels, (0, 0, -index), index)))
+    study = read(tmp_path, VolumeSettings(z_step=1, half_size=4, hu_limits=(-1024, 3071)))
+    assert study.full[:, 1, 1].tolist() == [1071, 3071, 2071, 1071, 1071]
 
 
 def test_a_z_step_that_leaves_one_slice_is_refused(tmp_path) -> None:

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.data.dataset.label_files import label_file, labelled_studies
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import study_id
@@ -54,13 +55,14 @@ def test_the_sform_wins_where_the_forms_disagree_and_that_is_noted(tmp_path) -> 
     other[0, 3] += 3
     label = read_label(save(tmp_path / "a.nii", forms(AFFINE, other)), BY_AFFINE)
     assert label.affine_lps == pytest.approx(LPS)
-    facts = {
-        "shape": [3, 4, 5], "half_shape": [3, 5, 5], "half_inner_shape": [3, 4, 5], "slices": 3, "z_step": 1,
-        "affine_lps": (LPS[:, [2, 1, 0, 3]]).tolist(), "half_affine_lps": (LPS[:, [2, 1, 0, 3]]).tolist(),
-    }  # fmt: skip
+    affine = LPS[:, [2, 1, 0, 3]].tolist()
+    facts = volume_facts(
+        shape=(3, 4, 5), half_shape=(3, 5, 5), half_inner_shape=(3, 4, 5), slices=3, affine_lps=affine,
+        half_affine_lps=affine,
+    )  # fmt: skip
     half, found = half_label(label, facts, BY_AFFINE)
     assert np.array_equal(half[:, :4], np.where(VALUES > 7, 0, VALUES).transpose(2, 1, 0))
-    assert "disagree: the sform is used" in found["notes"][0]
+    assert "disagree: the sform is used" in found.notes[0]
 
 
 def test_a_label_map_that_does_not_say_where_it_lies_is_refused(tmp_path) -> None:

@@ -12,6 +12,7 @@ from spine_models.data.dicom.study import VolumeSettings, read_study
 from spine_models.data.labels import onto_grid as labels
 from spine_models.data.labels.nifti import LabelMap, LabelSettings, read_label
 from spine_models.data.labels.onto_grid import grid_difference, half_label, onto_grid
+from spine_models.data.volume_facts import VolumeFacts
 from tests.data.dicom_builder import ramp, write_stack
 
 SHAPE = (6, 8, 10)
@@ -24,7 +25,7 @@ def facts(tmp_path):
     return study_facts(tmp_path / "study", z_step=1)
 
 
-def study_facts(folder: Path, z_step: int, **tags) -> dict:
+def study_facts(folder: Path, z_step: int, **tags) -> VolumeFacts:
     write_stack(folder, step=(0, 0, -2), pixels=lambda i: ramp(i, SHAPE[1:]), PixelSpacing=[0.5, 0.75], **tags)
     return read_study(folder, VolumeSettings(z_step, half_size=5)).facts
 
@@ -57,7 +58,7 @@ ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertool
 @pytest.mark.parametrize(("axes", "flips"), ORIENTATIONS)
 def test_any_axis_order_and_direction_is_permuted_exactly(tmp_path, facts, axes, flips) -> None:
     values = marks()
-    affine = np.array(facts["affine_lps"])
+    affine = np.array(facts.affine_lps)
     label = read_label(write(tmp_path / "a.nii", *stored(values, affine, axes, flips)), LabelSettings())
     sampled = onto_grid(label, affine, SHAPE)
     assert sampled.inside.all()
@@ -67,15 +68,15 @@ def test_any_axis_order_and_direction_is_permuted_exactly(tmp_path, facts, axes,
     expected = values[:, ::2, ::2]
     assert np.array_equal(half[:, :4], np.where(expected > 7, 0, expected))
     assert (half[:, 4:] == 255).all(), "the half grid's padding is no background"
-    assert found["notes"] == []
-    assert found["levels"]["C3"] == int((expected == 3).sum())
+    assert found.notes == ()
+    assert found.levels["C3"] == int((expected == 3).sum())
 
 
 def test_labels_follow_a_canonicalised_volume(tmp_path) -> None:
     """Stored with rows and columns negated and from the feet up: labels and pixels still meet."""
     facts = study_facts(tmp_path / "study", 2, ImageOrientationPatient=[-1, 0, 0, 0, -1, 0])
     values = marks()
-    unstepped = np.array(facts["affine_lps"]) @ np.diag([0.5, 1, 1, 1])
+    unstepped = np.array(facts.affine_lps) @ np.diag([0.5, 1, 1, 1])
     label = read_label(
         write(tmp_path / "a.nii", *stored(values, unstepped, (2, 1, 0), (True, False, True))), LabelSettings()
     )
@@ -86,7 +87,7 @@ def test_labels_follow_a_canonicalised_volume(tmp_path) -> None:
 def test_tilted_volumes_are_met_by_sheared_affines(tmp_path) -> None:
     facts = study_facts(tmp_path / "study", 1, ImageOrientationPatient=[1, 0, 0, 0, 0.8, 0.6])
     values = marks()
-    affine = np.array(facts["affine_lps"])
+    affine = np.array(facts.affine_lps)
     label = read_label(
         write(tmp_path / "a.nii", *stored(values, affine, (2, 0, 1), (False, True, True))), LabelSettings()
     )
@@ -96,14 +97,14 @@ def test_tilted_volumes_are_met_by_sheared_affines(tmp_path) -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_storage_of_whole_numbers(tmp_path, facts, dtype, suffix) -> None:
-    affine = np.array(facts["affine_lps"])
+    affine = np.array(facts.affine_lps)
     values, ras = stored(marks().astype(dtype), affine, (2, 1, 0), (False, False, False))
     label = read_label(write(tmp_path / f"a{suffix}", values, ras), LabelSettings())
     assert np.array_equal(onto_grid(label, affine, SHAPE).values, marks())
 
 
 def test_scaled_storage_and_a_fourth_axis_of_one(tmp_path, facts) -> None:
-    affine = np.array(facts["affine_lps"])
+    affine = np.array(facts.affine_lps)
     values, ras = stored(marks(), affine, (2, 1, 0), (False, False, False))
     image = nib.Nifti1Image((values * 2)[..., None], ras)
     image.header.set_slope_inter(0.5, 0)
@@ -144,13 +145,13 @@ def test_an_affine_that_cannot_be_inverted_is_refused(tmp_path) -> None:
 
 
 def test_a_grid_slightly_off_is_sampled_and_noted(facts) -> None:
-    affine = np.array(facts["affine_lps"])
+    affine = np.array(facts.affine_lps)
     shifted = affine.copy()
     shifted[:3, 3] += affine[:3, :3] @ [0.3, 0.2, -0.3]
     half, found = half_label(LabelMap(marks(), shifted), facts, LabelSettings())
     # A half pixel is centred at 0.5 of the full grid: 0.3 of the label's along y, 0.8 along x.
     assert np.array_equal(half[:, :4], np.where(marks() > 7, 0, marks())[:, ::2, 1::2])
-    assert found["notes"] == ["the label's grid is not the volume's: nearest neighbour"]
+    assert found.notes == ("the label's grid is not the volume's: nearest neighbour",)
 
 
 def test_a_coarser_rotated_label_is_sampled_point_by_point(facts) -> None:
@@ -158,7 +159,7 @@ def test_a_coarser_rotated_label_is_sampled_point_by_point(facts) -> None:
     angle = np.radians(20)
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    affine = np.array(facts["affine_lps"])
+    affine = np.array(facts.affine_lps)
     label = LabelMap(marks()[:, :5, :6], turn @ affine @ np.diag([1.3, 1.7, 1.9, 1]))
     sampled = onto_grid(label, affine, SHAPE)
     inverse = np.linalg.inv(label.affine_lps)
@@ -170,15 +171,15 @@ def test_a_coarser_rotated_label_is_sampled_point_by_point(facts) -> None:
 
 
 def test_voxels_that_the_label_map_does_not_cover_are_ignored(facts) -> None:
-    affine = np.array(facts["affine_lps"])
+    affine = np.array(facts.affine_lps)
     half, found = half_label(LabelMap(marks()[:4], affine), facts, LabelSettings())
     assert (half[4:] == 255).all()
     assert (half[:4, :4] != 255).all()
-    assert found["notes"] == ["33.3 % of the volume lie outside the label map: ignored"]
+    assert found.notes == ("33.3 % of the volume lie outside the label map: ignored",)
 
 
 def test_no_overlap_is_refused_and_both_geometries_are_named(facts) -> None:
-    affine = np.array(facts["affine_lps"])
+    affine = np.array(facts.affine_lps)
     affine[:3, 3] += 1000
     with pytest.raises(StudyRefused) as caught:
         half_label(LabelMap(marks(), affine), facts, LabelSettings())
@@ -204,5 +205,5 @@ def test_index_geometry_with_another_size_is_refused(facts) -> None:
 
 
 def test_a_label_map_without_cervical_levels_is_noted(facts) -> None:
-    label = LabelMap(np.full(SHAPE, 9, np.int16), np.array(facts["affine_lps"]))
-    assert half_label(label, facts, LabelSettings())[1]["notes"] == ["no voxel of C1 to C7 in the label map"]
+    label = LabelMap(np.full(SHAPE, 9, np.int16), np.array(facts.affine_lps))
+    assert half_label(label, facts, LabelSettings())[1].notes == ("no voxel of C1 to C7 in the label map",)

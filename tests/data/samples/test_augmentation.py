@@ -151,6 +151,30 @@ def test_the_elastic_distortion_stretches_as_much_as_the_setting_says():
         assert np.sqrt(np.mean(np.square(stretch))) == pytest.approx(0.1, rel=0.15)
 
 
+FLIPS = {
+    "segmentation": (lambda: segmentation_augmentation(SegmentationAugmentation(0, 0, 0, 0, 1, 0, 0), 48), (-1,)),
+    "classification": (lambda: classification_augmentation(ClassificationAugmentation(0, 0, 0, 0, 1, 0)), (-2, -1)),
+}
+
+
+@pytest.mark.parametrize("kind", FLIPS)
+def test_the_segmentation_is_flipped_left_to_right_and_the_classifier_front_to_back_too(kind):
+    build, axes = FLIPS[kind]
+    image, mask = _sample()
+    moved, moved_mask = build()(image, mask, _generator(0))
+    np.testing.assert_allclose(moved, np.flip(image, axes), atol=1e-3)
+    np.testing.assert_array_equal(moved_mask, np.flip(mask, axes))
+
+
+def test_quarter_turns_are_all_drawn_and_nothing_else_moves():
+    augment = classification_augmentation(ClassificationAugmentation(0, 0, 0, 0, 0, 1))
+    image, mask = _sample(1)
+    turns = [[int(np.array_equal(augment(image, mask, _generator(index))[1], np.rot90(mask, turn, (1, 2))))
+              for turn in range(4)] for index in range(100)]  # fmt: skip
+    assert np.sum(turns, axis=1).tolist() == [1] * 100
+    assert np.sum(turns, axis=0).min() > 10
+
+
 def test_albumentations_is_kept_from_asking_the_network():
     classification_augmentation(CLASSIFICATION)
     assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"

@@ -64,3 +64,9 @@ def test_a_study_of_one_kind_of_vertebrae_gives_that_kind():
 
 def test_a_fractured_vertebra_that_cannot_be_cut_is_never_drawn():
     assert {draw_level(("C1", "C3"), ["C2"], 0.7, draw_generator(0, 0, i)) for i in range(200)} == {"C1", "C3"}
+
+
+@pytest.mark.parametrize("fractured", [[True], [True, False, True]])
+def test_each_study_needs_its_label(fractured):
+    with pytest.raises(ValueError, match="zip"):
+        BalancedStudies(["a", "b"], fractured)

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
+from benchmarks.tiny_data import volume_facts
 from spine_models.data.samples.augmentation import SegmentationAugmentation
 from spine_models.data.samples.segmentation import SegmentationSamples, cut_slices
 from spine_models.levels import IGNORE_LABEL
 from spine_models.provenance.shelf import Shelf
-from tests.data.sample_files import volume_facts, write_stage
+from tests.data.sample_files import write_stage
 
 QUIET = SegmentationAugmentation(0.1, 0.1, 20, 0.0, 0.0, 0.1, 0.0)
 LOUD = SegmentationAugmentation(0.1, 0.1, 20, 0.5, 0.5, 0.1, 0.2)

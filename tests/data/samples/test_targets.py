@@ -45,3 +45,17 @@ def test_a_study_label_without_a_vertebra_label_is_not_kept():
 
 def test_a_level_that_the_mask_does_not_show_gets_no_label():
     assert window_target([1] * 8, {"C1": 5}, {"C1": 5}, 0.3).tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_vertebra_of_one_voxel_counts_where_that_voxel_is():
+    labels = [1, 1, 0, 0, 0, 0, 0, 0]
+    assert is_in_window(1, 1, 0.3)
+    assert window_target(labels, {"C1": 1}, {"C1": 1}, 0.3)[1] == 1
+    assert window_target(labels, {}, {"C1": 1}, 0.3)[1] == 0
+    assert window_target(labels, {"C1": 1}, {}, 0.3)[1] == 0
+
+
+@pytest.mark.parametrize("labels", [[1] * 7, [1] * 9])
+def test_labels_of_another_number_are_an_error(labels):
+    with pytest.raises(ValueError, match="zip"):
+        window_target(labels, {}, {}, 0.3)

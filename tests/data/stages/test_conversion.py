@@ -28,6 +28,7 @@ from spine_models.provenance.manifest import read_manifest
 from spine_models.provenance.records import read_record
 from spine_models.provenance.shelf import Shelf
 from tests.data.dicom_builder import write_stack
+from tests.vouching import published
 
 UIDS = [f"1.2.826.{i}" for i in range(6)]
 HEADER = "StudyInstanceUID,patient_overall,C1,C2,C3,C4,C5,C6,C7"
@@ -62,6 +63,7 @@ class Run:
 
     def convert(self, code: str = "c1", settings: VolumeSettings = SETTINGS, allow_symlinks: bool = False) -> None:
         write_index(self.out / "0.csv", index_shard(self.dataset, 0, IndexSettings(1, allow_symlinks)))
+        published(self.out / "0.csv")
         convert_volumes(self.dataset, self.out / "0.csv", self.paths["volumes"], self.paths["half"], settings, code)
         convert_labels(
             self.dataset, self.paths["half"], self.paths["labels"], LabelSettings(allow_symlinks=allow_symlinks), code
@@ -146,6 +148,9 @@ def test_a_changed_setting_or_code_is_decoded_anew(run: Run, decoded: list[str])
     run.convert()
     decoded.clear()
     run.convert(settings=VolumeSettings(z_step=1, half_size=4))
+    assert sorted(decoded) == UIDS
+    decoded.clear()
+    run.convert(settings=VolumeSettings(z_step=1, half_size=4, hu_limits=(0, 300)))
     assert sorted(decoded) == UIDS
     decoded.clear()
     run.convert(code="c2")

@@ -40,13 +40,16 @@ def test_records_and_manifests_are_those_of_stored_volumes(run):
     assert read_manifest(run.paths["volumes"]).record_path(UIDS[0]).read_bytes() == record
 
 
-def test_a_volume_that_is_not_stored_is_decoded_to_the_same_voxels(run):
-    run.convert()
-    expected = {uid: np.array(full_volumes(run).array(uid)) for uid in UIDS}
+@pytest.mark.parametrize("limits", [None, (20, 300)])
+def test_a_volume_that_is_not_stored_is_decoded_to_the_same_voxels(run, limits):
+    kept, dropped = replace(SETTINGS, hu_limits=limits), replace(DROPPED, hu_limits=limits)
+    run.convert(settings=kept)
+    expected = {uid: np.array(full_volumes(run, kept).array(uid)) for uid in UIDS}
+    assert [expected[UIDS[0]].min(), expected[UIDS[0]].max()] == list(limits or (0, 454))
     shutil.rmtree(run.out)
-    run.convert(settings=DROPPED)
+    run.convert(settings=dropped)
     for uid in UIDS:
-        np.testing.assert_array_equal(full_volumes(run).array(uid), expected[uid])
+        np.testing.assert_array_equal(full_volumes(run, dropped).array(uid), expected[uid])
     assert stored(run) == []
 
 

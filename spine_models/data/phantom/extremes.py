@@ -1,0 +1,57 @@
+"""What a scanner writes that is no tissue: values outside its circle, and metal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spine_models.data.phantom.anatomy import Patient
+from spine_models.data.phantom.canvas import Grid
+from spine_models.data.phantom.encoding import PixelStyle, outside_field
+
+BORDERS_HU: tuple[int, ...] = (-2048, -3024)
+"""What scanners write outside their circle without a padding tag: -2048 as in the challenge's files, and
+-3024, an intercept of -1024 below a stored value of -2000."""
+METAL_HU = 30000
+"""Metal in the extended scale of 16 bits; a scanner of 12 bits stops at 3071."""
+
+_ROD_MM = (2.5, 20.0)
+"""Radius and half length of the rod."""
+_ROD_PLACE = (30.0, 10.0, 0.0)
+"""Its centre in the frame of C4, to the left, behind and above (mm, times the patient's scale), or as far right."""
+
+
+def can_hold_borders(style: PixelStyle) -> bool:
+    """Tell whether a pixel style can store the lowest of ``BORDERS_HU``."""
+    return style.signed or style.intercept <= min(BORDERS_HU)
+
+
+def draw_border(hu: NDArray[np.int16], value: int) -> None:
+    """Write ``value`` outside the circular field of view of a volume (z, y, x), in place."""
+    hu[:, outside_field(*hu.shape[1:])] = value
+
+
+def draw_metal(
+    hu: NDArray[np.int16], labels: NDArray[np.uint8], grid: Grid, patient: Patient, seed: Sequence[int]
+) -> None:
+    """Put an upright rod of ``METAL_HU`` beside the spine, in place; no vertebra changes.
+
+    Args:
+        hu: (z, y, x).
+        labels: of the vertebrae, the same shape.
+        grid: where the voxels are.
+        patient: whose neck it is.
+        seed: of the side that it is on.
+    """
+    side = np.random.default_rng(seed).choice((-1.0, 1.0))
+    x, y, z = (patient.scale * value for value in _ROD_PLACE)
+    centre_z, centre_y, centre_x = grid.index_of(patient.frames["C4"].world((side * x, y, z)))
+    z_mm, y_mm, x_mm = grid.spacing_mm
+    rows, columns = np.ogrid[: hu.shape[1], : hu.shape[2]]
+    distance = np.hypot((rows - centre_y) * y_mm, (columns - centre_x) * x_mm)
+    # At least the nearest pixel, however coarse the matrix is.
+    rod = distance <= max(_ROD_MM[0], np.hypot(y_mm, x_mm) / 2)
+    slices = np.abs(np.arange(hu.shape[0]) - centre_z) * z_mm <= _ROD_MM[1]
+    hu[slices[:, None, None] & rod & (labels == 0)] = METAL_HU

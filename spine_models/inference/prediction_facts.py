@@ -1,0 +1,34 @@
+"""What the record of a predicted study keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spine_models.data.crops.boxes import LevelStatus
+from spine_models.data.volume_facts import VolumeFacts
+from spine_models.provenance.facts import Facts
+
+
+@dataclass(frozen=True)
+class PredictionFacts(Facts):
+    """What is predicted for a study, and from what.
+
+    Attributes:
+        probabilities: target to value; None without classifiers.
+        models: name of a classifier to its eight values; empty where the prior is the prediction.
+        source: ``FROM_CROPS``, ``FROM_PRIOR`` or ``MASK_ALONE`` of ``evaluation.tables``.
+        levels: status of every level.
+        voxels: of the visible levels.
+        notes: sentences on what the models could not see.
+        volume: geometry.
+        folder_uid: UID that the study's folder is called by; None where its name is no UID.
+    """
+
+    probabilities: dict[str, float] | None
+    models: dict[str, tuple[float, ...]]
+    source: str
+    levels: dict[str, LevelStatus]
+    voxels: dict[str, int]
+    notes: tuple[str, ...]
+    volume: VolumeFacts
+    folder_uid: str | None = None
