@@ -27,7 +27,7 @@ from spine_models.models.networks import build
 LAST_START_S = 46.0
 """Tiles and further types are measured as long as the block is younger than this."""
 SWEPT = (DEPTHWISE[0], DEPTHWISE[4], DEPTHWISE[1])
-TILES = ((256, 2), (1024, 4), (512, 2), (512, 8), (1024, 8), (256, 4))
+TILES = ((256, 4), (512, 8), (1024, 8), (128, 4))
 """Voxels of a tile and per thread, beside the kernels' own choice."""
 
 
@@ -156,11 +156,10 @@ def _tile(bench: Bench, shape: tuple[int, tuple[int, ...], int], cut: tuple[int,
         image, own, _ = _layer(bench, channels, size, stride, "bf16")
         image, weight = image.detach(), own.weight.detach()
         gradient = torch.randn_like(own(image))
-        calls = {
-            "forward_ms": lambda: depthwise_kernels.convolve(image, weight, None, stride, tile=tile),
-            "weight_ms": lambda: depthwise_kernels.weight_gradient(gradient, image, stride, tile),
-        }
-        if stride == 2:
+        calls = {"weight_ms": lambda: depthwise_kernels.weight_gradient(gradient, image, stride, tile)}
+        if stride == 1:
+            calls["forward_ms"] = lambda: depthwise_kernels.convolve(image, weight, None, tile=tile)
+        else:
             calls["image_ms"] = lambda: depthwise_kernels.image_gradient(gradient, weight, image.shape, 2, tile)
         for name, call in calls.items():
             facts[name] = 1000 * bench.seconds(call, repeats=5, budget=0.3)

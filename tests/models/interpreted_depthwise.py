@@ -38,13 +38,14 @@ def _check(size: tuple[int, ...], stride: int, kind: torch.dtype, bound: float) 
     exact = functional.conv3d(*wide, bias.double(), stride, 1, groups=2)
     gradient = torch.randn(exact.shape).to(kind)
     tile = Tile(8, 1)
-    found = [
-        convolve(image, weight, bias, stride, tile=tile),
-        image_gradient(gradient, weight, image.shape, stride, tile),
-        weight_gradient(gradient, image, stride, tile),
+    by_image, by_weight = torch.autograd.grad(exact, wide, gradient.double())
+    pairs = [
+        (image_gradient(gradient, weight, image.shape, stride, tile), by_image),
+        (weight_gradient(gradient, image, stride, tile), by_weight),
     ]
-    references = [exact.detach(), *torch.autograd.grad(exact, wide, gradient.double())]
-    for one, other in zip(found, references, strict=True):
+    if stride == 1:
+        pairs.append((convolve(image, weight, bias, tile=tile), exact.detach()))
+    for one, other in pairs:
         error = float((one.double() - other).norm() / other.norm())
         if not error < bound:
             raise AssertionError(f"{size}, stride {stride}, {kind}: {error}")
