@@ -231,7 +231,6 @@ def _convolve(
         start += tl.load(bias + volume % channels).to(tl.float32)
     image += volume * Z * Y * X
     output += volume * Z * Y * X
-    # Triton takes a variable for constant over the loop where it gets the value that another had before: two zeros.
     finished, current = tl.zeros((BY, BX), tl.float32), start
     for z in range(first - 1, last + 1):
         coming = start
@@ -332,7 +331,8 @@ def _correlate(gradient, image, parts, Z, Y, chunk, X: tl.constexpr, BY: tl.cons
     for tile in range(0, tl.cdiv(Y, BY) * ((X + BX - 1) // BX)):
         y = (tile // ((X + BX - 1) // BX) * BY + tl.arange(0, BY))[:, None]
         x = (tile % ((X + BX - 1) // BX) * BX + tl.arange(0, BX))[None, :]
-        # Two zeros of their own: see _convolve.
+        # Two zeros, since Triton does not carry a variable through a loop whose new value, ``here`` as the loop
+        # begins, is the very one that it had: the interpreter does.
         before, here = tl.zeros((BY, BX), tl.float32), tl.zeros((BY, BX), tl.float32)
         for z in range(first - 1, last + 1):
             plane = image + z * Y * X
