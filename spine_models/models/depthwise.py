@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from spine_models.log import say
 
@@ -34,8 +35,11 @@ class DepthwiseConv3d(nn.Conv3d):
             return super().forward(input)
         kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else input.dtype
         bias = None if self.bias is None else self.bias.to(kind)
+        image, weight = input.to(kind), self.weight.to(kind).contiguous()
+        if not torch.is_grad_enabled():
+            return _forward(image, weight, bias, self.stride[0], kernels)
         output: torch.Tensor = _Depthwise.apply(  # type: ignore[no-untyped-call]
-            input.to(kind), self.weight.to(kind), bias, self.stride[0], kernels
+            image, weight, bias, self.stride[0], kernels
         )
         return output
 
@@ -53,11 +57,9 @@ class _Depthwise(torch.autograd.Function):
         kernels: ModuleType,
     ) -> torch.Tensor:
         """Return the convolution of ``image`` (N, C, Z, Y, X) with ``weight`` (C, 1, 3, 3, 3), of the same type."""
-        weight = weight.contiguous()
         ctx.save_for_backward(image, weight)
         ctx.stride, ctx.kernels = stride, kernels
-        output: torch.Tensor = kernels.convolve(image, weight, bias, stride)
-        return output
+        return _forward(image, weight, bias, stride, kernels)
 
     @staticmethod
     @once_differentiable
@@ -73,6 +75,16 @@ class _Depthwise(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             by_bias = gradient.sum((0, 2, 3, 4), dtype=torch.float32).to(weight.dtype)
         return by_image, by_weight, by_bias, None, None
+
+
+def _forward(
+    image: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: int, kernels: ModuleType
+) -> torch.Tensor:
+    # PyTorch's own kernel is the faster one with stride 2; its gradients are not.
+    if stride == 2:
+        return functional.conv3d(image, weight, bias, 2, 1, groups=len(weight))
+    output: torch.Tensor = kernels.convolve(image, weight, bias)
+    return output
 
 
 def use_depthwise(module: nn.Module) -> None:
@@ -99,7 +111,7 @@ def _kernels(index: int) -> ModuleType | None:
         from spine_models.models import depthwise_kernels
 
         one = torch.ones(1, 1, 1, 1, 1, device=torch.device("cuda", index))
-        depthwise_kernels.convolve(one, torch.ones(1, 1, 3, 3, 3, device=one.device), None, 1)
+        depthwise_kernels.convolve(one, torch.ones(1, 1, 3, 3, 3, device=one.device), None)
     # Triton compiles, with a C compiler of the machine and into a cache in the home folder: both may be missing.
     except Exception as error:
         say(f"Triton does not work here ({type(error).__name__}): depthwise convolutions take PyTorch's slower kernels")

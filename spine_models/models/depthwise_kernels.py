@@ -1,4 +1,4 @@
-"""Triton kernels of a depthwise 3x3x3 convolution with padding 1 and stride 1 or 2, and of its two gradients.
+"""Triton kernels of a depthwise 3x3x3 convolution with padding 1, and of its gradients with stride 1 or 2.
 
 Volumes are (N, C, Z, Y, X), contiguous. A program takes one channel of one crop and a tile of its planes, and walks
 along z: each plane is read once, for the three output planes that it adds to. Everything is summed in float32 and
@@ -9,6 +9,7 @@ there is a GPU.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import triton
@@ -36,40 +37,35 @@ class Tile:
     per_thread: int
 
 
-FORWARD = Tile(512, 4)
+FORWARD = Tile(256, 4)
 BACKWARD = Tile(512, 4)
 """Of the gradient by the image with stride 2; each position is a cube of 2x2x2 voxels there."""
-WEIGHT = Tile(512, 4)
+WEIGHT = Tile(256, 4)
 
 
 def convolve(
     image: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
-    stride: int,
     *,
     flipped: bool = False,
     tile: Tile = FORWARD,
 ) -> torch.Tensor:
-    """Return the convolution (N, C, z, y, x) of ``image`` (N, C, Z, Y, X).
+    """Return the convolution with stride 1, of the shape of ``image`` (N, C, Z, Y, X).
 
     Args:
         image: contiguous.
         weight: (C, 1, 3, 3, 3), contiguous.
         bias: (C,), or none.
-        stride: 1 or 2, in each direction.
-        flipped: take the weights from their end. With stride 1, the convolution of the output's gradient with flipped
-            weights is the image's gradient.
+        flipped: take the weights from their end. The convolution of the output's gradient with flipped weights is the
+            image's gradient.
         tile: of the output.
     """
-    n, channels, depth, height, width = image.shape
-    size = [(side - 1) // stride + 1 for side in (depth, height, width)]
-    output = image.new_empty(n, channels, *size)
-    rows, columns, warps = _cut(size, tile)
-    chunk, chunks = _chunks(size[0], n * channels * triton.cdiv(size[1], rows) * triton.cdiv(size[2], columns))
-    grid = (n * channels * chunks * triton.cdiv(size[1], rows) * triton.cdiv(size[2], columns),)
+    _, channels, depth, height, width = image.shape
+    output = torch.empty_like(image)
+    cut = _cut(*image.shape, tile)
     with torch.cuda.device_of(image):
-        (_convolve if stride == 1 else _convolve_by_two)[grid](
+        _convolve[(cut.volumes * cut.chunks * cut.tiles,)](
             image,
             weight,
             weight if bias is None else bias,
@@ -77,13 +73,13 @@ def convolve(
             channels,
             depth,
             height,
-            chunk,
+            cut.chunk,
             X=width,
             FLIPPED=flipped,
             BIAS=bias is not None,
-            BY=rows,
-            BX=columns,
-            num_warps=warps,
+            BY=cut.rows,
+            BX=cut.columns,
+            num_warps=cut.warps,
         )
     return output
 
@@ -93,61 +89,84 @@ def image_gradient(
 ) -> torch.Tensor:
     """Return the gradient by the image, of shape ``size`` (N, C, Z, Y, X), from ``gradient``, that by the output."""
     if stride == 1:
-        return convolve(gradient, weight, None, 1, flipped=True)
-    n, channels, depth, height, width = gradient.shape
+        return convolve(gradient, weight, None, flipped=True)
     result = gradient.new_empty(size)
-    rows, columns, warps = _cut([depth, height, width], tile)
-    tiles = triton.cdiv(height, rows) * triton.cdiv(width, columns)
-    chunk, chunks = _chunks(depth, n * channels * tiles)
+    cut = _cut(*gradient.shape, tile)
     with torch.cuda.device_of(gradient):
-        _spread_by_two[(n * channels * chunks * tiles,)](
+        _spread_by_two[(cut.volumes * cut.chunks * cut.tiles,)](
             gradient,
             weight,
             result,
-            channels,
-            *size[2:4],
-            chunk,
+            *size[1:4],
+            cut.chunk,
             X=size[4],
-            BY=rows,
-            BX=columns,
-            num_warps=warps,
+            BY=cut.rows,
+            BX=cut.columns,
+            num_warps=cut.warps,
         )
     return result
 
 
 def weight_gradient(gradient: torch.Tensor, image: torch.Tensor, stride: int, tile: Tile = WEIGHT) -> torch.Tensor:
     """Return the gradient by the weights (C, 1, 3, 3, 3) in float32 from ``gradient``, that by the output."""
-    n, channels, depth, height, width = gradient.shape
-    rows, columns, warps = _cut([depth, height, width], tile)
-    chunk, chunks = _chunks(depth, n * channels * 3)
-    parts = torch.empty(n, channels, chunks, TAPS, dtype=torch.float32, device=image.device)
+    cut = _cut(*gradient.shape, tile)
+    n, channels = gradient.shape[:2]
+    parts = torch.empty(n, channels, cut.chunks, TAPS, dtype=torch.float32, device=image.device)
     with torch.cuda.device_of(image):
-        (_correlate if stride == 1 else _correlate_by_two)[(n * channels * chunks * 3,)](
+        (_correlate if stride == 1 else _correlate_by_two)[(cut.volumes * cut.chunks * 3,)](
             gradient,
             image,
             parts,
             *image.shape[2:4],
-            chunk,
+            cut.chunk,
             X=image.shape[4],
-            BY=rows,
-            BX=columns,
-            num_warps=warps,
+            BY=cut.rows,
+            BX=cut.columns,
+            num_warps=cut.warps,
         )
     return parts.sum((0, 2)).view(channels, 1, 3, 3, 3)
 
 
-def _cut(size: list[int], tile: Tile) -> tuple[int, int, int]:
-    """Return rows and columns of a tile of planes of ``size`` (z, y, x), and the warps of its program."""
-    columns = min(_WIDEST, triton.next_power_of_2(size[2]))
-    rows = min(max(1, tile.voxels // columns), triton.next_power_of_2(size[1]))
-    return rows, columns, max(1, rows * columns // tile.per_thread // 32)
+@dataclass(frozen=True)
+class _Cut:
+    """How volumes are cut into programs.
+
+    Attributes:
+        volumes: crops times channels.
+        chunk: planes of a program.
+        chunks: parts that this cuts a volume into along z.
+        rows: along y, of a tile.
+        columns: along x.
+        tiles: of a plane.
+        warps: of a program.
+    """
+
+    volumes: int
+    chunk: int
+    chunks: int
+    rows: int
+    columns: int
+    tiles: int
+    warps: int
 
 
-def _chunks(depth: int, programs: int) -> tuple[int, int]:
-    """Return how many planes a program takes, and into how many parts that cuts ``depth``."""
-    wanted = min(triton.cdiv(_PROGRAMS, programs), triton.cdiv(depth, _PLANES))
-    chunk = triton.cdiv(depth, wanted)
-    return chunk, triton.cdiv(depth, chunk)
+@cache
+def _cut(n: int, channels: int, depth: int, height: int, width: int, tile: Tile) -> _Cut:
+    columns = min(_WIDEST, _power_of_two(width))
+    rows = min(max(1, tile.voxels // columns), _power_of_two(height))
+    tiles = _parts(height, rows) * _parts(width, columns)
+    chunks = min(_parts(_PROGRAMS, n * channels * tiles), _parts(depth, _PLANES))
+    chunk = _parts(depth, chunks)
+    warps = max(1, rows * columns // tile.per_thread // 32)
+    return _Cut(n * channels, chunk, _parts(depth, chunk), rows, columns, tiles, warps)
+
+
+def _parts(whole: int, part: int) -> int:
+    return -(-whole // part)
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
 
 
 @triton.jit
@@ -212,7 +231,7 @@ def _convolve(
         start += tl.load(bias + volume % channels).to(tl.float32)
     image += volume * Z * Y * X
     output += volume * Z * Y * X
-    finished, current = start, start
+    finished, current = tl.zeros((BY, BX), tl.float32), start
     for z in range(first - 1, last + 1):
         coming = start
         plane = image + z * Y * X
@@ -226,49 +245,6 @@ def _convolve(
         inside = (z > first) & (y < Y) & (x < X)
         tl.store(output + (z - 1) * Y * X + y * X + x, finished.to(output.dtype.element_ty), mask=inside)
         finished, current = current, coming
-
-
-@triton.jit
-def _convolve_by_two(
-    image,
-    weight,
-    bias,
-    output,
-    channels,
-    Z,
-    Y,
-    chunk,
-    X: tl.constexpr,
-    FLIPPED: tl.constexpr,
-    BIAS: tl.constexpr,
-    BY: tl.constexpr,
-    BX: tl.constexpr,
-):
-    OZ, OY = (Z + 1) // 2, (Y + 1) // 2
-    OX: tl.constexpr = (X + 1) // 2
-    volume, first, last, y, x = _place(tl.program_id(0), OY, OX, OZ, chunk, BY, BX)
-    taps = weight + volume % channels * 27
-    below, middle, above = _nine(taps, 1), _nine(taps + 9, 1), _nine(taps + 18, 1)
-    start = tl.zeros((BY, BX), tl.float32)
-    if BIAS:
-        start += tl.load(bias + volume % channels).to(tl.float32)
-    image += volume * Z * Y * X
-    output += volume * OZ * OY * OX
-    current = start
-    for z in range(first - 1, last):
-        coming = start
-        plane = image + 2 * z * Y * X
-        for ky in tl.static_range(3):
-            for kx in tl.static_range(3):
-                row, column = 2 * y + (ky - 1), 2 * x + (kx - 1)
-                value = _value(plane, z >= first, row, column, Y, X)
-                current += value * middle[3 * ky + kx]
-                value = _value(plane + Y * X, (z >= 0) & (2 * z + 1 < Z), row, column, Y, X)
-                current += value * above[3 * ky + kx]
-                coming += value * below[3 * ky + kx]
-        inside = (z >= first) & (y < OY) & (x < OX)
-        tl.store(output + z * OY * OX + y * OX + x, current.to(output.dtype.element_ty), mask=inside)
-        current = coming
 
 
 @triton.jit
@@ -355,7 +331,9 @@ def _correlate(gradient, image, parts, Z, Y, chunk, X: tl.constexpr, BY: tl.cons
     for tile in range(0, tl.cdiv(Y, BY) * ((X + BX - 1) // BX)):
         y = (tile // ((X + BX - 1) // BX) * BY + tl.arange(0, BY))[:, None]
         x = (tile % ((X + BX - 1) // BX) * BX + tl.arange(0, BX))[None, :]
-        before, here = none, none
+        # Two zeros, since Triton does not carry a variable through a loop whose new value, ``here`` as the loop
+        # begins, is the very one that it had: the interpreter does.
+        before, here = tl.zeros((BY, BX), tl.float32), tl.zeros((BY, BX), tl.float32)
         for z in range(first - 1, last + 1):
             plane = image + z * Y * X
             wanted = (z >= 0) & (z < Z)
