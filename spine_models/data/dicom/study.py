@@ -41,6 +41,8 @@ class VolumeSettings:
             outside their circle, and 30000 for metal). None limits nothing.
         allow_symlinks: follow links that lead out of the data set.
         keep_volumes: store the full-size volume; no part of the key of a result.
+        label_geometry: of a data set's label maps; see ``labels.nifti.LabelSettings``. It tells which of several stacks
+            a label map was drawn on.
     """
 
     z_step: int = 2
@@ -48,6 +50,7 @@ class VolumeSettings:
     hu_limits: tuple[int, int] | None = None
     allow_symlinks: bool = False
     keep_volumes: bool = True
+    label_geometry: str = "affine"
 
 
 @dataclass(frozen=True)
@@ -111,35 +114,32 @@ class StudySource:
         return patient_group(self.grid.headers[0].patient_id)
 
 
-def open_study(folder: Path, root: Path, settings: VolumeSettings) -> StudySource:
+def open_study(folder: Path, root: Path, settings: VolumeSettings, choose: Choose = most_slices) -> StudySource:
     """Read the headers of a study's folder, select its axial stack and place it.
 
     Args:
         folder: with the study's files, in folders of series or not.
         root: folder that symbolic links must not lead out of.
         settings: see there.
+        choose: which of several axial stacks is read.
 
     Raises:
         StudyRefused: with the code that says why the study cannot be used.
     """
-    return open_files(folder, layout.list_files(folder, root, settings.allow_symlinks))
+    return open_candidates(folder, layout.list_files(folder, root, settings.allow_symlinks), choose)[0]
 
 
-def open_files(folder: Path, files: list[StudyFile]) -> StudySource:
-    """Read the headers of a study's files, select its axial stack and place it.
+def open_candidates(folder: Path, files: list[StudyFile], choose: Choose) -> list[StudySource]:
+    """Read the headers of a study's files; select and place the best axial stack, and those that may be as good.
 
     Args:
         folder: that the files' names start from.
         files: of the study.
+        choose: which of several axial stacks is the best.
 
     Raises:
         StudyRefused: with the code that says why the study cannot be used.
     """
-    return open_candidates(folder, files, most_slices)[0]
-
-
-def open_candidates(folder: Path, files: list[StudyFile], choose: Choose) -> list[StudySource]:
-    """As ``open_files``, with a choice of one's own: the best stack, and those that may be as good."""
     headers, aside = series.read_folder(folder, files)
     selections = series.select(headers, aside, choose)
     return [StudySource(folder, files, selection, build_grid(selection.headers)) for selection in selections]

@@ -24,6 +24,7 @@ from spine_models.data.labels.nifti import LabelSettings
 from spine_models.data.labels.onto_grid import check_label
 from spine_models.data.stages.collect_quarantine import unshared
 from spine_models.data.stages.convert_volumes import overwritten_studies
+from spine_models.data.stages.label_stack import label_grid, stack_of
 from spine_models.errors import UserError
 from spine_models.levels import LEVELS
 
@@ -162,17 +163,19 @@ def check_dataset(
 def check_study(dataset_dir: Path, name: str, settings: LabelSettings) -> StudyReport:
     """Look at the headers of one study's files."""
     study, images = study_id(name), dataset_dir / layout.IMAGES
+    labels = label_files(dataset_dir).get(study, [])
     files: list[layout.StudyFile] = []
     try:
         files = layout.list_study(images, name, settings.allow_symlinks)
-        source = open_study(images / name, dataset_dir, VolumeSettings(allow_symlinks=settings.allow_symlinks))
+        volumes = VolumeSettings(allow_symlinks=settings.allow_symlinks, label_geometry=settings.label_geometry)
+        choose = stack_of(label_grid(labels, dataset_dir, volumes))
+        source = open_study(images / name, dataset_dir, volumes, choose)
         for header in source.grid.headers:
             check_claims(header)
     except StudyRefused as refusal:
         stage = "index" if not files else "volumes"
         refused = (stage, refusal.code.value, refusal.reason)
         return StudyReport(study, len(files), layout.stat_digest(files), (refused,))
-    labels = label_files(dataset_dir).get(study)
     report = _report(study, source)
     if not labels:
         return report

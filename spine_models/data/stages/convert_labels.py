@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from spine_models.data.dataset.label_files import label_files, one_label_file, require_inside
-from spine_models.data.labels.nifti import LabelSettings, most_voxels, read_label
+from spine_models.data.labels.header import most_voxels
+from spine_models.data.labels.nifti import LabelSettings, read_label
 from spine_models.data.labels.onto_grid import half_label
 from spine_models.data.volume_facts import VolumeFacts
 from spine_models.provenance.canonical import digest_file, digest_json

@@ -13,8 +13,9 @@ import pytest
 
 from benchmarks.tiny_data import volume_facts
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
-from spine_models.data.labels import nifti as label_files
-from spine_models.data.labels.nifti import LabelSettings, most_voxels, read_label
+from spine_models.data.labels import header as label_files
+from spine_models.data.labels.header import most_voxels
+from spine_models.data.labels.nifti import LabelSettings, read_label
 from spine_models.data.labels.onto_grid import check_label, half_label
 
 BY_AFFINE, BY_INDEX = LabelSettings(), LabelSettings("index")
@@ -153,8 +154,8 @@ def test_a_file_called_compressed_that_is_not_is_refused_with_that_reason(tmp_pa
     assert "not compressed, but called so: name it .nii" in why.reason
 
 
-@pytest.mark.parametrize("name", ["a.NII", "a.nii.GZ", "a.NII.GZ"])
-def test_suffixes_in_capitals_are_read(tmp_path, name) -> None:
+@pytest.mark.parametrize("name", ["a.NII", "a.nii.GZ", "a.NII.GZ", "a.Nii", "a.Nii.gz", "a.nII.gZ"])
+def test_suffixes_are_read_in_capitals_and_small_letters(tmp_path, name) -> None:
     data = nib.Nifti1Image(VALUES, AFFINE).to_bytes()
     (tmp_path / name).write_bytes(gzip.compress(data) if name.lower().endswith("gz") else data)
     assert np.array_equal(read_label(tmp_path / name, BY_AFFINE).values, VALUES)

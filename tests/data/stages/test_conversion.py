@@ -20,6 +20,7 @@ from spine_models.data.stages import convert_volumes as volumes_stage
 from spine_models.data.stages.collect_quarantine import QuarantineSettings, collect_quarantine, write_quarantine
 from spine_models.data.stages.convert_labels import convert_labels
 from spine_models.data.stages.convert_volumes import convert_volumes
+from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.stages.index_studies import IndexSettings, index_shard
 from spine_models.data.stages.make_folds import make_folds
 from spine_models.errors import UserError
@@ -200,6 +201,26 @@ def test_a_label_is_made_anew_when_it_or_the_geometry_changes_alone(run: Run, mo
     seen.clear()
     run.convert(settings=VolumeSettings(z_step=1, half_size=4))
     assert seen == [f"{UIDS[0]}.nii", f"{UIDS[1]}.nii"]
+
+
+def test_the_stack_of_the_label_map_is_converted_and_follows_it(run: Run, decoded: list[str]) -> None:
+    """Study 0 has a neck of 6 slices and a chest of 9; the label map is moved from one to the other."""
+    chest = run.dataset / "train_images" / UIDS[0] / "chest"
+    write_stack(chest, count=9, start=(0, 0, -50), PatientID="P0", SeriesInstanceUID="1.2.2")
+    for move, slices in ((-5, 6), (-58, 9)):
+        affine = np.diag([-0.5, -0.5, 1.0, 1.0])
+        affine[2, 3] = move
+        values = np.ones((5, 6, slices), np.uint8)
+        nib.save(nib.Nifti1Image(values, affine), run.dataset / "segmentations" / f"{UIDS[0]}.nii")
+        run.convert(settings=VolumeSettings(z_step=1, half_size=4))
+        assert read_record(read_manifest(run.paths["half"]).record_path(UIDS[0])).facts["slices"] == slices
+        assert run.quarantine() == {}
+        dropped = VolumeSettings(z_step=1, half_size=4, keep_volumes=False)
+        full = FullVolumes(run.paths["volumes"], run.dataset, dropped)
+        full.release(UIDS[0])
+        assert full.array(UIDS[0]).shape == (slices, 6, 5)
+    assert decoded.count(UIDS[0]) == 2
+    assert decoded.count(UIDS[1]) == 1
 
 
 def test_bad_studies_end_in_quarantine_and_the_rest_goes_on(run: Run) -> None:
