@@ -48,6 +48,7 @@ BLOCKS = (
     Block("inference", 45.0),
     Block("kernels", 60.0),
     Block("depthwise", 90.0),
+    Block("decoder", 60.0),
     Block("ranks", 45.0),
     Block("loader", 30.0),
 )
