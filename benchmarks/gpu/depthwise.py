@@ -1,4 +1,4 @@
-"""Triton's depthwise convolutions beside PyTorch's: each shape, whole training steps, a prediction, sizes of tiles."""
+"""Triton's depthwise convolutions beside PyTorch's: each shape, whole training steps, sizes of tiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -17,12 +16,9 @@ from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.kernels import CROPS, DEPTHWISE, TYPES
 from benchmarks.gpu.steps import training_step
 from spine_models.commands.training_needs import read_configuration
-from spine_models.compute.crop_predictor import CropPredictor
 from spine_models.compute.devices import use_device
-from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.models.convolutions import use_plain
 from spine_models.models.depthwise import DepthwiseConv3d, use_depthwise
-from spine_models.models.networks import build
 
 LAST_START_S = 46.0
 """Tiles and further types are measured as long as the block is younger than this."""
@@ -40,8 +36,6 @@ def measure(bench: Bench) -> None:
         _both(bench, shape, "bf16")
     for variant in ("ir", "ip"):
         _steps(bench, variant)
-    for variant in ("ir", "ip"):
-        _prediction(bench, variant)
     late = ([partial(_tile, bench, shape, tile) for shape in SWEPT for tile in TILES] if bench.real else []) + [
         partial(_both, bench, shape, kind) for kind in ("fp16", "fp32") for shape in DEPTHWISE
     ]
@@ -122,22 +116,6 @@ def _steps(bench: Bench, variant: str) -> None:
         facts.update(bench.peak(), ok=facts["gain"] >= 0.1 or not bench.real)
 
 
-def _prediction(bench: Bench, variant: str) -> None:
-    shape = (14, 3, 40, 256, 256) if bench.real else (2, 3, 8, 32, 32)
-    with bench.case(f"prediction of {shape[0]} crops {variant}") as facts:
-        crops = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-        size = {"depth": 152, "base_channels": 64} if bench.real else {"depth": 50, "base_channels": 8}
-        network = build({"kind": "csn", "mode": variant, "dropout": 0.5, **size}).eval()
-        ways = {}
-        for way in ("triton", "native"):
-            if way == "native":
-                use_plain(network)
-            predictor = CropPredictor(InferenceNetwork(network, bench.device))
-            ways[way] = partial(predictor.probabilities, crops)
-        facts.update(_alternating(bench, ways, 3))
-        facts["ok"] = bool(np.allclose(ways["native"](), ways["triton"](), atol=0.02))
-
-
 def _alternating(bench: Bench, ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Return the first and the median seconds of both ways, called in turn, and the gain of Triton's."""
     facts = {f"{way}_first_s": bench.seconds_of(call) for way, call in ways.items()}
@@ -161,7 +139,7 @@ def _tile(bench: Bench, shape: tuple[int, tuple[int, ...], int], cut: tuple[int,
         gradient = torch.randn_like(own(image))
         calls = {"weight_ms": lambda: depthwise_kernels.weight_gradient(gradient, image, stride, tile)}
         if stride == 1:
-            calls["forward_ms"] = lambda: depthwise_kernels.convolve(image, weight, None, tile=tile)
+            calls["forward_ms"] = lambda: depthwise_kernels.convolve(image, weight, tile=tile)
         else:
             calls["image_ms"] = lambda: depthwise_kernels.image_gradient(gradient, weight, image.shape, 2, tile)
         for name, call in calls.items():

@@ -43,20 +43,12 @@ BACKWARD = Tile(512, 4)
 WEIGHT = Tile(256, 4)
 
 
-def convolve(
-    image: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    *,
-    flipped: bool = False,
-    tile: Tile = FORWARD,
-) -> torch.Tensor:
+def convolve(image: torch.Tensor, weight: torch.Tensor, *, flipped: bool = False, tile: Tile = FORWARD) -> torch.Tensor:
     """Return the convolution with stride 1, of the shape of ``image`` (N, C, Z, Y, X).
 
     Args:
         image: contiguous.
         weight: (C, 1, 3, 3, 3), contiguous.
-        bias: (C,), or none.
         flipped: take the weights from their end. The convolution of the output's gradient with flipped weights is the
             image's gradient.
         tile: of the output.
@@ -68,7 +60,6 @@ def convolve(
         _convolve[(cut.volumes * cut.chunks * cut.tiles,)](
             image,
             weight,
-            weight if bias is None else bias,
             output,
             channels,
             depth,
@@ -76,7 +67,6 @@ def convolve(
             cut.chunk,
             X=width,
             FLIPPED=flipped,
-            BIAS=bias is not None,
             BY=cut.rows,
             BX=cut.columns,
             num_warps=cut.warps,
@@ -89,7 +79,7 @@ def image_gradient(
 ) -> torch.Tensor:
     """Return the gradient by the image, of shape ``size`` (N, C, Z, Y, X), from ``gradient``, that by the output."""
     if stride == 1:
-        return convolve(gradient, weight, None, flipped=True)
+        return convolve(gradient, weight, flipped=True)
     result = gradient.new_empty(size)
     cut = _cut(*gradient.shape, tile)
     with torch.cuda.device_of(gradient):
@@ -210,7 +200,6 @@ def _value(plane, wanted, y, x, Y, X: tl.constexpr):
 def _convolve(
     image,
     weight,
-    bias,
     output,
     channels,
     Z,
@@ -218,7 +207,6 @@ def _convolve(
     chunk,
     X: tl.constexpr,
     FLIPPED: tl.constexpr,
-    BIAS: tl.constexpr,
     BY: tl.constexpr,
     BX: tl.constexpr,
 ):
@@ -226,14 +214,11 @@ def _convolve(
     step: tl.constexpr = -1 if FLIPPED else 1
     taps = weight + volume % channels * 27 + (26 if FLIPPED else 0)
     below, middle, above = _nine(taps, step), _nine(taps + 9 * step, step), _nine(taps + 18 * step, step)
-    start = tl.zeros((BY, BX), tl.float32)
-    if BIAS:
-        start += tl.load(bias + volume % channels).to(tl.float32)
     image += volume * Z * Y * X
     output += volume * Z * Y * X
-    finished, current = tl.zeros((BY, BX), tl.float32), start
+    finished, current = tl.zeros((BY, BX), tl.float32), tl.zeros((BY, BX), tl.float32)
     for z in range(first - 1, last + 1):
-        coming = start
+        coming = tl.zeros((BY, BX), tl.float32)
         plane = image + z * Y * X
         wanted = (z >= 0) & (z < Z)
         for ky in tl.static_range(3):
