@@ -11,7 +11,12 @@ CLASSIFIERS = {"train_classifier", "average_checkpoints", "predict_oof", "predic
 DECODES = {"index_studies", "convert_volumes", "make_crops", "predict_studies"}
 # Module, or a room's name with a dot after it, to the rules whose results it can change.
 ONLY = {
-    "data.labels.": {"convert_labels"},
+    "data.labels.nifti": {"convert_labels"},
+    "data.labels.numbering": {"convert_labels"},
+    "data.labels.onto_grid": {"convert_labels"},
+    # Which of a study's stacks is read depends on the header of its label map.
+    "data.labels.grids": {"convert_labels", "convert_volumes", "make_crops"},
+    "data.labels.header": {"convert_labels", "convert_volumes", "make_crops"},
     "data.dicom.": DECODES | {"index_predictions"},
     "models.losses": {"train_segmentation"},
     "models.unet": SEGMENTATION,
