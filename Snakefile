@@ -11,6 +11,7 @@ include: "rules/common.smk"
 
 onstart:
     store_codes()
+    arrays_fit()
 
 
 wildcard_constraints:

@@ -20,26 +20,27 @@ from benchmarks.row import Row, at_least
 from spine_models.data.stages.check_dataset import check_dataset, usable_cores
 
 _STUDIES = 2019
+_STUDY = "1.2.826.0.1.3680043"
 _TARGET = 0.8
 
 
 def write_dataset(root: Path, per_study: int) -> None:
     """Write the studies: one file is built, and its position and instance number are exchanged."""
-    template = _template(root)
+    data = template(root, _STUDY)
     studies = [f"1.2.826.0.1.3680043.{number}" for number in range(_STUDIES)]
     for study in studies:
         folder = root / "train_images" / study
         folder.mkdir(parents=True)
         for index in range(per_study):
-            data = template.replace(b"1000.5", f"{1000.5 - 0.5 * index:6.1f}".encode())
-            (folder / f"{index}.dcm").write_bytes(data.replace(b"9999", f"{index + 1:4d}".encode()))
+            own = data.replace(b"1000.5", f"{1000.5 - 0.5 * index:6.1f}".encode())
+            (folder / f"{index}.dcm").write_bytes(own.replace(b"9999", f"{index + 1:4d}".encode()))
     write_train_table(root, studies)
 
 
-def _template(root: Path) -> bytes:
+def template(root: Path, study: str) -> bytes:
     """Return a file at 1000.5 mm with InstanceNumber 9999, and 70 elements more than the phantom's writer gives it."""
     hu = np.arange(64 * 64, dtype=np.int16).reshape(1, 64, 64)
-    [path] = write_study(root, "1.2.826.0.1.3680043", hu, first_number=9999)
+    [path] = write_study(root, study, hu, first_number=9999)
     dataset = pydicom.dcmread(path)
     path.unlink()
     for number in range(70):

@@ -53,19 +53,29 @@ def border(value: int) -> Callable[[Volume], None]:
     return degrade
 
 
-def metal(full: Volume) -> None:
-    """Write 30000 into an upright rod beside the spine, a twentieth of the slice wide, in a third of the slices."""
-    slices, rows, columns = full.shape
-    y, x = np.ogrid[:rows, :columns]
-    rod = np.hypot(y - rows / 2, x - 0.1 * columns) <= columns / 40
-    full[slices // 3 : 2 * slices // 3, rod] = 30000
+def metal(row: float, column: float) -> Callable[[Volume], None]:
+    """Return what writes 30000 into an upright rod, a twentieth of the slice wide, in the middle third of the slices.
+
+    Args:
+        row: of the rod's axis, as a part of the rows.
+        column: as a part of the columns.
+    """
+
+    def degrade(full: Volume) -> None:
+        slices, rows, columns = full.shape
+        y, x = np.ogrid[:rows, :columns]
+        rod = np.hypot(y - row * rows, x - column * columns) <= columns / 40
+        full[slices // 3 : 2 * slices // 3, rod] = 30000
+
+    return degrade
 
 
 DEGRADATIONS: dict[str, Callable[[Volume], None]] = {
     "clean": lambda full: None,
     "border -2048": border(-2048),
     "border -3024": border(-3024),
-    "metal 30000": metal,
+    "metal 30000 in front": metal(0.1, 0.5),
+    "metal 30000 beside the spine": metal(0.5, 0.1),
 }
 
 

@@ -18,6 +18,7 @@ rule train_classifier:
     resources:
         mem_mb=grows(64000),
         runtime=grows(1440),
+        nodes=1,
         gpu=config["classification"]["gpus"],
         device=config["device"],
         workers=config["classification"]["workers"],
@@ -55,6 +56,7 @@ rule average_checkpoints:
     resources:
         mem_mb=grows(16000),
         runtime=grows(120),
+        nodes=1,
         gpu=min(config["classification"]["gpus"], 1),
         device=config["device"],
     params:
@@ -86,6 +88,7 @@ rule predict_oof:
     resources:
         mem_mb=grows(16000),
         runtime=grows(120),
+        nodes=1,
         gpu=min(config["classification"]["gpus"], 1),
         device=config["device"],
     params:

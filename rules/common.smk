@@ -7,6 +7,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 
 from spine_models.configuration.checked import checked
+from spine_models.configuration.contradictions import require_arrays_fit
 from spine_models.configuration.trainings import classifier_recipe, folds_of, published_file, segmentation_recipe
 from spine_models.errors import UserError
 from spine_models.provenance.acceptance import code_in_force, read_acceptances, store_code
@@ -153,6 +154,13 @@ def store_codes():
     if workflow.is_main_process:
         for parts in CODE.values():
             store_code(Path(config["output_dir"]), parts)
+
+
+def arrays_fit():
+    """Refuse arrays of Slurm that would wait for ever."""
+    if workflow.is_main_process:
+        arrays = getattr(workflow.executor_settings, "array_jobs", None)
+        or_sentence(require_arrays_fit, arrays, workflow.resource_settings.nodes, config["shards"])
 
 
 def variant_modules(wildcards):

@@ -41,9 +41,10 @@ rule convert_volumes:
         runtime=grows(120),
         keep_volumes=KEEP_VOLUMES,
     params:
-        config=settings("z_step", "half_size", "hu_limits", "allow_symlinks"),
+        config=settings("z_step", "half_size", "hu_limits", "label_geometry", "allow_symlinks"),
         code=code_of("convert_volumes"),
         dataset=dataset_dir,
+        labels=labels_digest,
         inputs=input_options,
     shell:
         "python -m workflow_scripts.convert_volumes --config {params.config:q} --code {params.code}"
@@ -67,7 +68,7 @@ rule convert_labels:
         mem_mb=grows(3000),
         runtime=grows(30),
     params:
-        config=settings("label_geometry", "allow_symlinks"),
+        config=settings("label_geometry", "label_numbers", "allow_symlinks"),
         code=code_of("convert_labels"),
         dataset=dataset_dir,
         labels=labels_digest,

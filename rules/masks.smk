@@ -15,6 +15,7 @@ rule infer_masks:
     resources:
         mem_mb=grows(16000),
         runtime=grows(120),
+        nodes=1,
         gpu=min(config["segmentation"]["gpus"], 1),
         device=config["device"],
     params:

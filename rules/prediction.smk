@@ -1,7 +1,35 @@
-rule predict_studies:
+rule index_predictions:
     input:
         out("phantom/phantom.json") if folders.predicts_generated else [],
+    output:
+        files=out("predictions/index/files.csv"),
+        studies=out("predictions/index/studies.csv"),
+    log:
+        out("logs/index_predictions.log"),
+    benchmark:
+        out("benchmarks/index_predictions.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(1000),
+        runtime=grows(60),
+    params:
+        config=settings("allow_symlinks", shards=config["prediction"]["shards"]),
+        code=code_of("index_predictions"),
+        root=predict_dir,
+        tree=predict_digest,
+    shell:
+        "python -m workflow_scripts.index_predictions --config {params.config:q} --code {params.code}"
+        " --root {params.root:q} --files {output.files:q} --studies {output.studies:q} > {log:q} 2>&1"
+
+
+rule predict_studies:
+    input:
         bundle=prediction_bundle,
+        files=rules.index_predictions.output.files,
+        studies=rules.index_predictions.output.studies,
+        series_csv=config["prediction"]["series_csv"] or [],
     output:
         out("predictions/{shard}.json"),
     log:
@@ -14,30 +42,32 @@ rule predict_studies:
     resources:
         mem_mb=grows(16000),
         runtime=grows(240),
+        nodes=1,
         gpu=min(config["classification"]["gpus"], 1),
         device=config["device"],
     params:
-        config=settings("math_threads", "allow_symlinks", shards=config["prediction"]["shards"]),
+        config=settings("math_threads", "allow_symlinks"),
         code=code_of("predict_studies", prediction_modules()),
-        studies=predict_dir,
-        images=predict_digest,
+        root=predict_dir,
         inputs=input_options,
     shell:
         "python -m workflow_scripts.predict_studies --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --shard {wildcards.shard} --gpus {resources.gpu}"
-        " --studies {params.studies:q} {params.inputs} --out {output:q} > {log:q} 2>&1"
+        " --root {params.root:q} {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule predict:
     input:
         predictions=expand(out("predictions/{shard}.json"), shard=PREDICTION_SHARDS),
         bundle=prediction_bundle,
+        files=rules.index_predictions.output.files,
+        studies=rules.index_predictions.output.studies,
         test_csv=test_table,
     output:
         predictions=out("predictions/predictions.csv"),
         submission=out("predictions/submission.csv"),
         page=out("predictions/index.html"),
-        folders=out("predictions/folders.csv"),
+        inventory=out("predictions/inventory.csv"),
     log:
         out("logs/predict.log"),
     benchmark:

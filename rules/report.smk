@@ -24,7 +24,7 @@ rule report:
         code=code_of("report"),
         inputs=input_options,
         # No input: what a person accepts makes nothing anew.
-        run=config["output_dir"],
+        run=lambda wildcards, output: str(Path(output[0]).parents[1]),
     shell:
         "python -m workflow_scripts.report --code {params.code} {params.inputs}"
         " --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"

@@ -19,6 +19,7 @@ rule train_segmentation:
     resources:
         mem_mb=grows(48000),
         runtime=grows(720),
+        nodes=1,
         gpu=config["segmentation"]["gpus"],
         device=config["device"],
         workers=config["segmentation"]["workers"],

@@ -10,6 +10,10 @@ class UserError(Exception):
     """A mistake that the user can mend: one sentence that names the file or key, what is wrong and what to do."""
 
 
+class StudyFailedError(UserError):
+    """One study could not be worked on, for a reason that says nothing about it: never remembered as a refusal."""
+
+
 def run_command(main: Callable[[], None]) -> None:
     """Run a command line's ``main`` and turn a ``UserError`` into its sentence and exit status 1.
 

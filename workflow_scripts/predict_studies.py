@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage
+from spine_models.data.dataset.prediction_tables import PredictionIndex
+from spine_models.data.dataset.tables import read_series
+from spine_models.data.stages.index_predictions import read_studies
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
-from spine_models.inference.study_folders import shard_folders
 from spine_models.log import say
 from spine_models.provenance.arguments import stage_parser
 from spine_models.provenance.settings import settings_from
@@ -17,13 +19,17 @@ def main() -> None:
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--shard", type=int, required=True)
     parser.add_argument("--gpus", type=int, required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--files", type=Path, required=True)
     parser.add_argument("--studies", type=Path, required=True)
+    parser.add_argument("--series-csv", type=Path)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    settings = settings_from(PredictSettings, args.config)
-    folders = shard_folders(args.studies, args.shard, settings.shards)
-    predict_studies(folders, args.bundle, args.out, settings, gpus=args.gpus, code=args.code, progress=_say)
+    series = read_series(args.series_csv) if args.series_csv else {}
+    settings = settings_from(PredictSettings, {**args.config, "series": series})
+    studies = read_studies(PredictionIndex(args.files, args.studies), args.shard)
+    predict_studies(args.root, studies, args.bundle, args.out, settings, gpus=args.gpus, code=args.code, progress=_say)
 
 
 def _say(number: int, total: int, sentence: str) -> None:

@@ -49,33 +49,8 @@ def axial_rows(image: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | N
     return rows.view(*rows.shape[:3], *image.shape[3:])
 
 
-def axial_rows_last(image: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    rows = image.flatten(3).contiguous(memory_format=torch.channels_last)
-    found = functional.conv2d(rows, kernel.squeeze(-1), bias, padding=(1, 0)).contiguous()
-    return found.view(*found.shape[:3], *image.shape[3:])
-
-
-def axial_pointwise(image: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Add three pointwise convolutions, of the slice above, of the slice itself and of the one below."""
-    above, here, below = (kernel[:, :, index : index + 1] for index in range(3))
-    total = functional.conv3d(image, here, bias)
-    total[:, :, 1:] += functional.conv3d(image[:, :, :-1], above)
-    total[:, :, :-1] += functional.conv3d(image[:, :, 1:], below)
-    return total
-
-
-def axial_channels(image: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """One pointwise convolution of three slices side by side in the channels."""
-    padded = functional.pad(image, (0, 0, 0, 0, 1, 1))
-    depth = image.shape[2]
-    three = torch.cat([padded[:, :, index : index + depth] for index in range(3)], dim=1)
-    return functional.conv3d(
-        three, kernel.squeeze(-1).squeeze(-1).transpose(1, 2).flatten(1)[:, :, None, None, None], bias
-    )
-
-
 PLANE_WAYS: tuple[Way, ...] = (plane_3d, plane_2d, plane_2d_last)
-AXIAL_WAYS: tuple[Way, ...] = (axial_3d, axial_rows, axial_rows_last, axial_pointwise, axial_channels)
+AXIAL_WAYS: tuple[Way, ...] = (axial_3d, axial_rows)
 
 
 def measure(bench: Bench) -> None:
@@ -84,16 +59,7 @@ def measure(bench: Bench) -> None:
         _alone(bench, channels, filters, size, (1, 3, 3), PLANE_WAYS)
     for channels, size in AXIAL:
         _alone(bench, channels, channels, size, (3, 1, 1), AXIAL_WAYS)
-    pairs = [
-        (plane_3d, axial_3d),
-        (plane_2d_last, axial_3d),
-        (plane_3d, axial_pointwise),
-        (plane_2d_last, axial_pointwise),
-        (plane_2d_last, axial_channels),
-        (plane_2d_last, axial_rows_last),
-        (plane_3d, axial_rows),
-        (plane_3d, axial_3d),
-    ]
+    pairs = [(plane_3d, axial_3d), (plane_2d, axial_3d), (plane_2d, axial_rows), (plane_3d, axial_3d)]
     for plane, axial in pairs:
         _whole(bench, plane, axial)
 

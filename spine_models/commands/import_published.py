@@ -36,7 +36,7 @@ def import_published(
         ),
     ] = None,
 ) -> None:
-    """Make a bundle of the published solution's own weights.
+    """Make a bundle of published weights.
 
     Each checkpoint is recognised by its tensors, never by its name; docs/published.md says what the bundle does
     differently from one of this pipeline.

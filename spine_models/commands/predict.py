@@ -10,6 +10,8 @@ import typer
 
 from spine_models.errors import UserError
 
+SOME, NONE = 2, 3
+"""Exit status where some studies, or none, were predicted."""
 if TYPE_CHECKING:
     from spine_models.compute.flips import Flip
 
@@ -18,10 +20,17 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 def predict(
     bundle: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the bundle.")],
-    studies: Annotated[Path, typer.Option(metavar="DIR", help="Folder with one folder per study, or one study.")],
+    studies: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the studies, packed in whatever way.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables, page, masks and pictures.")],
     test_csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="test.csv of the challenge: answer its rows in its order.")
+    ] = None,
+    series: Annotated[
+        str,
+        typer.Option(metavar="UID", help="SeriesInstanceUID to read in a study that has it.", show_default=False),
+    ] = "",
+    series_csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Table with the columns study and series: which series to read.")
     ] = None,
     device: Annotated[Literal["auto", "cuda", "cpu"], typer.Option(help="Where to compute.")] = "auto",
     gpus: Annotated[int, typer.Option(min=0, max=1, help="0: compute on the CPU.")] = 1,
@@ -36,38 +45,48 @@ def predict(
         bool, typer.Option("--allow-symlinks", help="Follow links that lead out of --studies.")
     ] = False,
 ) -> None:
-    """Predict new studies without Snakemake and without network.
+    """Predict new studies without Snakemake or network.
 
-    Writes predictions.csv, submission.csv, index.html and the masks. After an interruption, run it again: finished
-    studies are kept.
+    Writes predictions.csv, submission.csv, index.html, the masks and inventory.csv, which accounts for every file.
+    After an interruption, run it again: finished studies are kept. The status is 0 if every study was predicted, 2 if
+    some were, 3 if none was, 1 for a mistake that you can mend.
 
     Examples:
       spine-models predict --bundle results/bundle --studies /data/new --out predictions
       spine-models predict --bundle B --studies rsna/test_images --test-csv rsna/test.csv --out O
       spine-models predict --bundle B --studies D --out O --flips none,horizontal
     """
-    from spine_models.inference.predict_studies import PredictSettings, predict_studies
+    from spine_models.data.dataset.layout import require_apart
+    from spine_models.data.dataset.prediction_tables import PredictionIndex
+    from spine_models.data.dataset.tables import read_series
+    from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions, read_studies
+    from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.predictions import PREDICTED, SEGMENTED
-    from spine_models.inference.study_folders import folders_to_predict
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
 
     if test_csv and not test_csv.is_file():
         raise UserError(f"--test-csv {test_csv} does not exist: give the challenge's test.csv, or leave the option out")
-    manifest = out / "studies.json"
+    require_apart(studies, out)
+    wanted = {**(read_series(series_csv) if series_csv else {}), **({EVERY_STUDY: series} if series else {})}
+    manifest, index = out / "studies.json", PredictionIndex(out / "index" / "files.csv", out / "index" / "studies.csv")
+    index_predictions(studies, index, IndexPredictionsSettings(1, allow_symlinks))
     predict_studies(
-        folders_to_predict(studies),
+        studies,
+        read_studies(index, 0),
         bundle,
         manifest,
-        PredictSettings(1, allow_symlinks, threads, device, flips_of(flips)),
+        PredictSettings(allow_symlinks, threads, wanted, device, flips_of(flips)),
         gpus=gpus,
         code=fingerprint(code_parts()),
         progress=_say,
     )
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
-    found = publish_predictions([manifest], bundle, test_csv, outputs)
+    found = publish_predictions([manifest], index, bundle, test_csv, outputs)
     predicted = sum(study.status in (PREDICTED, SEGMENTED) for study in found)
-    typer.echo(f"{predicted} of {len(found)} studies predicted\n{outputs.page}")
+    typer.echo(f"{outputs.page}\n{predicted} of {len(found)} studies predicted")
+    if predicted < len(found):
+        raise SystemExit(SOME if predicted else NONE)
 
 
 def flips_of(text: str | None) -> tuple[Flip, ...] | None:

@@ -36,10 +36,10 @@ from spine_models.training.state import KEPT_STATES
 GIB = 2**30
 CONTEXT_BYTES = int(1.5 * GIB)
 """CUDA's context, cuDNN's workspaces and the allocator's fragments: an allowance, not measured."""
-_LOSS_COPIES = 5
-"""Arrays as large as the logits in float32 that the loss of the segmentation holds at its peak, apart from what the
-backward pass needs. Measured on an H200 (docs/performance.md): without them the estimate is 2.2 GiB short, with them
-0.5 GiB beyond."""
+_LOSS_COPIES = 7
+"""Arrays as large as the logits in float32 that the loss of the segmentation and the copies of slices around it hold
+at the peak, apart from what the backward pass needs. Measured on an H200 (docs/performance.md): about 25.7 GiB are used
+with four windows; without these the estimate is 23.0 GiB, with them 26.5 GiB."""
 STUDIES = 2019
 SEGMENTED = 87
 """Of the challenge's data set (method, data)."""

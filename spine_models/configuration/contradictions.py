@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from spine_models.configuration.trainings import folds_of
+from spine_models.data.labels.numbering import NUMBERINGS
+from spine_models.errors import UserError
 from spine_models.hounsfield import AIR_HU
 from spine_models.models.networks import KIND, KINDS
 from spine_models.models.published import NONE, PUBLISHED
@@ -26,10 +28,29 @@ def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
         yield from _training_contradictions(name, config[name]["gpus"], config[name]["training"])
     yield from _window_contradictions(config["segmentation"])
     yield from _fold_contradictions(config)
+    yield from _label_contradictions(config["label_numbers"])
     yield from _weight_contradictions(config)
     yield from _batch_norm_contradictions(config)
     if config["phantom"]["enabled"]:
         yield from _phantom_contradictions(config)
+
+
+def require_arrays_fit(array_rules: str | None, jobs: int | None, shards: int) -> None:
+    """Check that an array of Slurm, which holds all shards of a rule, may run at once; otherwise it waits for ever.
+
+    Args:
+        array_rules: ``slurm-array-jobs`` of the profile.
+        jobs: most jobs at once; None without limit.
+        shards: of the data rules.
+
+    Raises:
+        UserError: if there are more shards than jobs.
+    """
+    if array_rules and jobs is not None and shards > jobs:
+        raise UserError(
+            f"shards is {shards} and jobs is {jobs}, but an array waits until all its shards may run: set jobs above "
+            "shards, or take slurm-array-jobs out of the profile"
+        )
 
 
 def _out_of_range(path: str, value: Any) -> Iterator[str]:
@@ -74,6 +95,15 @@ def _window_contradictions(segmentation: Mapping[str, Any]) -> Iterator[str]:
             f"segmentation.inference.window is {inference['window']}, but must be a multiple of "
             f"segmentation.inference.z_multiple, which is {inference['z_multiple']}"
         )
+
+
+def _label_contradictions(numbers: str | Mapping[str, int]) -> Iterator[str]:
+    if isinstance(numbers, str):
+        if numbers not in NUMBERINGS:
+            presets = ", ".join(NUMBERINGS)
+            yield f"label_numbers is '{numbers}', but must be one of {presets}, or a number for each level"
+    elif len(set(numbers.values())) < len(numbers):
+        yield "label_numbers has two levels with the same number, but each level must have its own"
 
 
 def _fold_contradictions(config: Mapping[str, Any]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -11,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from spine_models.data.dataset.label_files import label_study
 from spine_models.data.dataset.layout import (
     IMAGES,
     SEGMENTATIONS,
@@ -18,10 +18,11 @@ from spine_models.data.dataset.layout import (
     TEST_TABLE,
     digests_by_shard,
     folders_digests,
+    list_tree,
+    require_apart,
     require_dataset,
-    study_folders,
+    stat_digest,
 )
-from spine_models.data.dataset.uids import study_id
 from spine_models.errors import UserError
 from spine_models.provenance.files import read_json
 
@@ -108,18 +109,18 @@ class UserFolders:
         folder = Path(named) if named else self.dataset / TEST_IMAGES
         if not self.predicts_generated and not folder.is_dir():
             key = f"predict_dir {folder} is no folder" if named else f"there is no folder {folder}"
-            raise UserError(f"{key}: set predict_dir to a folder with one folder of DICOM files a study")
+            raise UserError(f"{key}: set predict_dir to the folder that holds the studies")
+        if named:
+            require_apart(folder, Path(self._config["output_dir"]))
         return folder
 
     @cached_property
     def predict_digest(self) -> str:
-        """Digest over names and times of the folders of the studies to predict."""
+        """Digest over paths, sizes and times of all files to predict, so that a new nested series is noticed."""
         if self.predicts_generated:
             return GENERATED
-        sha = hashlib.sha256()
-        for entry in study_folders(self.studies_to_predict):
-            sha.update(f"{entry.name}\0{entry.stat().st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-        return sha.hexdigest()
+        root, links = self.studies_to_predict, bool(self._config["allow_symlinks"])
+        return stat_digest([entry.file for entry in list_tree(root, links)])
 
     @property
     def test_table(self) -> list[Path]:
@@ -162,5 +163,5 @@ class UserFolders:
 def _label_line(file: os.DirEntry[str]) -> tuple[str, str]:
     """Return the study of a segmentation, and its name, size and time."""
     stat = file.stat()
-    study = study_id(file.name.removesuffix(".gz").removesuffix(".nii"))
+    study = label_study(file.name) or file.name
     return study, f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"

@@ -11,6 +11,27 @@ Affine = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
+class SeriesFacts(Facts):
+    """A stack of a study: the one that was read, or another.
+
+    Attributes:
+        series: SeriesInstanceUID; "" where it is not valid.
+        number: SeriesNumber.
+        kernel: without unusual characters.
+        thickness_mm: of its slices.
+        slices: how many.
+        why_not: why it was not read; "" for the one that was.
+    """
+
+    series: str
+    number: int | None
+    kernel: str
+    thickness_mm: float
+    slices: int
+    why_not: str
+
+
+@dataclass(frozen=True)
 class VolumeFacts(Facts):
     """Geometry, statistics and notes of a volume.
 
@@ -32,6 +53,7 @@ class VolumeFacts(Facts):
         std: of the same, in HU, above 0.
         raw_zero_hu: HU of a stored value of 0.
         notes: sentences on what is unusual.
+        series: of the stack that was read, then of every other axial one; see ``dicom.choice.series_facts``.
     """
 
     shape: tuple[int, int, int]
@@ -51,6 +73,7 @@ class VolumeFacts(Facts):
     std: float
     raw_zero_hu: float
     notes: tuple[str, ...]
+    series: tuple[SeriesFacts, ...] = ()
 
     @property
     def half_spacing_mm(self) -> tuple[float, float, float]:

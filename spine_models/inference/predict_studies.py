@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from spine_models.compute.devices import use_device
 from spine_models.compute.flips import Flip
 from spine_models.compute.out_of_memory import memory_advice
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
-from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
+from spine_models.data.dicom.choice import Choose, for_the_neck, the_series
+from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_candidates
+from spine_models.data.dicom.tree import TreeStudy
+from spine_models.errors import StudyFailedError, UserError
 from spine_models.inference.bundle import Bundle, load_bundle
-from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
+from spine_models.inference.inventory import INVENTORY, Row, refused_rows, used_rows, write_inventory
+from spine_models.inference.predict_study import StudyPrediction, StudyPredictor, volume_settings_for
 from spine_models.inference.prediction_facts import PredictionFacts
-from spine_models.inference.prediction_files import MAPPING, write_mapping
 from spine_models.inference.study_files import write_study
-from spine_models.inference.study_folders import StudyFolder
+from spine_models.processes import ChildProcess
+from spine_models.provenance.canonical import digest_json
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import Record
-from spine_models.provenance.shard import Shard, open_shard
+from spine_models.provenance.shard import FAILED, Shard, open_shard
+
+EVERY_STUDY = "*"
 
 Progress = Callable[[int, int, str], None]
 """Called after each study with its number, how many there are, and a sentence."""
@@ -31,22 +37,23 @@ class PredictSettings:
     """Settings of the prediction of new studies.
 
     Attributes:
-        shards: jobs that the studies are split over.
         allow_symlinks: follow links that lead out of the folder of studies.
         math_threads: threads inside torch.
+        series: study, or ``EVERY_STUDY``, to the SeriesInstanceUID that a person chose for it.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
         flips: of windows and crops, in place of the bundle's own; None leaves those.
     """
 
-    shards: int
     allow_symlinks: bool
     math_threads: int
+    series: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
     flips: tuple[Flip, ...] | None = None
 
 
 def predict_studies(
-    folders: Sequence[StudyFolder],
+    root: Path,
+    studies: Sequence[TreeStudy],
     bundle_folder: Path,
     out: Path,
     settings: PredictSettings,
@@ -55,15 +62,15 @@ def predict_studies(
     code: str,
     progress: Progress,
 ) -> None:
-    """Predict studies and write their manifest; masks, pictures and records lie beside it.
+    """Predict studies and write their manifest; masks, pictures and records are beside it.
 
     A study is called by its StudyInstanceUID, or by a digest of its content where that is empty. A study that cannot
-    be used is refused with a code and a sentence under its folder's name (a digest, if that is no UID), and the
-    rest goes on. ``folders.csv`` beside the records says which folder is which study: the one place where a
-    folder's own name is kept.
+    be used is refused with a code and a sentence, one that cannot be worked on (a bug, no memory, a disk) has the code
+    ``failed``, and the rest goes on. ``inventory.csv`` beside the records says what became of each file.
 
     Args:
-        folders: the studies of this shard.
+        root: the tree that holds the studies.
+        studies: those of this shard.
         bundle_folder: the bundle.
         out: the manifest to write.
         settings: the configuration.
@@ -74,61 +81,92 @@ def predict_studies(
     Raises:
         UserError: if the bundle is incomplete or damaged, or another job writes this shard.
     """
-    predictor = _ShardPredictor(load_bundle(bundle_folder), settings, gpus, code)
-    mapping: list[tuple[str, str]] = []
-    with open_shard("predict_studies", out) as shard:
-        for number, folder in enumerate(folders, start=1):
-            study, sentence = folder.name, ""
-            with shard.study(folder.name):
-                study, sentence = predictor.predict(folder, shard)
+    inventory: list[Row] = []
+    with ChildProcess() as child, open_shard("predict_studies", out, name_failed=True) as shard:
+        predictor = _ShardPredictor(load_bundle(bundle_folder), settings, gpus, code, child)
+        for number, found in enumerate(studies, start=1):
+            sentence = ""
+            with shard.study(found.name):
+                rows, sentence = predictor.predict(root, found, shard)
+                inventory += rows
             if not sentence:
-                sentence = f"{folder.name}: refused, {shard.refused[folder.name]['reason']}"
-            mapping.append((study, folder.path.name))
-            progress(number, len(folders), sentence)
-        write_mapping(shard.folders[0] / MAPPING, mapping)
+                why = shard.refused.get(found.name) or {"code": FAILED, "reason": shard.failed[found.name]}
+                sentence = f"{found.name}: {'failed' if why['code'] == FAILED else 'refused'}, {why['reason']}"
+                inventory += refused_rows(found, why["code"])
+            progress(number, len(studies), sentence)
+        write_inventory(shard.folders[0] / INVENTORY, inventory)
 
 
 class _ShardPredictor:
     """What a shard's studies are predicted with."""
 
-    def __init__(self, bundle: Bundle, settings: PredictSettings, gpus: int, code: str) -> None:
-        self._bundle, self._settings, self._code = bundle, settings, code
+    def __init__(self, bundle: Bundle, settings: PredictSettings, gpus: int, code: str, child: ChildProcess) -> None:
+        self._bundle, self._settings, self._code, self._child = bundle, settings, code, child
         # Loaded when the first study needs it: a job that finds every study done takes no GPU.
         self._load = cache(partial(_load_predictor, bundle, settings, gpus))
 
-    def predict(self, folder: StudyFolder, shard: Shard) -> tuple[str, str]:
-        """Add a study to ``shard``; return its name and a sentence for the person who waits."""
-        base = VolumeSettings(allow_symlinks=self._settings.allow_symlinks)
-        source = open_study(folder.path, folder.path.parent, base)
-        study = source.study_uid
+    def predict(self, root: Path, found: TreeStudy, shard: Shard) -> tuple[list[Row], str]:
+        """Add a study to ``shard``; return what became of its files and a sentence for the person who waits."""
+        sources = self._open(root, found)
+        study = sources[0].study_uid
         if study in shard.done:
-            raise StudyRefused(
-                RefusalCode.DUPLICATE_STUDY, f"another folder holds the study {study} too: only the first is predicted"
-            )
-        volume_settings = volume_settings_for(self._bundle, source, self._settings.allow_symlinks)
-        key = self._key(source, volume_settings, folder)
+            raise StudyRefused(RefusalCode.DUPLICATE_STUDY, f"the study {study} is there once more: the first is used")
+        key = self._key(sources, found)
         sentence = "already predicted"
 
         def make(path: Path) -> Record:
             nonlocal sentence
-            with memory_advice("set device: cpu, or use a GPU with more memory"):
-                prediction = self._load().predict(source, volume_settings)
+            prediction = self._predicted(self._load(), sources)
             sentence = "predicted"
-            named = replace(prediction, facts=replace(prediction.facts, folder_uid=folder.uid))
+            named = replace(prediction, facts=replace(prediction.facts, folder_uid=found.asked_as or None))
             return write_study(path.parent, study, key, named)
 
         record = shard.result(study, key, make)
-        return study, f"{study}: {sentence} from {PredictionFacts.from_json(record.facts).source}"
+        facts = PredictionFacts.from_json(record.facts)
+        used = next(s for s in sources if tuple(s.selection.series) == facts.volume.series)
+        return used_rows(study, found, used), f"{study}: {sentence} from {facts.source}"
 
-    def _key(self, source: StudySource, volume: VolumeSettings, folder: StudyFolder) -> Key:
-        inputs = {"study": source.content_digest, "bundle": self._bundle.digest}
+    def _open(self, root: Path, found: TreeStudy) -> list[StudySource]:
+        """Return the study's best stack, and those among which the mask decides."""
+        if found.code == FAILED:
+            raise StudyFailedError(found.reason)
+        if found.code:
+            raise StudyRefused(RefusalCode(found.code), found.reason)
+        folder = found.folder()
+        files = [replace(file, name=str(PurePosixPath(file.name).relative_to(folder))) for file in found.files]
+        chosen = self._settings.series
+        wanted = chosen.get(found.name) or chosen.get(found.asked_as) or chosen.get(EVERY_STUDY, "")
+        choose: Choose = partial(the_series, wanted) if wanted else for_the_neck
+        return self._child.call(open_candidates, root / folder, files, choose)
+
+    def _predicted(self, predictor: StudyPredictor, sources: Sequence[StudySource]) -> StudyPrediction:
+        """Predict; lack of GPU memory is a failure of this study, and its sentence says what to do."""
+        decode = partial(_decode_in, self._child)
+        settings = [self._settings_for(source) for source in sources]
+        try:
+            with memory_advice("set device: cpu, or use a GPU with more memory"):
+                best = predictor.most_of_the_neck(sources, settings, decode)
+                return predictor.predict(sources[best], settings[best], decode)
+        except UserError as error:
+            raise StudyFailedError(str(error)) from None
+
+    def _settings_for(self, source: StudySource) -> VolumeSettings:
+        return volume_settings_for(self._bundle, source, self._settings.allow_symlinks)
+
+    def _key(self, sources: Sequence[StudySource], found: TreeStudy) -> Key:
+        contents, steps = zip(*((s.content_digest, self._settings_for(s).z_step) for s in sources), strict=True)
+        inputs = {"study": contents[0] if len(contents) == 1 else digest_json(contents), "bundle": self._bundle.digest}
         config = {
-            "z_step": volume.z_step,
+            "z_step": steps,
             "math_threads": self._settings.math_threads,
             "flips": self._settings.flips,
-            "folder": folder.uid,
+            "folder": found.asked_as,
         }
         return Key("predict_studies", inputs, config, self._code)
+
+
+def _decode_in(child: ChildProcess, source: StudySource, settings: VolumeSettings) -> StudyVolume:
+    return child.call(decode_study, source, settings)
 
 
 def _load_predictor(bundle: Bundle, settings: PredictSettings, gpus: int) -> StudyPredictor:

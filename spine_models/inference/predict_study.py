@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSett
 from spine_models.data.crops.crop import CropSettings, SpineCrop, spine_crop, validation_windows
 from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings
-from spine_models.data.dicom.study import StudySource, VolumeSettings, decode_study
+from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models
 from spine_models.evaluation.competition import clip_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE
@@ -30,6 +31,9 @@ from spine_models.provenance.settings import settings_from
 _AGAIN = "half precision overflowed in a network: this study was computed once more in float32"
 WIDEST_SPACING_MM = 3.0
 """Slices are not thinned out beyond this (own choice): a vertebral body of the neck is about 12 mm high."""
+
+
+Decode = Callable[[StudySource, VolumeSettings], StudyVolume]
 
 
 @dataclass(frozen=True)
@@ -72,17 +76,20 @@ class StudyPredictor:
             for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
         }
 
-    def predict(self, source: StudySource, volume_settings: VolumeSettings) -> StudyPrediction:
+    def predict(
+        self, source: StudySource, volume_settings: VolumeSettings, decode: Decode = decode_study
+    ) -> StudyPrediction:
         """Predict one study; memory holds that study alone.
 
         Args:
             source: the study's files, as ``data.dicom.study.open_study`` found them.
             volume_settings: see ``volume_settings_for``.
+            decode: reads the slices, here or in another process.
 
         Raises:
             StudyRefused: if its slices cannot be decoded.
         """
-        study = decode_study(source, volume_settings)
+        study = decode(source, volume_settings)
         before = self._repeated()
         mask, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
         answer = self._classify(spine_crop(study.full, mask, study.facts, shown, self._crops))
@@ -99,6 +106,25 @@ class StudyPredictor:
 
     def _repeated(self) -> int:
         return self._masks.repeated + sum(predictor.repeated for predictor in self._classifiers.values())
+
+    def most_of_the_neck(
+        self, sources: Sequence[StudySource], settings: Sequence[VolumeSettings], decode: Decode
+    ) -> int:
+        """Return which of several stacks of a study shows the most levels of the neck; the first of equal ones.
+
+        Args:
+            sources: the stacks; a single one is not looked at.
+            settings: how each is read.
+            decode: see ``predict``.
+        """
+        if len(sources) == 1:
+            return 0
+        visible = [self._visible(decode(*pair)) for pair in zip(sources, settings, strict=True)]
+        return visible.index(max(visible))
+
+    def _visible(self, study: StudyVolume) -> int:
+        _, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
+        return sum(state == "visible" for state in shown.levels.values())
 
     def _classify(self, crop: SpineCrop | None) -> dict[str, Any]:
         """Return probabilities, those of each classifier, and what they come from."""

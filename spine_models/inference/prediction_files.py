@@ -1,4 +1,4 @@
-"""The files of a prediction's studies, and the table that says which folder each of them was."""
+"""The files of a prediction's studies, and how tables are written."""
 
 from __future__ import annotations
 
@@ -8,19 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from spine_models.evaluation.tables import STUDY
 from spine_models.provenance.files import write_text
 
 SUFFIXES = {"mask": "_mask.nii.gz", "sagittal": "_sagittal.png", "axial": "_axial.png"}
 """Kind of a study's file to what follows the study's name in its file name."""
-
-MAPPING = "folders.csv"
-"""Which folder is which study: the only file that holds the folders' own names, which may be people's."""
-
-
-def write_mapping(path: Path, rows: Iterable[tuple[str, str]]) -> None:
-    """Write which folder (its own name) is which study."""
-    write_csv(path, (STUDY, "folder"), sorted(rows))
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

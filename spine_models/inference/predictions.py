@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spine_models.errors import UserError
+from spine_models.data.volume_facts import SeriesFacts
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE, STUDY
 from spine_models.inference.prediction_facts import PredictionFacts
-from spine_models.inference.prediction_files import MAPPING, SUFFIXES, write_csv, write_mapping
+from spine_models.inference.prediction_files import SUFFIXES, write_csv
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.manifest import Manifest, read_manifests
+from spine_models.provenance.shard import FAILED
 
 ROW_ID = "row_id"
 PREDICTION_TYPES: tuple[str, ...] = (*LEVELS, "patient_overall")
@@ -23,9 +23,12 @@ PRIOR = "prior"
 SEGMENTED = "segmented"
 REFUSED = "refused"
 MISSING = "missing"
-"""Status of a study: from its own crops; no vertebra found; only the mask, by a bundle without classifiers; in
-quarantine; asked for and not there. All but the first are answered with the training prior, if the bundle has one."""
+"""Status of a study, beside ``FAILED``: from its own crops; no vertebra found; only the mask, by a bundle without
+classifiers; in quarantine; asked for and not there. Only the first is an answer; in ``submission.csv``, which must hold
+a number, the others take the training prior, if the bundle has one."""
 _STATUS = {FROM_CROPS: PREDICTED, FROM_PRIOR: PRIOR, MASK_ALONE: SEGMENTED}
+SERIES = ("series", "number", "kernel", "thickness_mm", "slices")
+"""What is told of the series that was read; the columns of ``predictions.csv``."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,11 @@ class PredictedStudy:
     Attributes:
         study: its name.
         probabilities: target to value; None where the bundle has no classifiers.
-        status: ``PREDICTED``, ``PRIOR``, ``SEGMENTED``, ``REFUSED`` or ``MISSING``.
+        status: ``PREDICTED``, ``PRIOR``, ``SEGMENTED``, ``REFUSED``, ``FAILED`` or ``MISSING``.
         code: of a refusal, otherwise empty.
         notes: sentences: why it was refused, what the models could not see.
+        series: facts of the series that was read.
+        other_series: a sentence for each axial series that was not read.
         levels: level to "visible", "interpolated" or "missing"; empty if nothing was read.
         names: every name under which a table may ask for the study.
         files: kind to path of its mask and pictures.
@@ -48,9 +53,17 @@ class PredictedStudy:
     status: str
     code: str = ""
     notes: tuple[str, ...] = ()
+    series: SeriesFacts | None = None
+    other_series: tuple[str, ...] = ()
     levels: Mapping[str, str] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     files: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def read_from(self) -> list[str]:
+        """Sentences on the series: which was read, and which were not and why."""
+        read = [f"read from {_named(self.series)}"] if self.series else []
+        return read + [f"not read: {other}" for other in self.other_series]
 
     @property
     def visible(self) -> list[str]:
@@ -76,14 +89,13 @@ def collect(
         for study in manifest.studies:
             found.setdefault(study, _predicted(manifest, study))
         for study, why in manifest.refused.items():
-            found.setdefault(study, _without(study, prior, REFUSED, why["code"], why["reason"]))
+            status = FAILED if why["code"] == FAILED else REFUSED
+            found.setdefault(study, _without(study, prior, status, why["code"], why["reason"]))
     known = {name for study in found.values() for name in study.names}
     asked = list(dict.fromkeys(study for _, study, _ in read_test_rows(test_csv))) if test_csv else []
     for study in asked:
         if study not in known:
-            found[study] = _without(
-                study, prior, MISSING, "", "the table of studies asks for it and no folder holds it"
-            )
+            found[study] = _without(study, prior, MISSING, "", "the table of studies asks for it, and no file is of it")
     place = {study: position for position, study in enumerate(asked)}
     last = len(place)
     return sorted(found.values(), key=lambda row: (min(place.get(name, last) for name in row.names), row.study))
@@ -100,34 +112,18 @@ def read_test_rows(path: Path) -> list[tuple[str, str, str]]:
     return list(read_test(path).itertuples(index=False, name=None))
 
 
-def join_mappings(path: Path, manifests: Iterable[Path]) -> None:
-    """Join the tables of folders that lie beside the records of every shard.
-
-    Raises:
-        UserError: if one is missing.
-    """
-    rows: list[tuple[str, str]] = []
-    for manifest in manifests:
-        table = manifest.with_suffix("") / MAPPING
-        if not table.is_file():
-            raise UserError(
-                f"{table} is missing: delete {manifest} and run the prediction again, which keeps its results"
-            )
-        with table.open(encoding="utf-8", newline="") as stream:
-            rows += [(row[STUDY], row["folder"]) for row in csv.DictReader(stream)]
-    write_mapping(path, rows)
-
-
 def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
-    """Write ``predictions.csv``: one row per study, probabilities with six decimals, empty where there are none."""
-    header = (STUDY, *TARGETS, "status", "code", "levels_visible", "notes")
+    """Write ``predictions.csv``: a row per study, probabilities with six decimals; none where nothing was predicted."""
+    header = (STUDY, *TARGETS, "status", "code", "levels_visible", *SERIES, "other_series", "notes")
     rows = [
         (
             row.study,
-            *(_fixed(row.probabilities[target]) if row.probabilities else "" for target in TARGETS),
+            *(_fixed((row.probabilities or {})[target]) if row.status == PREDICTED else "" for target in TARGETS),
             row.status,
             row.code,
             " ".join(row.visible),
+            *("" if getattr(row.series, name, None) is None else getattr(row.series, name) for name in SERIES),
+            "; ".join(row.other_series),
             "; ".join(row.notes),
         )
         for row in studies
@@ -154,11 +150,14 @@ def write_submission(path: Path, studies: Sequence[PredictedStudy], test_csv: Pa
 def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
     path = manifest.record_path(study)
     facts = manifest.facts(study, PredictionFacts)
+    series = facts.volume.series
     return PredictedStudy(
         study=study,
         probabilities=facts.probabilities,
         status=_STATUS[facts.source],
         notes=facts.notes,
+        series=series[0] if series else None,
+        other_series=tuple(f"{_named(item)}: {item.why_not}" for item in series[1:]),
         levels=facts.levels,
         names=frozenset({study, facts.folder_uid or study}),
         files={kind: path.parent / f"{study}{suffix}" for kind, suffix in SUFFIXES.items()},
@@ -167,6 +166,12 @@ def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
 
 def _without(study: str, prior: Mapping[str, float] | None, status: str, code: str, reason: str) -> PredictedStudy:
     return PredictedStudy(study, dict(prior) if prior else None, status, code, (reason,), names=frozenset({study}))
+
+
+def _named(item: SeriesFacts) -> str:
+    kernel = f", kernel {item.kernel}" if item.kernel else ""
+    number = "" if item.number is None else f" {item.number}"
+    return f"series{number} ({item.slices} slices of {item.thickness_mm:g} mm{kernel})"
 
 
 def _fixed(value: float) -> str:

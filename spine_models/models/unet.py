@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from spine_models.levels import LEVELS
-from spine_models.models.convolutions import AxialConv3d, PointwiseConv3d
+from spine_models.models.convolutions import AxialConv3d, PlaneConv3d, PointwiseConv3d
 from spine_models.models.csn import BATCH_NORM_EPS, STRIDES, CsnBackbone, CsnSettings, fold
 from spine_models.models.network import Network
 from spine_models.models.precision import single_precision
@@ -135,7 +135,7 @@ class FactorisedBlock(nn.Module):
     def __init__(self, channels: int, filters: int) -> None:
         """Build a block from ``channels`` to ``filters`` channels with Kaiming's weights and no bias at first."""
         super().__init__()
-        self.plane = nn.Conv3d(channels, filters, (1, 3, 3), padding=(0, 1, 1))
+        self.plane = PlaneConv3d(channels, filters)
         self.axial = AxialConv3d(filters, filters)
         for convolution in (self.plane, self.axial):
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")

@@ -27,6 +27,7 @@ OUTSIDE: dict[str, str] = {
     "spine_models.models.published": "says where weights are; their names hold digests of their content",
     "spine_models.training.progress": "measures speed and memory and shows them; no result holds them",
     "spine_models.compute.leases": "chooses which of several equal GPUs a job gets, or waits",
+    "spine_models.compute.nvml": "says which GPUs the machine has and how much of them is free",
     "spine_models.compute.out_of_memory": "says which key to lower where a GPU is too small, and ends the process",
 }
 """Modules that can change no result, so that no model is trained anew for them, each with the reason. They import one

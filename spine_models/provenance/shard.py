@@ -6,28 +6,34 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from spine_models.errors import StudyFailedError, UserError
+from spine_models.log import say
+from spine_models.processes import trace_of
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import Record, Work
 from spine_models.provenance.refused import Refused
 
+FAILED = "failed"
 _OURS = (".json", ".npy", ".nii.gz", ".png")
 """Ends of the names that stages give to files of a shard; a file with another name is somebody else's."""
 
 
 @contextmanager
-def open_shard(stage: str, *manifests: Path) -> Iterator[Shard]:
+def open_shard(stage: str, *manifests: Path, name_failed: bool = False) -> Iterator[Shard]:
     """Hold a shard while its studies are worked through; then write its manifests and say how much was made.
 
-    Where the block fails, no manifest is written: what was made is found again by the next job.
+    Where the block fails, no manifest is written: what was made is found again by the next job. Likewise where a study
+    failed, after the others were worked through; unless the manifest is to name it.
 
     Args:
         stage: name of the rule.
         manifests: what to write; arrays and records are in the folder of each one's name.
+        name_failed: failed studies are in the manifest, with the code ``failed``.
 
     Raises:
-        UserError: if another process writes this shard.
+        UserError: if another process writes this shard, or a study failed.
 
     Example:
         >>> with open_shard("make_crops", Path("crops/0.json")) as shard:   # doctest: +SKIP
@@ -40,6 +46,10 @@ def open_shard(stage: str, *manifests: Path) -> Iterator[Shard]:
         for folder in shard.folders:
             locks.enter_context(folder_lock(folder))
         yield shard
+        if name_failed:
+            shard.refused |= {study: {"code": FAILED, "reason": why} for study, why in shard.failed.items()}
+        elif shard.failed:
+            raise _failure(stage, shard.failed)
         for number, (manifest, folder) in enumerate(zip(manifests, shard.folders, strict=True)):
             records = {study: found[number] for study, found in shard.done.items()}
             remove_strangers(folder, records, shard.kept)
@@ -54,6 +64,7 @@ class Shard:
         folders: of arrays and records, one for each manifest.
         done: study to its record in each folder.
         refused: name to code and reason, as the manifest holds them.
+        failed: name to a sentence, for studies that could not be worked on: a bug, no memory, a disk.
         kept: names of further files that belong to the shard.
         work: how much was made and how much was found.
     """
@@ -63,14 +74,16 @@ class Shard:
         self.folders = tuple(manifest.with_suffix("") for manifest in manifests)
         self.done: dict[str, tuple[Record, ...]] = {}
         self.refused: dict[str, dict[str, str]] = {}
+        self.failed: dict[str, str] = {}
         self.kept: set[str] = set()
         self.work = Work(stage)
 
     @contextmanager
     def study(self, name: str) -> Iterator[None]:
-        """Go on without the study where the block refuses it.
+        """Go on without the study where the block refuses it or fails.
 
-        This is the one place that says what one study's failure means for the others.
+        This is the one place that says what one study's failure means for the others. Any other mistake of the user's
+        (``UserError``) concerns them all and passes.
 
         Args:
             name: what the manifest calls the study if it is refused.
@@ -79,6 +92,14 @@ class Shard:
             yield
         except Refused as refusal:
             self.refused[name] = refusal.as_entry()
+        except StudyFailedError as error:
+            self.failed[name] = str(error)
+            say(f"{name} failed: {error}")
+        except UserError:
+            raise
+        except Exception as error:  # a bug, or memory that is not there, must not take the other studies along
+            self.failed[name] = f"{type(error).__name__} while the study was worked on: the log shows where"
+            say(f"{name} failed: {trace_of(error)}")
 
     def result(self, study: str, key: Key, make: Callable[[Path], Record]) -> Record:
         """Return the record of ``study`` if it was made under ``key`` and is intact; otherwise make it.
@@ -92,6 +113,12 @@ class Shard:
         record = self.work.result(path, key, lambda: make(path))
         self.done[study] = (record,)
         return record
+
+
+def _failure(stage: str, failed: Mapping[str, str]) -> UserError:
+    study, why = next(iter(failed.items()))
+    others = f"; {len(failed) - 1} more failed: {', '.join(list(failed)[1:])}" if len(failed) > 1 else ""
+    return UserError(f"{stage}: the study {study} failed ({why}){others}. The other studies are finished and kept")
 
 
 def remove_strangers(folder: Path, records: Mapping[str, Record], kept: Collection[str] = ()) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spine_models.data.dataset.prediction_tables import PredictionIndex
 from spine_models.inference.bundle import load_bundle
+from spine_models.inference.inventory import INVENTORY, join_inventories
 from spine_models.inference.overlays import LEVEL_COLOURS
-from spine_models.inference.prediction_files import MAPPING
 from spine_models.inference.predictions import (
     MISSING,
     PREDICTED,
@@ -20,20 +21,21 @@ from spine_models.inference.predictions import (
     SEGMENTED,
     PredictedStudy,
     collect,
-    join_mappings,
     write_predictions,
     write_submission,
 )
 from spine_models.levels import LEVELS
 from spine_models.provenance.files import write_text
+from spine_models.provenance.shard import FAILED
 from spine_models.report.rendering import render_page
 
 _MEANINGS = {
     PREDICTED: "predicted",
-    PRIOR: "no vertebra found: prior",
+    PRIOR: "no vertebra found, no prediction",
     SEGMENTED: "mask alone",
-    REFUSED: "refused: prior",
-    MISSING: "no such folder: prior",
+    REFUSED: "refused",
+    FAILED: "failed",
+    MISSING: "not there",
 }
 
 
@@ -53,12 +55,17 @@ class PredictionOutputs:
 
 
 def publish_predictions(
-    manifests: Sequence[Path], bundle_folder: Path, test_csv: Path | None, outputs: PredictionOutputs
+    manifests: Sequence[Path],
+    index: PredictionIndex,
+    bundle_folder: Path,
+    test_csv: Path | None,
+    outputs: PredictionOutputs,
 ) -> list[PredictedStudy]:
-    """Collect the shards of a prediction and write both tables, the page and ``folders.csv`` beside it.
+    """Collect the shards of a prediction and write both tables, the page and ``inventory.csv`` beside it.
 
     Args:
         manifests: of the shards.
+        index: of the tree of studies.
         bundle_folder: the bundle that predicted; its prior answers for what has no prediction.
         test_csv: the challenge's ``test.csv``, or None.
         outputs: what to write.
@@ -73,7 +80,7 @@ def publish_predictions(
     studies = collect(manifests, bundle.prior, test_csv)
     write_predictions(outputs.predictions, studies)
     write_submission(outputs.submission, studies, test_csv)
-    join_mappings(outputs.page.parent / MAPPING, manifests)
+    join_inventories(outputs.page.parent / INVENTORY, index, manifests)
     page = predictions_page(
         studies,
         outputs.page.parent,
@@ -118,9 +125,9 @@ def _shown(study: PredictedStudy, folder: Path) -> dict[str, Any]:
         "study": study.study,
         "status": study.status,
         "code": study.code,
-        "probabilities": study.probabilities,
+        "probabilities": study.probabilities if study.status == PREDICTED else {},
         "levels": study.levels,
-        "notes": study.notes,
+        "notes": [*study.read_from, *study.notes] if study.other_series else study.notes,
         "pictures": [(kind, links[kind]) for kind in ("sagittal", "axial") if kind in links],
         "mask": links.get("mask", ""),
     }

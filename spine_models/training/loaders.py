@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import shutil
-import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -14,11 +12,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from spine_models.data.samples.augmentation import one_thread
 from spine_models.errors import UserError
+from spine_models.processes import die_with_parent
 from spine_models.training.batching import BatchPlan
 
 Key = tuple[int, int]
 """Epoch and index of a draw."""
-_PR_SET_PDEATHSIG = 1
 _SHARED_MEMORY = "/dev/shm"
 _BATCHES_AHEAD = 2
 """Batches that each worker prepares ahead: PyTorch's own number."""
@@ -172,11 +170,6 @@ def validation_loader(studies: Studies, rank: int, processes: int, workers: int)
     """Return this process's share of the validation, one study an item, as the data set gives it."""
     share = _Share(studies, range(rank, len(studies), processes))
     return DataLoader(share, batch_size=None, num_workers=min(workers, 2), **_common(workers))
-
-
-def die_with_parent(_worker: int = 0) -> None:
-    """Ask Linux to kill this process when its parent dies, so that nothing goes on writing or holding a lease."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _start_worker(worker: int) -> None:

@@ -22,7 +22,7 @@ from spine_models.compute.devices import Compute
 from spine_models.compute.leases import VISIBLE
 from spine_models.compute.served import require_working
 from spine_models.errors import UserError
-from spine_models.training.loaders import die_with_parent
+from spine_models.processes import die_with_parent
 
 _HOST = "127.0.0.1"
 _TIMEOUT = timedelta(minutes=30)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,9 +26,12 @@ def test_every_row_of_the_table_is_answered_and_the_page_is_there(phantom, bundl
         "--bundle", bundle_folder, "--studies", phantom / "test_images", "--out", out,
         "--test-csv", phantom / "test.csv", "--device", "cpu", "--threads", 1, cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    page, last = done.stdout.splitlines()[-2:]
+    assert page == str(out / "index.html"), done.stderr
+    predicted = int(re.fullmatch(r"(\d) of 2 studies predicted", last)[1])
+    assert done.returncode == {2: 0, 1: 2, 0: 3}[predicted]
     assert "1/2 " in done.stderr
-    assert f"of 2 studies predicted\n{out / 'index.html'}\n" in done.stdout
+    assert len((out / "inventory.csv").read_text().splitlines()) == 1 + len(list(phantom.glob("test_images/*/*")))
     with (phantom / "test.csv").open() as asked, (out / "submission.csv").open() as answered:
         wanted = [row["row_id"] for row in csv.DictReader(asked)]
         assert [row["row_id"] for row in csv.DictReader(answered)] == wanted
@@ -43,6 +47,13 @@ def test_a_mistake_is_one_sentence(phantom, bundle_folder, tmp_path, missing):
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_results_among_the_studies_are_refused(phantom, bundle_folder, tmp_path):
+    studies = phantom / "test_images"
+    done = _run("--bundle", bundle_folder, "--studies", studies, "--out", studies / "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "inside one another" in done.stderr
 
 
 @pytest.mark.parametrize(

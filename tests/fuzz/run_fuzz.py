@@ -54,12 +54,13 @@ def run_one(kind: str, seed: int) -> str:
 
 
 def _work(pipe: Connection, cases: list[tuple[str, int]]) -> None:
-    """Run cases in turn, and tell each outcome and the memory taken so far."""
+    """Run cases in turn, and tell each outcome and the memory taken so far, beyond what the process began with."""
+    begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 2)  # decoders write about damaged codestreams there
     for kind, seed in cases:
         outcome = run_one(kind, seed)
-        pipe.send((outcome, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+        pipe.send((outcome, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begin) * 1024))
     pipe.close()
 
 

@@ -1,5 +1,6 @@
 """New studies through the whole chain: DICOM, mask, crops, classifiers, files."""
 
+import csv
 import gzip
 import json
 import shutil
@@ -11,28 +12,40 @@ import pydicom
 import pytest
 import torch
 
+from spine_models.data.dataset.prediction_tables import PredictionIndex
 from spine_models.data.dicom.study import VolumeSettings, open_study, read_study
+from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions, read_studies
 from spine_models.inference.bundle import DESCRIPTION, load_bundle
 from spine_models.inference.export_bundle import BundleContents, write_bundle
+from spine_models.inference.inventory import INVENTORY
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
 from spine_models.inference.prediction_facts import PredictionFacts
-from spine_models.inference.prediction_files import MAPPING
-from spine_models.inference.study_folders import folders_to_predict
 from spine_models.levels import TARGETS
 from spine_models.provenance.manifest import read_manifest
 from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
 from tests.inference.conftest import SETTINGS as SETTINGS_OF_THE_BUNDLE
 
-SETTINGS = PredictSettings(shards=1, allow_symlinks=False, math_threads=1, device="cpu")
+SETTINGS = PredictSettings(allow_symlinks=False, math_threads=1, device="cpu")
+
+
+def index_of(folder):
+    return PredictionIndex(folder / "index" / "files.csv", folder / "index" / "studies.csv")
 
 
 def _predict(studies, bundle, out, code="code", settings=SETTINGS):
     said = []
+    index = index_of(out.parent)
+    index_predictions(studies, index, IndexPredictionsSettings(1))
     predict_studies(
-        folders_to_predict(studies), bundle, out, settings, gpus=0, code=code, progress=lambda *a: said.append(a)
+        studies, read_studies(index, 0), bundle, out, settings, gpus=0, code=code, progress=lambda *a: said.append(a)
     )
     return read_manifest(out), said
+
+
+def inventory(path):
+    with path.open(newline="") as stream:
+        return {row["path"]: (row["study"], row["use"], row["reason"]) for row in csv.DictReader(stream)}
 
 
 @pytest.fixture
@@ -46,26 +59,34 @@ def test_studies_are_predicted_and_one_that_cannot_be_is_refused(studies, bundle
     names = sorted(path.name for path in studies.iterdir())
     (studies / "Doe Jane").mkdir()
     (studies / "Doe Jane" / "letter.txt").write_text("no image")
+    shutil.copytree(studies / names[0], studies / "Doe Jane" / "MR")
+    for path in (studies / "Doe Jane" / "MR").iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.Modality = "1.2.77", "1.2.77.1", "MR"
+        dataset.save_as(path)
     manifest, said = _predict(studies, bundle_folder, tmp_path / "out" / "0.json")
     assert sorted(manifest.studies) == names
-    (refused,) = manifest.refused.items()
-    assert refused[1]["code"] == "no_images"
+    assert {study: why["code"] for study, why in manifest.refused.items()} == {"1.2.77": "no_ct"}
     assert [number for number, _, _ in said] == [1, 2, 3]
     written = {path.name for path in (tmp_path / "out" / "0").iterdir() if not path.name.startswith(".")}
     kinds = (".json", "_mask.nii.gz", "_sagittal.png", "_axial.png")
-    assert written == {f"{name}{kind}" for name in names for kind in kinds} | {MAPPING}
+    assert written == {f"{name}{kind}" for name in names for kind in kinds} | {INVENTORY}
     assert "Doe" not in "".join(sentence for _, _, sentence in said)
     publish(tmp_path / "out", bundle_folder)
     for path in (tmp_path / "out").rglob("*"):
         assert "Doe" not in path.name
-        assert path.is_dir() or (b"Doe Jane" in path.read_bytes()) == (path.name == MAPPING)
-    mapping = (tmp_path / "out" / MAPPING).read_text().splitlines()
-    assert mapping == ["StudyInstanceUID,folder", *(f"{name},{name}" for name in names), f"{refused[0]},Doe Jane"]
+        assert path.is_dir() or (b"Doe Jane" in path.read_bytes()) == (path.name in (INVENTORY, "files.csv"))
+    rows = inventory(tmp_path / "out" / INVENTORY)
+    assert set(rows) == {str(path.relative_to(studies)) for path in studies.rglob("*") if path.is_file()}
+    assert rows["Doe Jane/letter.txt"] == ("", "set aside", "not DICOM")
+    assert {row for name, row in rows.items() if "/MR/" in name} == {("1.2.77", "set aside", "no_ct")}
+    assert {row for name, row in rows.items() if "Doe" not in name} == {(name, "used", "") for name in names}
+    assert (tmp_path / "out" / INVENTORY).stat().st_mode & 0o777 == 0o600
 
 
 def publish(out, bundle_folder):
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
-    publish_predictions([out / "0.json"], bundle_folder, None, outputs)
+    return publish_predictions([out / "0.json"], index_of(out), bundle_folder, None, outputs)
 
 
 def test_nothing_of_the_patient_is_in_any_output(studies, bundle_folder, tmp_path):
@@ -82,7 +103,7 @@ def test_nothing_of_the_patient_is_in_any_output(studies, bundle_folder, tmp_pat
     publish(tmp_path / "out", bundle_folder)
     text = " ".join(sentence for _, _, sentence in said).encode()
     for path in (tmp_path / "out").rglob("*"):
-        if path.is_file() and path.name != MAPPING:
+        if path.is_file() and path.name not in (INVENTORY, "files.csv"):
             text += path.name.encode() + path.read_bytes()
             text += gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else b""
     for secret in ("smith^jane", "smith jane", "mrs smith", "smith 1", "hospital-77", "19610203", "dr^who"):
@@ -129,12 +150,53 @@ def test_what_belongs_to_no_study_any_more_is_removed(studies, bundle_folder, tm
     assert not list((tmp_path / "0").glob(f"{gone.name}*"))
 
 
-def test_a_study_in_two_folders_is_predicted_once(studies, bundle_folder, tmp_path):
+def test_a_study_that_is_there_twice_is_predicted_once(studies, bundle_folder, tmp_path):
     first = min(studies.iterdir())
     shutil.copytree(first, studies / "9.9.9")
     manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
     assert first.name in manifest.studies
-    assert manifest.refused["9.9.9"]["code"] == "duplicate_study"
+    assert manifest.refused == {}
+
+
+def test_a_nested_tree_gives_the_probabilities_of_tidy_folders(studies, bundle_folder, tmp_path):
+    """One folder per series, patient/study/series, and everything in one folder."""
+    tidy, _ = _predict(studies, bundle_folder, tmp_path / "tidy" / "0.json")
+    expected = {study: tidy.record(study).facts["probabilities"] for study in tidy.studies}
+    layouts = {
+        "nested": lambda study, number: f"P{study[-3:]}/1/S{number % 2}/{number}",
+        "dump": lambda study, number: f"{number}{study[-3:]}",
+    }
+    for layout, place in layouts.items():
+        for folder in studies.iterdir():
+            for number, path in enumerate(sorted(folder.iterdir())):
+                target = tmp_path / layout / place(folder.name, number)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+        manifest, _ = _predict(tmp_path / layout, bundle_folder, tmp_path / f"{layout} out" / "0.json")
+        assert {study: manifest.record(study).facts["probabilities"] for study in manifest.studies} == expected
+
+
+def test_a_study_that_fails_does_not_take_others_along(studies, bundle_folder, tmp_path, monkeypatch):
+    names = sorted(path.name for path in studies.iterdir())
+
+    def crash(self, source, *rest):
+        if source.study_uid == names[0]:
+            raise MemoryError
+        return predict(self, source, *rest)
+
+    predict = StudyPredictor.predict
+    monkeypatch.setattr(StudyPredictor, "predict", crash)
+    manifest, said = _predict(studies, bundle_folder, tmp_path / "0.json")
+    assert manifest.refused[names[0]]["code"] == "failed"
+    assert list(manifest.studies) == names[1:]
+    assert said[0][2].startswith(f"{names[0]}: failed, MemoryError")
+    rows = {study.study: study.status for study in publish(tmp_path, bundle_folder)}
+    assert rows == {names[0]: "failed", names[1]: "predicted"}
+    table = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert table[1].startswith(f"{names[0]},,,,,,,,,failed,failed,")
+    monkeypatch.undo()
+    manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
+    assert sorted(manifest.studies) == names
 
 
 def test_thick_slices_are_not_thinned_out_and_a_note_says_so(studies, bundle_folder):
@@ -215,6 +277,20 @@ def test_a_study_without_uid_is_called_by_its_content(studies, bundle_folder, tm
         dataset.save_as(path)
     manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
     assert any(study.startswith("study-") for study in manifest.studies)
+
+
+def test_the_mask_chooses_among_stacks_and_a_single_one_is_not_looked_at(monkeypatch):
+    predictor = object.__new__(StudyPredictor)
+    monkeypatch.setattr(StudyPredictor, "_visible", lambda self, study: study)
+    decoded = []
+
+    def decode(source, settings):
+        decoded.append(source)
+        return {"chest": 1, "neck": 7, "other neck": 7}[source]
+
+    assert predictor.most_of_the_neck(["chest"], [None], decode) == 0
+    assert decoded == []
+    assert predictor.most_of_the_neck(["chest", "neck", "other neck"], [None] * 3, decode) == 1
 
 
 @pytest.mark.parametrize(("clip", "sure", "mean"), [("models", 0.99, 0.5), ("mean", 1.0, 0.5), (None, 0.99, 0.5)])

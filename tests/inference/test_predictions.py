@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.tiny_data import volume_facts
+from spine_models.data.volume_facts import SeriesFacts
 from spine_models.errors import UserError
 from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.predictions import (
@@ -30,9 +31,13 @@ def _facts(value, source="crops", folder_uid=None):
         levels=dict.fromkeys(LEVELS, "visible") | {"C7": "missing"},
         voxels={},
         notes=("not visible: C7",),
-        volume=volume_facts(),
+        volume=replace(volume_facts(), series=(_series(2, 87, ""), _series(1, 12, "thicker slices"))),
         folder_uid=folder_uid,
     )
+
+
+def _series(number, slices, why_not):
+    return SeriesFacts(f"1.2.{number}", number, "B60", 1.0, slices, why_not)
 
 
 @pytest.fixture
@@ -93,7 +98,15 @@ def test_predictions_table(manifests, tmp_path):
     assert rows["1.2"]["levels_visible"] == "C1 C2 C3 C4 C5 C6"
     assert rows["1.2"]["notes"] == "not visible: C7"
     assert (rows["4.4"]["status"], rows["4.4"]["code"], rows["4.4"]["notes"]) == ("refused", "no_ct", "no CT slice")
-    assert rows["4.4"]["C1"] == "0.050000"
+    assert (rows["1.2"]["series"], rows["1.2"]["number"], rows["1.2"]["slices"]) == ("1.2.2", "2", "87")
+    assert rows["1.2"]["other_series"] == "series 1 (12 slices of 1 mm, kernel B60): thicker slices"
+    assert (rows["1.2"]["C1"], rows["1.3"]["C1"], rows["4.4"]["C1"]) == ("0.700000", "", "")
+
+
+def test_a_study_that_failed_is_not_called_refused(tmp_path):
+    write_manifest(tmp_path / "0.json", {}, {"1.2": {"code": "failed", "reason": "no memory"}})
+    (row,) = collect([tmp_path / "0.json"], PRIOR, None)
+    assert (row.status, row.code, row.notes) == ("failed", "failed", ("no memory",))
 
 
 def test_without_classifiers_there_are_statuses_and_no_probabilities(tmp_path):

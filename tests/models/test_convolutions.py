@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from spine_models.models.convolutions import AxialConv3d, PointwiseConv3d, use_pointwise
+from spine_models.models.convolutions import AxialConv3d, PlaneConv3d, PointwiseConv3d, use_pointwise
 from spine_models.models.csn import CsnBackbone, CsnSettings
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last_3d]
@@ -39,6 +40,34 @@ def test_values_and_gradients_equal_those_of_a_plain_convolution(convolution, th
 def test_channels_last_stays(convolution):
     image = torch.randn(2, 16, 4, 6, 6).contiguous(memory_format=torch.channels_last_3d)
     assert convolution(image).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=["plain", "channels last"])
+def test_slice_by_slice_a_plane_convolution_has_the_same_values_and_gradients(layout):
+    image = torch.randn(2, 6, 4, 5, 7, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    convolution = PlaneConv3d(6, 5).double()
+    results = []
+    for forward in (convolution.by_slices, super(PlaneConv3d, convolution).forward):
+        output = forward(image)
+        inputs = [image, *convolution.parameters()]
+        results.append([output, *torch.autograd.grad(output.square().sum(), inputs)])
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain)
+
+
+def test_half_precision_on_a_gpu_alone_goes_slice_by_slice(monkeypatch):
+    taken = []
+    monkeypatch.setattr(PlaneConv3d, "by_slices", lambda self, image: taken.append(image.dtype) or image)
+    monkeypatch.setattr(nn.Conv3d, "forward", lambda self, image: image)
+    convolution = PlaneConv3d(1, 1)
+    with FakeTensorMode():
+        for kind in (torch.float32, torch.float16, torch.bfloat16):
+            convolution(torch.empty(1, 1, 2, 2, 2, device="cuda", dtype=kind))
+            convolution(torch.empty(1, 1, 2, 2, 2, dtype=kind))
+        monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: device == "cuda")
+        monkeypatch.setattr(torch, "get_autocast_dtype", lambda device: torch.bfloat16)
+        convolution(torch.empty(1, 1, 2, 2, 2, device="cuda"))
+    assert taken == [torch.float16, torch.bfloat16, torch.float32]
 
 
 def test_only_plain_pointwise_convolutions_are_taken():

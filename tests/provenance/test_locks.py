@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import signal
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from spine_models.errors import UserError
+from spine_models.provenance import locks
 from spine_models.provenance.locks import folder_lock
 
 
@@ -39,3 +41,14 @@ def test_a_killed_writer_frees_its_lock(tmp_path, holder):
     holder.join()
     with folder_lock(tmp_path):
         assert f"process {os.getpid()}" in (tmp_path / ".lock").read_text()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_a_sentence_of_its_own(tmp_path, monkeypatch, number):
+    def flock(stream, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with pytest.raises(UserError, match="cannot lock files") as caught, folder_lock(tmp_path):
+        pass
+    assert "being written" not in str(caught.value)

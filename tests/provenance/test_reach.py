@@ -12,7 +12,7 @@ DECODES = {"index_studies", "convert_volumes", "make_crops", "predict_studies"}
 # Module, or a room's name with a dot after it, to the rules whose results it can change.
 ONLY = {
     "data.labels.": {"convert_labels"},
-    "data.dicom.": DECODES,
+    "data.dicom.": DECODES | {"index_predictions"},
     "models.losses": {"train_segmentation"},
     "models.unet": SEGMENTATION,
     "models.classifier": CLASSIFIERS,

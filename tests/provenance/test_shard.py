@@ -1,9 +1,11 @@
 """The one loop over a shard: what it finds, makes, refuses, removes and writes."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
-from spine_models.errors import UserError
+from spine_models.errors import StudyFailedError, UserError
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import read_manifest
 from spine_models.provenance.records import write_record
@@ -51,11 +53,47 @@ def test_strangers_go_and_other_files_stay(tmp_path):
     assert left == {"1.json", "1.source.json", "note.txt", "folders.csv", ".lock"}
 
 
+def test_a_study_that_fails_does_not_take_others_along_and_is_no_refusal(tmp_path, capsys):
+    """The others are finished and kept; without a manifest the next job works on the failed one again."""
+    made = []
+
+    def make(path):
+        made.append(path.stem)
+        return write_record(path, KEY, {}, {})
+
+    for fails in (True, False):
+        message = "make_things: the study 2 failed .ZeroDivisionError.*kept" if fails else None
+        expected = pytest.raises(UserError, match=message) if fails else nullcontext()
+        with expected, open_shard("make_things", tmp_path / "0.json") as shard:
+            for study in "123":
+                with shard.study(study):
+                    if fails and study == "2":
+                        raise ZeroDivisionError("SMITH")
+                    shard.result(study, KEY, make)
+        assert (tmp_path / "0.json").exists() is not fails
+    assert made == ["1", "3", "2"]
+    log = capsys.readouterr().err
+    assert "2 failed: ZeroDivisionError at" in log
+    assert "SMITH" not in log
+
+
+def test_a_manifest_may_name_what_failed(tmp_path):
+    with open_shard("make_things", tmp_path / "0.json", name_failed=True) as shard, shard.study("2"):
+        raise StudyFailedError("no memory")
+    assert read_manifest(tmp_path / "0.json").refused == {"2": {"code": "failed", "reason": "no memory"}}
+
+
+def test_a_mistake_of_the_users_concerns_all_studies(tmp_path):
+    path = tmp_path / "0.json"
+    with pytest.raises(UserError, match="bundle"), open_shard("make_things", path) as shard, shard.study("1"):
+        raise UserError("the bundle is damaged")
+
+
 def test_a_shard_that_fails_writes_no_manifest_and_removes_nothing(tmp_path):
     _work(tmp_path / "0.json", ["1", "2"])
     before = (tmp_path / "0.json").read_bytes()
-    with pytest.raises(ZeroDivisionError), open_shard("make_things", tmp_path / "0.json") as shard, shard.study("1"):
-        raise ZeroDivisionError
+    with pytest.raises(KeyboardInterrupt), open_shard("make_things", tmp_path / "0.json") as shard, shard.study("1"):
+        raise KeyboardInterrupt
     assert (tmp_path / "0.json").read_bytes() == before
     assert (tmp_path / "0" / "2.json").exists()
 

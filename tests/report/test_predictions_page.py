@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from spine_models.inference.predictions import MISSING, PREDICTED, REFUSED, SEGMENTED, PredictedStudy
+from spine_models.data.volume_facts import SeriesFacts
+from spine_models.inference.predictions import MISSING, PREDICTED, PRIOR, REFUSED, SEGMENTED, PredictedStudy
 from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.shard import FAILED
 from spine_models.report.predictions_page import predictions_page
 from tests.report.conftest import HOSTILE
 from tests.report.test_page import Page
@@ -38,9 +40,13 @@ def test_text_from_outside_is_text():
 
 
 def test_every_status_is_explained():
-    _, parsed = _page(_study("1.2", REFUSED), _study("1.3", MISSING), phantom=True)
-    assert "refused: prior" in parsed.text
-    assert "no such folder: prior" in parsed.text
+    statuses = (PREDICTED, PRIOR, REFUSED, FAILED, MISSING)
+    _, parsed = _page(*(_study(f"1.{number}", status) for number, status in enumerate(statuses)), phantom=True)
+    assert "1 predicted, 1 refused" in " ".join(parsed.text.split())
+    assert "1 no vertebra found, no prediction" in parsed.text
+    assert "1 failed" in parsed.text
+    assert "1 not there" in parsed.text
+    assert parsed.text.count("0.25") == 8
     assert "learnt from phantoms" in parsed.text
     assert "not a medical device" in parsed.text
 
@@ -59,3 +65,14 @@ def test_a_bundle_without_classifiers_shows_masks_and_no_figure():
 def test_no_study_at_all():
     _, parsed = _page()
     assert "0 studies" in parsed.text
+
+
+def test_the_series_is_named_where_there_were_several():
+    read = SeriesFacts("1.2.2", 2, "B60", 1.0, 87, "")
+    _, alone = _page(_study("1.2", PREDICTED, series=read))
+    assert "read from" not in alone.text
+    _, chosen = _page(
+        _study("1.2", PREDICTED, series=read, other_series=("series 1 (12 slices of 5 mm): thicker slices",))
+    )
+    assert "read from series 2 (87 slices of 1 mm, kernel B60)" in chosen.text
+    assert "not read: series 1 (12 slices of 5 mm): thicker slices" in chosen.text

@@ -26,7 +26,7 @@ from spine_models.training.state_file import CHECKPOINT
 from tests.training.conftest import ONE, TWO, files_of, run_in_child
 from tests.training.rank_functions import alive, wait_for, watched_fit
 
-PLAIN = {"network": {"depth": 50, "base_channels": 4, "dropout": 0.0}}
+PLAIN = {"network": {"kind": "csn", "mode": "ip", "depth": 50, "base_channels": 4, "dropout": 0.0}}
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

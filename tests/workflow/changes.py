@@ -366,7 +366,7 @@ CHANGES = [
     Change(
         "label_geometry",
         configure(label_geometry="index"),
-        after("convert_labels"),
+        after("convert_volumes"),
         {"convert_labels": 4, **FROM_SEGMENTATION},
         "here the voxels' order is not that of the affines",
     ),
@@ -432,7 +432,7 @@ CHANGES = [
     Change(
         "a segmentation replaced",
         replace_segmentation,
-        after("convert_labels", convert_labels=1),
+        after("convert_volumes", convert_volumes=1, convert_labels=1),
         # The network of the study's own fold never learnt from it, so the masks of that fold's two studies stay.
         {"convert_labels": 1, **FROM_SEGMENTATION, "make_crops": 4},
         "the crops of the study's own fold stay: its network never learnt from the map",

@@ -111,9 +111,8 @@ def write_study(folder, study, number):
     """Write a study of noise; ``number`` is its patient and seeds its pixels."""
     random = np.random.default_rng(number)
     pixels = random.integers(-1000, 1500, (SLICES, SIDE, SIDE)).astype("<i2")
-    write_stack(
-        folder / "train_images" / study, SLICES, start=(0, 0, 100), pixels=lambda z: pixels[z], PatientID=str(number)
-    )
+    tags = {"StudyInstanceUID": study, "SeriesInstanceUID": f"{study}.1", "PatientID": str(number)}
+    write_stack(folder / "train_images" / study, SLICES, start=(0, 0, 100), pixels=lambda z: pixels[z], **tags)
 
 
 def write_labels(folder, overall):

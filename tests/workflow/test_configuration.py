@@ -1,6 +1,7 @@
 import dataclasses
 import importlib
 import re
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 from spine_models.compute.crop_predictor import CropInferenceSettings
 from spine_models.compute.mask_predictor import SlidingWindowSettings
 from spine_models.configuration.checked import checked
+from spine_models.configuration.contradictions import require_arrays_fit
 from spine_models.configuration.schema import load_schema, resolved
 from spine_models.configuration.trainings import classifier_recipe, segmentation_recipe
 from spine_models.data.crops.crop import CropSettings
@@ -41,7 +43,8 @@ def keys_of_schema(schema, value, root, path=""):
     schema = resolved(schema, value, root)
     if path:
         yield path, schema
-    names = schema.get("properties", {})
+    # A word may stand for a group of keys (a preset of label_numbers): then the group's own keys are not there.
+    names = schema.get("properties", {}) if isinstance(value, Mapping) else {}
     if "propertyNames" in schema:
         names = {key: {"description": "A name of the user's own.", **schema["additionalProperties"]} for key in value}
     elif names:
@@ -324,3 +327,15 @@ def test_prediction_with_a_bundle_needs_no_data_set(tmp_path):
 def test_lint_is_clean_without_a_data_set(tmp_path):
     process = snakemake("--lint", directory=tmp_path)
     assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arrays", "jobs", "shards"), [("convert_volumes", 8, 8), ("", 4, 8), (None, 4, 8), ("all", None, 8)]
+)
+def test_arrays_that_fit_or_are_not_asked_for(arrays, jobs, shards):
+    require_arrays_fit(arrays, jobs, shards)
+
+
+def test_an_array_that_would_wait_for_ever_is_refused():
+    with pytest.raises(UserError, match="shards is 8 and jobs is 4"):
+        require_arrays_fit("index_studies,convert_volumes", 4, 8)

@@ -61,7 +61,7 @@ def test_the_number_of_jobs_follows_from_the_configuration_alone(studies, pretra
 def test_test_images_add_the_prediction(tmp_path):
     dataset = write_empty_studies(tmp_path / "data", 2)
     (dataset / "test_images/one").mkdir(parents=True)
-    expected = {**JOBS, "predict_studies": PREDICTION_SHARDS, "predict": 1}
+    expected = {**JOBS, "index_predictions": 1, "predict_studies": PREDICTION_SHARDS, "predict": 1}
     assert plan(dataset, tmp_path, "pretrained=none") == expected
 
 
@@ -100,7 +100,7 @@ def test_prediction_with_a_bundle_plans_nothing_of_the_training(tmp_path):
     (tmp_path / "bundle/bundle.json").write_text("{}")
     (tmp_path / "studies/one").mkdir(parents=True)
     process = snakemake("-n", "predict", "--config", "predict_dir=studies", "bundle=bundle", directory=tmp_path)
-    assert planned(process) == {"predict_studies": PREDICTION_SHARDS, "predict": 1}
+    assert planned(process) == {"index_predictions": 1, "predict_studies": PREDICTION_SHARDS, "predict": 1}
 
 
 def test_without_a_data_set_one_sentence_says_so(tmp_path):

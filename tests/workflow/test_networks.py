@@ -15,7 +15,7 @@ from tests.workflow.changes import merged
 from tests.workflow.finished_run import OVERLAY, PARTS, copy_project, make_data, run
 from tests.workflow.runs import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("networks")]
 REGISTRY = "spine_models/models/networks.py"
 BEGINNING = "KINDS: dict[str, Kind] = {\n"
 LINE = (

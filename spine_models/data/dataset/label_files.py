@@ -1,24 +1,76 @@
-"""The files of the label maps in ``segmentations/``, by their names alone."""
+"""Which files of ``segmentations/`` are label maps, and of which studies.
+
+Imported while Snakemake parses the workflow: nothing here may import numpy or nibabel.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from spine_models.data.dataset import layout
+from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import study_id
 
-_SUFFIXES = (".nii", ".nii.gz")
+_READ = (".nii", ".nii.gz")
+_OTHERS = (".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".mnc", ".nii.zip", ".nii.bz2")
+"""Suffixes of label maps in other formats; a pair of files (header and voxels) counts as two."""
 
 
-def label_file(dataset_dir: Path, study: str) -> Path | None:
-    """Return the label map of a study, ``.nii`` or ``.nii.gz``, None if there is none."""
-    paths = (dataset_dir / layout.SEGMENTATIONS / f"{study}{suffix}" for suffix in _SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
+def label_study(file_name: str) -> str | None:
+    """Return the id of the study that a label map is named after, None for a file that is no label map."""
+    suffix = _suffix(file_name)
+    if file_name.startswith(".") or suffix is None:
+        return None
+    return study_id(file_name[: len(file_name) - len(suffix)].strip())
 
 
-def labelled_studies(dataset_dir: Path) -> set[str]:
-    """Return the ids of the studies that a file in ``segmentations/`` is named after; see ``uids.study_id``."""
+def _suffix(file_name: str) -> str | None:
+    """Return the suffix of a label map as it is written; names from Windows have capitals."""
+    fitting = [suffix for suffix in (*_READ, *_OTHERS) if file_name.lower().endswith(suffix)]
+    return file_name[-max(map(len, fitting)) :] if fitting else None
+
+
+def label_files(dataset_dir: Path) -> dict[str, list[Path]]:
+    """Return, for each study that ``segmentations/`` has label maps of, their files in any format."""
     folder = dataset_dir / layout.SEGMENTATIONS
-    paths = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-    names = [path.name.removesuffix(".gz") for path in paths]
-    return {study_id(name.removesuffix(".nii")) for name in names if name.endswith(".nii")}
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        study = label_study(path.name)
+        if study is not None:
+            found[study].append(path)
+    return dict(found)
+
+
+def one_label_file(paths: Sequence[Path]) -> Path:
+    """Return the one file of a study's label map.
+
+    Raises:
+        StudyRefused: ``label_format`` if there are several, or one in a format that is not read.
+    """
+    nifti = [path for path in paths if (_suffix(path.name) or "").lower() in _READ]
+    if len(nifti) == 1:
+        return nifti[0]
+    if nifti:
+        suffixes = " and ".join(_suffix(path.name) or "" for path in nifti)
+        raise StudyRefused(RefusalCode.LABEL_FORMAT, f"there are label maps {suffixes} for this study: remove one")
+    suffix = _suffix(paths[0].name)
+    raise StudyRefused(
+        RefusalCode.LABEL_FORMAT,
+        f"the label map is in the format {suffix}, which is not read: convert it to NIfTI, for example by python -c "
+        f"\"import SimpleITK as s; s.WriteImage(s.ReadImage('IN{suffix}'), 'OUT.nii.gz')\"",
+    )
+
+
+def require_inside(path: Path, dataset_dir: Path) -> None:
+    """Refuse a label map that lies outside the data set.
+
+    Raises:
+        StudyRefused: ``link_outside``.
+    """
+    if not path.resolve().is_relative_to(dataset_dir.resolve()):
+        raise StudyRefused(
+            RefusalCode.LINK_OUTSIDE,
+            "the label map is a symbolic link that leads out of the data set: copy it, or set allow_symlinks: true",
+        )

@@ -5,12 +5,14 @@ Imported while Snakemake parses the workflow: nothing here may import pandas, nu
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from spine_models.data.dataset.disk import patiently
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.shards import shard_of
 from spine_models.data.dataset.uids import is_uid, study_id
@@ -23,7 +25,8 @@ TRAIN_TABLE = "train.csv"
 BOXES_TABLE = "train_bounding_boxes.csv"
 TEST_TABLE = "test.csv"
 
-_MAX_DEPTH = 4  # folders of series inside a study's folder
+_MAX_DEPTH = 16
+"""Folders within folders; links that lead in a circle are deeper."""
 _MUST_HOLD = (
     f"{IMAGES}/<StudyInstanceUID>/*.dcm, {SEGMENTATIONS}/<StudyInstanceUID>.nii, {TRAIN_TABLE} and {BOXES_TABLE}"
 )
@@ -64,6 +67,17 @@ def require_dataset(dataset_dir: str | Path) -> Path:
 
 def _required(root: Path) -> list[tuple[str, bool]]:
     return [(f"{IMAGES}/", (root / IMAGES).is_dir()), (TRAIN_TABLE, (root / TRAIN_TABLE).is_file())]
+
+
+def require_apart(studies: Path, out: Path) -> None:
+    """Check that results are not written among the studies, nor studies read among results.
+
+    Raises:
+        UserError: if one of the two folders is inside the other.
+    """
+    tree, results = studies.resolve(), out.resolve()
+    if tree == results or tree in results.parents or results in tree.parents:
+        raise UserError(f"{out} and {studies} are inside one another: write the results into a folder of their own")
 
 
 def study_folders(images_dir: Path) -> list[os.DirEntry[str]]:
@@ -123,14 +137,67 @@ def list_files(folder: Path, root: Path, allow_symlinks: bool) -> list[StudyFile
         allow_symlinks: follow links that lead out of ``root``.
 
     Raises:
-        StudyRefused: ``link_outside`` if a link leads out of ``root``; ``no_images`` if the folder cannot be read.
+        StudyRefused: ``link_outside`` if a link leads out of ``root``; ``no_images`` if folders are too deep.
+        DiskError: if a folder cannot be read, or a link leads nowhere, as to a disk that is not mounted.
     """
+    if not allow_symlinks:
+        _require_inside(folder, root.resolve())
+    files = patiently(
+        lambda: list(_walk(folder, "", root.resolve(), allow_symlinks, 0)), "a folder of the study, or a file in it,"
+    )
+    return sorted(files, key=lambda file: file.name)
+
+
+@dataclass(frozen=True)
+class TreeFile:
+    """A file of a tree, or a link that leads out of it and is not followed (``outside``)."""
+
+    file: StudyFile
+    outside: bool = False
+
+
+def list_tree(root: Path, allow_symlinks: bool) -> list[TreeFile]:
+    """List all files below ``root``, sorted by their path.
+
+    Raises:
+        DiskError: if a folder cannot be read.
+        UserError: if folders are too deep.
+    """
+    found: list[TreeFile] = []
+    resolved = root.resolve()
+
+    def walk(folder: Path, prefix: str, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise UserError(f"{root} has folders that are more than {_MAX_DEPTH} deep: give a folder further down")
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_symlink():
+                    target = path.resolve()
+                    if folder.resolve().is_relative_to(target):
+                        continue  # a circle
+                    if not allow_symlinks and not target.is_relative_to(resolved):
+                        found.append(TreeFile(StudyFile(prefix + entry.name, 0, 0), outside=True))
+                        continue
+                if entry.is_dir():
+                    walk(path, f"{prefix}{entry.name}/", depth + 1)
+                elif entry.is_file() or (entry.is_symlink() and not path.exists()):
+                    found.append(TreeFile(_tree_file(entry, prefix)))
+
+    def listed() -> None:
+        found.clear()
+        walk(root, "", 0)
+
+    patiently(listed, "a folder of the tree")
+    return sorted(found, key=lambda entry: entry.file.name)
+
+
+def _tree_file(entry: os.DirEntry[str], prefix: str) -> StudyFile:
     try:
-        if not allow_symlinks:
-            _require_inside(folder, root.resolve())
-        return sorted(_walk(folder, "", root.resolve(), allow_symlinks, 0), key=lambda file: file.name)
-    except OSError as error:
-        raise StudyRefused(RefusalCode.NO_IMAGES, f"the folder cannot be read ({error.strerror})") from None
+        stat = entry.stat()
+    except OSError:  # a link to a disk that is not there; whoever reads the file says so
+        return StudyFile(prefix + entry.name, 0, 0)
+    return StudyFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns)
 
 
 def list_study(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyFile]:
@@ -139,8 +206,10 @@ def list_study(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyF
     Raises:
         StudyRefused: ``folder_name`` if the name is no UID, ``no_images`` if there are no files; or as ``list_files``.
     """
+    if name != name.strip(" ") and is_uid(name.strip(" ")):
+        raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name begins or ends with a space: rename it")
     if not is_uid(name):
-        raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name is no UID: name it by the StudyInstanceUID")
+        raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name is not a UID: name it by the StudyInstanceUID")
     files = list_files(images_dir / name, images_dir.parent, allow_symlinks)
     if not files:
         raise StudyRefused(RefusalCode.NO_IMAGES, "the folder holds no files")
@@ -153,11 +222,18 @@ def _walk(folder: Path, prefix: str, root: Path, allow_symlinks: bool, depth: in
             if entry.is_symlink() and not allow_symlinks:
                 _require_inside(Path(entry.path), root)
             if entry.is_dir():
-                if depth < _MAX_DEPTH:
-                    yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, allow_symlinks, depth + 1)
+                if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
+                    continue  # a circle
+                if depth == _MAX_DEPTH:
+                    raise StudyRefused(
+                        RefusalCode.NO_IMAGES, f"folders are more than {_MAX_DEPTH} deep: move the files further up"
+                    )
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, allow_symlinks, depth + 1)
             elif entry.is_file():
                 stat = entry.stat()
                 yield StudyFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns)
+            elif entry.is_symlink():
+                raise FileNotFoundError(errno.ENOENT, "a symbolic link leads nowhere")
 
 
 def _require_inside(path: Path, root: Path) -> None:

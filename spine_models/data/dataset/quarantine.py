@@ -19,19 +19,25 @@ class RefusalCode(StrEnum):
     GEOMETRY_MISSING = "geometry_missing"
     GEOMETRY_INVALID = "geometry_invalid"
     SPACING_INVALID = "spacing_invalid"
+    SEVERAL_PATIENTS = "several_patients"
     SERIES_AMBIGUOUS = "series_ambiguous"
     SLICES_MISSING = "slices_missing"
+    STEPS_TOO_WIDE = "steps_too_wide"
     TOO_LARGE = "too_large"
     RESCALE_INVALID = "rescale_invalid"
     PIXELS_UNSUPPORTED = "pixels_unsupported"
     PIXELS_DAMAGED = "pixels_damaged"
     PIXELS_CONSTANT = "pixels_constant"
+    LABEL_FORMAT = "label_format"
     LABEL_DAMAGED = "label_damaged"
     LABEL_INVALID = "label_invalid"
     LABEL_GEOMETRY = "label_geometry"
     NOT_IN_TABLE = "not_in_table"
     NO_FOLDER = "no_folder"
     DUPLICATE_STUDY = "duplicate_study"
+    SERIES_SHARED = "series_shared"
+    ARCHIVE = "archive"
+    FAILED = "failed"
 
 
 class StudyRefused(Refused):
@@ -49,3 +55,7 @@ class StudyRefused(Refused):
         super().__init__(f"{code.value}: {reason}")
         self.code = code
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[StudyRefused], tuple[RefusalCode, str]]:
+        """Say how to make the same refusal in another process."""
+        return StudyRefused, (self.code, self.reason)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandera.pandas as pa
 
+from spine_models.data.dataset.delimited import read_delimited
 from spine_models.data.dataset.uids import is_uid
 from spine_models.errors import UserError
 from spine_models.levels import LEVELS, TARGETS
@@ -119,6 +120,17 @@ def read_test(path: Path) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
+def read_series(path: Path) -> dict[str, str]:
+    """Read which series of which study a person chose: columns study and series, both UIDs.
+
+    Raises:
+        UserError: naming the line, for a missing column, a value that is not a UID or a study that occurs twice.
+    """
+    raw = _read(path, pa.DataFrameSchema({"study": _UID, "series": _UID}))
+    _require_unique(path, raw, "study")
+    return dict(zip(raw["study"], raw["series"], strict=True))
+
+
 def read_folds(path: Path, parts: int) -> dict[str, int]:
     """Read a user's table of folds: StudyInstanceUID and fold, 0 to ``parts - 1``.
 
@@ -151,25 +163,8 @@ def read_solution_folds(path: Path) -> pd.DataFrame:
 
 
 def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
-    """Read a table as text, indexed by the line in the file; byte-order mark, spaces and line ends are no matter."""
-    import pandas as pd
-
-    try:
-        raw: pd.DataFrame = pd.read_csv(
-            path, dtype=str, encoding="utf-8-sig", na_filter=False, skip_blank_lines=False, index_col=False
-        )
-    except (OSError, ValueError) as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        reason = (error.strerror or reason) if isinstance(error, OSError) else reason
-        raise UserError(f"{path} cannot be read as a table ({reason}): give a CSV file in UTF-8") from None
-    raw.columns = [str(name).strip() for name in raw.columns]
-    raw = raw.apply(lambda column: column.str.strip())
-    raw.index = raw.index + 2
-    raw = raw[(raw != "").any(axis=1)]
-    required = [name for name, column in schema.columns.items() if column.required]
-    lacking = [name for name in required if name not in raw.columns]
-    if lacking:
-        raise UserError(f"{path} lacks the column {', '.join(lacking)}: it must have {', '.join(required)}")
+    """Read a table as text, indexed by the line in the file, and check its values."""
+    raw = read_delimited(path, [name for name, column in schema.columns.items() if column.required])
     try:
         schema.validate(raw, lazy=True)
     except pa.errors.SchemaErrors as errors:

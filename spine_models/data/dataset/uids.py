@@ -15,10 +15,12 @@ def is_uid(text: str) -> bool:
 
 
 def study_id(folder_name: str) -> str:
-    """Return the id of the study in a data set's folder: the folder's name if it is a UID, otherwise a digest of it.
+    """Return the id of the study in a data set's folder: the UID that is its name, otherwise a digest of the name.
+
+    Spaces around a UID do not change whose folder it is; ``layout.list_study`` refuses the name.
 
     A name that is no UID may be a person's: it never becomes the name of an output.
     """
-    if is_uid(folder_name):
-        return folder_name
+    if is_uid(folder_name.strip(" ")):
+        return folder_name.strip(" ")
     return "folder-" + hashlib.sha256(folder_name.encode("utf-8", "surrogateescape")).hexdigest()[:16]

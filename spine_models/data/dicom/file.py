@@ -26,6 +26,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from spine_models.data.dataset.disk import patiently
+
 HEAD_BYTES = (1 << 15, 1 << 20, 1 << 24)
 """How much of a file is read in search of its pixel data, one after the other. The header of an enhanced object of a
 thousand frames has a few MiB."""
@@ -38,10 +40,12 @@ _TRAILING_BYTES = 1 << 20
 _PIECE = 1 << 16
 
 PIXEL_DATA = 0x7FE00010
-_PIXEL_GROUP = 0x7FE0
+_PIXEL_GROUP, _ITEM_GROUP = 0x7FE0, 0xFFFE
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 _PREAMBLE = 128
 _LONG_VRS = frozenset((b"OB", b"OW", b"SQ", b"UN", b"UT", b"OF", b"OD", b"OL", b"OV", b"UC", b"UR", b"SV", b"UV"))
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"BZh", b"\xfd7zXZ\0")
+_TAR, _TAR_AT = b"ustar", 257
 _UID = re.compile(r"[0-9.]{1,64}")
 
 
@@ -53,8 +57,16 @@ class NotDicomError(UnreadableFileError):
     """A file that does not look like DICOM at all: a stray."""
 
 
+class ArchiveError(UnreadableFileError):
+    """A compressed file or an archive, which may hold anything."""
+
+
 class FileTooLargeError(UnreadableFileError):
     """A file, or what it claims to inflate to, is larger than anything that is read here."""
+
+
+class FramesMismatchError(UnreadableFileError):
+    """A multi-frame object that describes more or fewer frames than it says it has."""
 
 
 @dataclass(frozen=True)
@@ -87,23 +99,25 @@ def parse_file(path: Path, tags: Sequence[int]) -> ParsedFile:
         NotDicomError: if it is something else.
         FileTooLargeError: if it is, or inflates to, more than ``MAX_READ_BYTES``.
         UnreadableFileError: if it is damaged before its pixel data.
+        DiskError: if the disk does not give it.
     """
-    try:
-        with path.open("rb") as stream:
-            for length in HEAD_BYTES:
-                head = stream.read(length)
-                syntax, body = _meta(head, _start_of(head))
-                if syntax == DeflatedExplicitVRLittleEndian:
-                    stream.seek(body)
-                    return _parse_deflated(stream, tags)
-                encoding = _encoding(head, body, syntax)
-                syntax = syntax or _syntax_of(*encoding)
-                parsed = _parse(head, body, syntax, encoding, tags, complete=len(head) < length)
-                if parsed is not None:
-                    return parsed
-                stream.seek(0)
-    except OSError as error:
-        raise UnreadableFileError(f"it cannot be read ({error.strerror})") from None
+    return patiently(lambda: _parse_path(path, tags), "a file of the study")
+
+
+def _parse_path(path: Path, tags: Sequence[int]) -> ParsedFile:
+    with path.open("rb") as stream:
+        for length in HEAD_BYTES:
+            head = stream.read(length)
+            syntax, body = _meta(head, _start_of(head))
+            if syntax == DeflatedExplicitVRLittleEndian:
+                stream.seek(body)
+                return _parse_deflated(stream, tags)
+            encoding = _encoding(head, body, syntax)
+            syntax = syntax or _syntax_of(*encoding)
+            parsed = _parse(head, body, syntax, encoding, tags, complete=len(head) < length)
+            if parsed is not None:
+                return parsed
+            stream.seek(0)
     raise _endless_header()
 
 
@@ -141,17 +155,18 @@ def read_range(path: Path, syntax: str, start: int, length: int | None) -> bytes
 
     Raises:
         FileTooLargeError: if that is more than ``MAX_READ_BYTES``.
-        UnreadableFileError: if the file cannot be read or inflated.
+        UnreadableFileError: if it cannot be inflated.
+        DiskError: if the disk does not give it.
     """
-    deflated = syntax == DeflatedExplicitVRLittleEndian
-    try:
+
+    def read() -> bytes:
         with path.open("rb") as stream:
-            if deflated:
+            if syntax == DeflatedExplicitVRLittleEndian:
                 return _read_deflated(stream, start, length)
             stream.seek(start)
-            data = stream.read(MAX_READ_BYTES + 1 if length is None else length)
-    except OSError as error:
-        raise UnreadableFileError(f"it cannot be read ({error.strerror})") from None
+            return stream.read(MAX_READ_BYTES + 1 if length is None else length)
+
+    data = patiently(read, "a file of the study")
     if len(data) > MAX_READ_BYTES:
         raise FileTooLargeError(f"its pixels have more than {MAX_READ_BYTES >> 20} MiB")
     return data
@@ -201,7 +216,9 @@ def _start_of(data: bytes) -> int:
         return 4
     if len(data) >= 8 and _looks_like_element(data):
         return 0
-    raise NotDicomError("it is no DICOM file")
+    if data.startswith(_ARCHIVES) or data[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR:
+        raise ArchiveError("it is an archive or a compressed file")
+    raise NotDicomError("it is not a DICOM file")
 
 
 def _looks_like_element(data: bytes) -> bool:
@@ -238,18 +255,21 @@ def _meta(data: bytes, start: int) -> tuple[str, int]:
 
 
 def _encoding(data: bytes, body: int, syntax: str) -> tuple[bool, bool]:
-    """Return (implicit VR, little endian); without a transfer syntax the first element tells."""
-    if syntax == ImplicitVRLittleEndian:
-        return True, True
-    if syntax == ExplicitVRBigEndian:
-        return False, False
-    if syntax:
-        return False, True
+    """Return (implicit VR, little endian) as the first element shows; the meta header is not always right about the VR.
+
+    pydicom, GDCM and dcm2niix all read such files: two capital letters where the VR would be mean that it is there.
+    """
     first = data[body : body + 8]
+    if syntax == ExplicitVRBigEndian:
+        if first[1:2] == b"\0" and first[:1] != b"\0":
+            raise UnreadableFileError("its byte order is not the one that its transfer syntax says")
+        return False, False
+    if len(first) < 8 and syntax:
+        return syntax == ImplicitVRLittleEndian, True
     if len(first) < 8:
         raise UnreadableFileError("it ends before its data set")
-    little = struct.unpack("<H", first[:2])[0] <= 0x00FF or first[0] != 0
     explicit = first[4:6].isalpha() and first[4:6].isupper()
+    little = bool(syntax) or struct.unpack("<H", first[:2])[0] <= 0x00FF or first[0] != 0
     return not explicit, little if explicit else True
 
 
@@ -272,6 +292,8 @@ def _parse(
         count += 1
         if count > MAX_ELEMENTS:
             raise FileTooLargeError(f"its header has more than {MAX_ELEMENTS} elements")
+        if tag >> 16 == _ITEM_GROUP:
+            raise UnreadableFileError("a length in its header is wrong: items follow where elements should")
         if tag >> 16 != _PIXEL_GROUP:  # called for every element: a shift is ten times as fast as pydicom's ==
             return False
         is_pixels = int(tag) == PIXEL_DATA or int(tag) in _FLOAT_PIXELS
@@ -283,7 +305,7 @@ def _parse(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             elements = read_dataset(stream, *encoding, stop_when=stop, specific_tags=list(tags))
-    except FileTooLargeError:
+    except UnreadableFileError:
         raise
     except Exception as error:  # pydicom raises many kinds on damaged bytes
         if complete:
@@ -291,8 +313,8 @@ def _parse(
         return None
     if not found and not complete:
         return None
-    if found and found["vr"] is None and not encoding[0]:
-        raise UnreadableFileError("its pixel data begin with bytes that make no sense")
+    if not found and stream.tell() < len(data):
+        raise UnreadableFileError("its header ends before the file does")
     is_float = found.get("tag") in _FLOAT_PIXELS
     offset = None if is_float else found.get("offset")
     return ParsedFile(elements, syntax, encoding[1], offset, found.get("length", 0), found.get("vr"), is_float)

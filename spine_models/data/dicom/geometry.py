@@ -150,8 +150,8 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
         headers: slices of one stack, each at a position of its own, in any order.
 
     Raises:
-        StudyRefused: ``too_few_slices`` for fewer than two, ``slices_missing`` where a gap is too wide to bridge,
-            ``geometry_invalid`` where positions jump sideways.
+        StudyRefused: ``too_few_slices`` for fewer than two, ``slices_missing`` or ``steps_too_wide`` where a gap is too
+            wide to bridge, ``geometry_invalid`` where positions jump sideways.
     """
     if len(headers) < 2:
         raise StudyRefused(RefusalCode.TOO_FEW_SLICES, "one slice is no volume")
@@ -166,7 +166,9 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
         raise StudyRefused(
             RefusalCode.GEOMETRY_INVALID, "the slices follow each other sideways, not along their normal"
         )
-    slices, coordinate, notes = _regular_slices(_distances(points, None if curved else normal))
+    along = _distances(points, None if curved else normal)
+    _require_bridgeable(along, ordered)
+    slices, coordinate, notes = _regular_slices(along)
     notes += [beside] if beside else []
     start, step = _line(coordinate, points)
     deviation = float(np.abs(points - start - coordinate[:, None] * step).max())
@@ -212,22 +214,36 @@ def _distances(points: Floats, normal: Floats | None) -> Floats:
     return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
 
 
+def _require_bridgeable(along: Floats, ordered: Sequence[SliceHeader]) -> None:
+    """Refuse gaps that are too wide; nothing is called missing where the instance numbers have no gap."""
+    steps = np.diff(along)
+    step, widest = float(np.median(steps)), float(steps.max())
+    if step < SAME_POSITION_MM:
+        raise StudyRefused(RefusalCode.GEOMETRY_INVALID, "the slices lie at the same position")
+    if widest <= max(MAX_GAP_MM, (2 + STEP_TOLERANCE) * step):
+        return
+    wide = int(steps.argmax())
+    before, after = ordered[wide].instance, ordered[wide + 1].instance
+    if before is not None and after is not None and abs(after - before) == 1:
+        raise StudyRefused(
+            RefusalCode.STEPS_TOO_WIDE,
+            f"steps of up to {widest:.1f} mm in a stack with steps of {step:.2f} mm, and the instance numbers have no "
+            "gap there: the scan was planned so; export a series with even, thinner steps",
+        )
+    raise StudyRefused(
+        RefusalCode.SLICES_MISSING,
+        f"a gap of {widest:.1f} mm between slices that are {step:.2f} mm apart: find the missing files",
+    )
+
+
 def _regular_slices(along: Floats) -> tuple[list[GridSlice], Floats, list[str]]:
     """Return the planes of the regular grid, the slices' coordinates in steps of it, and notes."""
     steps = np.diff(along)
-    step = float(np.median(steps))
-    widest = float(steps.max())
-    if step < SAME_POSITION_MM:
-        raise StudyRefused(RefusalCode.GEOMETRY_INVALID, "the slices lie at the same position")
-    if widest > max(MAX_GAP_MM, (2 + STEP_TOLERANCE) * step):
-        raise StudyRefused(
-            RefusalCode.SLICES_MISSING,
-            f"a gap of {widest:.1f} mm between slices that are {step:.2f} mm apart: find the missing files",
-        )
+    step, widest = float(np.median(steps)), float(steps.max())
     coordinate = _regular_coordinate(along)
     if coordinate is not None:
-        missing = int(coordinate[-1]) + 1 - len(along)
-        notes = [f"{missing} missing slices interpolated between their neighbours"] if missing else []
+        empty = int(coordinate[-1]) + 1 - len(along)
+        notes = [f"{empty} planes without a slice of their own interpolated between their neighbours"] if empty else []
         return _blend(coordinate, STEP_TOLERANCE), coordinate, notes
     coordinate = along / step
     note = f"irregular steps ({steps.min():.3f} to {widest:.3f} mm): interpolated to steps of {step:.3f} mm"

@@ -8,14 +8,16 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from spine_models.data.dataset.layout import StudyFile
-from spine_models.data.dicom.file import FileTooLargeError, ParsedFile, parse_file
-from spine_models.data.dicom.values import integer_of, items_of, numbers_of, text_of
+from spine_models.data.dicom.file import FileTooLargeError, FramesMismatchError, ParsedFile, parse_file
+from spine_models.data.dicom.functional_groups import frame_facts
+from spine_models.data.dicom.values import integer_of, items_of, number_of, text_of, vector_of, words_of
 
+_ACQUISITION_TIME, _DESCRIPTION, _BODY_PART, _PROTOCOL = 0x00080032, 0x0008103E, 0x00180015, 0x00181030
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY = 0x00080008, 0x00080016, 0x00080018, 0x00080060
 _CONVERSION = 0x00080064
-_PATIENT_ID = 0x00100020
+PATIENT_ID = 0x00100020
 _THICKNESS, _TUBE_VOLTAGE, _KERNEL = 0x00180050, 0x00180060, 0x00181210
-_STUDY, _SERIES, _FRAME_OF_REFERENCE = 0x0020000D, 0x0020000E, 0x00200052
+STUDY, SERIES, _FRAME_OF_REFERENCE = 0x0020000D, 0x0020000E, 0x00200052
 _SERIES_NUMBER, _ACQUISITION, _INSTANCE, _TEMPORAL = 0x00200011, 0x00200012, 0x00200013, 0x00200100
 _POSITION, _ORIENTATION = 0x00200032, 0x00200037
 _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
@@ -23,16 +25,16 @@ _SPACING, _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED = 0x00280030, 0x00280100, 0x00
 _PADDING, _PADDING_LIMIT = 0x00280120, 0x00280121
 _INTERCEPT, _SLOPE, _RESCALE_TYPE, _LOSSY = 0x00281052, 0x00281053, 0x00281054, 0x00282110
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
-_PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES, _PIXEL_VALUES = 0x00209113, 0x00209116, 0x00289110, 0x00289145
-_FRAME_TYPE_SEQUENCE, _FRAME_TYPE = 0x00189329, 0x00089007
 
 TAGS = (
-    _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY, _CONVERSION, _PATIENT_ID, _THICKNESS, _TUBE_VOLTAGE, _KERNEL,
-    _STUDY, _SERIES, _FRAME_OF_REFERENCE, _SERIES_NUMBER, _ACQUISITION, _INSTANCE, _TEMPORAL, _POSITION, _ORIENTATION,
+    _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY, _CONVERSION, PATIENT_ID, _THICKNESS, _TUBE_VOLTAGE, _KERNEL,
+    _ACQUISITION_TIME, _DESCRIPTION, _BODY_PART, _PROTOCOL,
+    STUDY, SERIES, _FRAME_OF_REFERENCE, _SERIES_NUMBER, _ACQUISITION, _INSTANCE, _TEMPORAL, _POSITION, _ORIENTATION,
     _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _SPACING, _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED, _PADDING,
     _PADDING_LIMIT, _INTERCEPT, _SLOPE, _RESCALE_TYPE, _LOSSY, _SHARED, _PER_FRAME,
 )  # fmt: skip
-"""Everything that is ever read of a header. Names, dates and free text are not among it."""
+"""Everything that is ever read of a header. Names and dates are not among it. The description, the protocol and the
+body part are free text: they are compared with a list of words and never stored or shown."""
 
 MAX_FRAMES = 20_000
 
@@ -46,6 +48,9 @@ class SliceHeader:
     Attributes:
         file: name, size and time of its file.
         frame: index in a multi-frame file, 0 otherwise.
+        acquisition_time: time of day (of a frame: with its date); compared with that of other slices, never stored.
+        stack: of an enhanced object, StackID.
+        words: SeriesDescription, ProtocolName and BodyPartExamined in capitals; compared with words, never stored.
         position: mm, LPS, of the centre of the first pixel; None if absent or no number (as the next three).
         orientation: directions along a row and along a column, LPS.
         spacing: mm between rows and between columns.
@@ -69,6 +74,9 @@ class SliceHeader:
     conversion: str
     frame_of_reference: str
     kernel: str
+    acquisition_time: str
+    stack: str
+    words: str
     tube_voltage: float | None
     series_number: float | None
     acquisition: float | None
@@ -138,26 +146,29 @@ def _header(file: StudyFile, parsed: ParsedFile) -> SliceHeader:
     return SliceHeader(
         file=file,
         frame=0,
-        frames=max(1, int(_number(elements, _FRAMES) or 1)),
-        study_uid=text_of(elements, _STUDY),
-        series_uid=text_of(elements, _SERIES),
+        frames=max(1, int(number_of(elements, _FRAMES) or 1)),
+        study_uid=text_of(elements, STUDY),
+        series_uid=text_of(elements, SERIES),
         sop_instance=text_of(elements, _SOP_INSTANCE),
-        patient_id=text_of(elements, _PATIENT_ID),
+        patient_id=text_of(elements, PATIENT_ID),
         sop_class=text_of(elements, _SOP_CLASS),
         modality=text_of(elements, _MODALITY).upper(),
-        image_type=_image_type(elements, _IMAGE_TYPE),
+        image_type=words_of(elements, _IMAGE_TYPE),
         conversion=text_of(elements, _CONVERSION).upper(),
         frame_of_reference=text_of(elements, _FRAME_OF_REFERENCE),
         kernel=text_of(elements, _KERNEL),
-        tube_voltage=_number(elements, _TUBE_VOLTAGE),
-        series_number=_number(elements, _SERIES_NUMBER),
-        acquisition=_number(elements, _ACQUISITION),
-        temporal=_number(elements, _TEMPORAL),
-        instance=_number(elements, _INSTANCE),
-        thickness=_number(elements, _THICKNESS),
-        position=_vector(elements, _POSITION, 3),
-        orientation=_vector(elements, _ORIENTATION, 6),
-        spacing=_vector(elements, _SPACING, 2),
+        acquisition_time=text_of(elements, _ACQUISITION_TIME),
+        stack="",
+        words=" ".join(text_of(elements, tag) for tag in (_BODY_PART, _DESCRIPTION, _PROTOCOL)).upper(),
+        tube_voltage=number_of(elements, _TUBE_VOLTAGE),
+        series_number=number_of(elements, _SERIES_NUMBER),
+        acquisition=number_of(elements, _ACQUISITION),
+        temporal=number_of(elements, _TEMPORAL),
+        instance=number_of(elements, _INSTANCE),
+        thickness=number_of(elements, _THICKNESS),
+        position=vector_of(elements, _POSITION, 3),
+        orientation=vector_of(elements, _ORIENTATION, 6),
+        spacing=vector_of(elements, _SPACING, 2),
         rows=integer(_ROWS, 0),
         columns=integer(_COLUMNS, 0),
         samples=integer(_SAMPLES, 0),
@@ -166,8 +177,8 @@ def _header(file: StudyFile, parsed: ParsedFile) -> SliceHeader:
         bits_stored=integer(_STORED, 0),
         high_bit=integer(_HIGH_BIT, -1),
         sign=integer(_SIGNED, -1),
-        slope=_number(elements, _SLOPE),
-        intercept=_number(elements, _INTERCEPT),
+        slope=number_of(elements, _SLOPE),
+        intercept=number_of(elements, _INTERCEPT),
         rescale_type=text_of(elements, _RESCALE_TYPE).upper(),
         padding=_padding(elements, little, signed),
         lossy=text_of(elements, _LOSSY) == "01",
@@ -190,44 +201,15 @@ def _padding(elements: Dataset, little: bool, signed: bool) -> tuple[int, int] |
 
 
 def _frames(header: SliceHeader, parsed: ParsedFile, groups: list[Dataset]) -> list[SliceHeader]:
-    """Spread an enhanced object over its frames (DICOM PS3.3 section C.7.6.16, functional groups)."""
+    """Spread an enhanced object over its frames; each is judged by its own functional groups.
+
+    Raises:
+        FramesMismatchError: if there are more or fewer groups than frames.
+    """
+    if len(groups) != header.frames:
+        raise FramesMismatchError(f"it has {header.frames} frames, and functional groups for {len(groups)}")
     shared = (items_of(parsed.elements, _SHARED) or [Dataset()])[0]
-    spread = []
-    for index, group in enumerate(groups):
-        measures = _group(group, shared, _PIXEL_MEASURES)
-        values = _group(group, shared, _PIXEL_VALUES)
-        frame_type = _image_type(_group(group, shared, _FRAME_TYPE_SEQUENCE), _FRAME_TYPE)
-        spread.append(
-            replace(
-                header,
-                frame=index,
-                frames=len(groups) if header.frames == 1 else header.frames,
-                image_type=frame_type or header.image_type,
-                instance=float(index),
-                position=_vector(_group(group, shared, _PLANE_POSITION), _POSITION, 3) or header.position,
-                orientation=_vector(_group(group, shared, _PLANE_ORIENTATION), _ORIENTATION, 6) or header.orientation,
-                spacing=_vector(measures, _SPACING, 2) or header.spacing,
-                slope=_number(values, _SLOPE) if values else header.slope,
-                intercept=_number(values, _INTERCEPT) if values else header.intercept,
-                rescale_type=text_of(values, _RESCALE_TYPE).upper() or header.rescale_type,
-            )
-        )
-    return spread
-
-
-def _group(own: Dataset, shared: Dataset, tag: int) -> Dataset:
-    return (items_of(own, tag) or items_of(shared, tag) or [Dataset()])[0]
-
-
-def _image_type(elements: Dataset, tag: int) -> tuple[str, ...]:
-    return tuple(part.strip().upper() for part in text_of(elements, tag).split("\\") if part.strip())
-
-
-def _vector(elements: Dataset, tag: int, length: int) -> Vector | None:
-    values = numbers_of(elements, tag)
-    return values if values is not None and len(values) == length else None
-
-
-def _number(elements: Dataset, tag: int) -> float | None:
-    values = numbers_of(elements, tag)
-    return values[0] if values is not None and len(values) == 1 else None
+    return [
+        replace(header, frame=index, instance=float(index), **frame_facts(group, shared, parsed.little_endian))
+        for index, group in enumerate(groups)
+    ]

@@ -31,6 +31,8 @@ MAX_NARROWNESS = 16
 MAX_VOXELS = 4 << 30
 """Largest study: 8 GiB as int16."""
 
+_LEAST_ENCAPSULATED = 24
+"""Bytes of an empty offset table, one item and its delimiter."""
 _NATIVE = frozenset(
     (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 )
@@ -70,7 +72,7 @@ def check_claims(header: SliceHeader) -> None:
     """Check what a header claims before anything is decoded or memory is taken for it.
 
     Raises:
-        StudyRefused: ``too_large``, ``pixels_unsupported`` or ``rescale_invalid``.
+        StudyRefused: ``too_large``, ``pixels_unsupported``, ``pixels_damaged`` or ``rescale_invalid``.
     """
     if max(header.rows, header.columns) > MAX_SIDE:
         raise StudyRefused(
@@ -98,6 +100,11 @@ def check_claims(header: SliceHeader) -> None:
     whole = native and header.transfer_syntax != DeflatedExplicitVRLittleEndian
     if whole and header.pixel_offset + header.pixel_length > header.file.size + 1:  # a last odd byte may be left out
         raise StudyRefused(RefusalCode.PIXELS_DAMAGED, "a slice's file ends before its pixels do")
+    slice_bytes = header.rows * header.columns * header.bits_allocated // 8
+    if native and header.pixel_length < (header.frame + 1) * slice_bytes:
+        raise _too_short(header)
+    if not native and header.pixel_offset + _LEAST_ENCAPSULATED > header.file.size:
+        raise StudyRefused(RefusalCode.PIXELS_DAMAGED, "the compressed pixels of a slice are missing")
     if header.slope is None or header.intercept is None or not 0 < abs(header.slope) <= 1e4:
         raise StudyRefused(
             RefusalCode.RESCALE_INVALID, "RescaleSlope or RescaleIntercept is missing, zero or no number"
@@ -136,8 +143,6 @@ def _native(path: Path, header: SliceHeader) -> _Stored:
     size = header.bits_allocated // 8
     count = header.rows * header.columns
     start = header.frame * count * size
-    if header.pixel_length < start + count * size:
-        raise _too_short(header)
     swapped = size == 1 and not header.little_endian and header.pixel_vr == "OW"
     begin = start - start % 2 if swapped else start
     length = count * size + (start - begin) + (count % 2 if swapped else 0)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
-from spine_models.data.dicom.file import FileTooLargeError, NotDicomError, UnreadableFileError
-from spine_models.data.dicom.geometry import CURVED, geometry_problem, is_axial
+from spine_models.data.dicom.choice import Candidate, Choice, Choose, most_slices, series_facts
+from spine_models.data.dicom.file import (
+    ArchiveError,
+    FileTooLargeError,
+    FramesMismatchError,
+    NotDicomError,
+    UnreadableFileError,
+)
+from spine_models.data.dicom.geometry import geometry_problem, is_axial
 from spine_models.data.dicom.headers import SliceHeader, read_headers
-from spine_models.data.dicom.passes import identity, repeats_of, split_passes, taken_order
+from spine_models.data.dicom.passes import Pass, identity, repeats_of, split_passes
+from spine_models.data.dicom.patients import known_patient
+from spine_models.data.dicom.stacks import stacks_of
+from spine_models.data.volume_facts import SeriesFacts
 
 _CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -23,20 +31,24 @@ _LOCALIZER_TYPES = frozenset(("LOCALIZER", "SCOUT", "TOPOGRAM", "TOPO", "SURVIEW
 _SCREEN_TYPES = frozenset(("SCREEN SAVE", "SCREENSAVE", "DOSE", "DOSE INFO", "DOSE_INFO", "REPORT"))
 _PROJECTION_TYPES = frozenset(("PROJECTION IMAGE", "MIP", "MINIP", "MAXIMUM_IP", "MINIMUM_IP"))
 _NOT_HU = frozenset(("OD", "MGML", "Z_EFF", "ED", "EDW", "HGML", "PCT"))  # DICOM PS3.3 C.11.1.1.2
-_TURN_DEGREES = 10.0
-"""Largest turn from one slice to the next within a stack."""
-_MOST = 0.75
-"""Part of a stack that has one orientation from which on the rest does not belong to it."""
-_SAME_SPACING = 1e-3
-"""Relative difference of pixel spacings that are the same."""
+ARCHIVE = "archive"
+SEVERAL_PATIENTS = "the study has slices of several patients (PatientID): put each patient's into a study of its own"
+_UNREADABLE = {
+    NotDicomError: "not DICOM",
+    FileTooLargeError: "too large",
+    FramesMismatchError: "damaged (frames and their descriptions differ in number)",
+    ArchiveError: ARCHIVE,
+}
+_NO_IMAGES = ("not DICOM", "damaged", "no image", "too large", ARCHIVE)
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file that is not part of the volume, and why."""
+    """A file, or frames of one, that is not part of the volume, and why; ``frames`` is 0 for a file as a whole."""
 
     name: str
     why: str
+    frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,35 +60,34 @@ class Selection:
         repeats: slices at the positions of others, with the index of their twin in ``headers``.
         left_out: every other file.
         notes: sentences on everything out of the ordinary.
-        told_apart: see ``passes.Split``.
+        told_by: what tells the volume's pass from others of its series, "" if there is no other.
+        certain: see ``passes.Pass``.
+        series: facts of the chosen stack, then of every other axial one with the reason why it is not used.
     """
 
     headers: list[SliceHeader]
     repeats: list[tuple[int, SliceHeader]]
     left_out: list[LeftOut]
     notes: list[str]
-    told_apart: bool
+    told_by: str
+    certain: bool
+    series: list[SeriesFacts]
 
 
 def read_folder(folder: Path, files: Sequence[StudyFile]) -> tuple[list[SliceHeader], list[LeftOut]]:
-    """Read the headers of a study's files; what is no image or no CT is set aside."""
+    """Read the headers of a study's files; what is no image or no CT is set aside, frame by frame."""
     headers: list[SliceHeader] = []
     aside: list[LeftOut] = []
     for file in files:
         try:
             found = read_headers(folder, file)
-        except NotDicomError:
-            aside.append(LeftOut(file.name, "not DICOM"))
-        except FileTooLargeError:
-            aside.append(LeftOut(file.name, "too large"))
-        except UnreadableFileError:
-            aside.append(LeftOut(file.name, "damaged"))
-        else:
-            why = aside_because(found[0])
-            if why is None:
-                headers += found
-            else:
-                aside.append(LeftOut(file.name, why))
+        except UnreadableFileError as error:
+            aside.append(LeftOut(file.name, _UNREADABLE.get(type(error), "damaged")))
+            continue
+        whys = [aside_because(header) for header in found]
+        headers += [header for header, why in zip(found, whys, strict=True) if why is None]
+        counts = Counter(why for why in whys if why is not None)
+        aside += [LeftOut(file.name, why, count if len(found) > 1 else 0) for why, count in counts.items()]
     return headers, aside
 
 
@@ -99,44 +110,72 @@ def aside_because(header: SliceHeader) -> str | None:
     return next((why for why, holds in reasons if holds), None)
 
 
-def select(headers: Sequence[SliceHeader], aside: Sequence[LeftOut]) -> Selection:
-    """Choose the axial stack with the most slices.
+def select(headers: Sequence[SliceHeader], aside: Sequence[LeftOut], choose: Choose = most_slices) -> list[Selection]:
+    """Choose the axial stack that is the volume.
+
+    Args:
+        headers: of the CT slices.
+        aside: what else there is.
+        choose: ranks candidates.
+
+    Returns:
+        The best stack, and behind it those that may be as good as far as headers tell.
 
     Raises:
-        StudyRefused: ``no_images``, ``no_ct``, ``geometry_missing``, ``geometry_invalid``, ``spacing_invalid``,
-            ``not_axial`` or ``too_few_slices``.
+        StudyRefused: ``no_images``, ``no_ct``, ``several_patients``, ``geometry_missing``, ``geometry_invalid``,
+            ``spacing_invalid``, ``not_axial`` or ``too_few_slices``.
     """
     if not headers:
         raise _nothing_left(aside)
+    _require_one_patient(headers)
     placed, unplaced, problem = _placed(headers)
     if not placed:
         raise problem
-    stacks = [stack for group in _by_series(placed) for stack in _by_orientation(group)]
-    axial = [stack for stack in stacks if is_axial(stack)]
+    axial = [stack for stack in stacks_of(placed) if is_axial(stack)]
     if not axial:
         raise StudyRefused(RefusalCode.NOT_AXIAL, "no stack of slices lies within 45 degrees of the axial plane")
-    splits = [split_passes(stack) for stack in axial]
-    candidates = [(stack, split.told_apart) for split in splits for stack in split.passes]
-    best, told_apart = min(candidates, key=lambda candidate: _preference(candidate[0]))
-    if len(best) < 2:
-        raise StudyRefused(RefusalCode.TOO_FEW_SLICES, "no series has more than one axial slice, which is no volume")
-    repeats = repeats_of(best, axial)
-    used = {(header.name, header.frame) for header in best}
-    rest = [
-        LeftOut(h.name, "not axial" if not is_axial([h]) else "other series") for h in placed if identity(h) not in used
-    ]
-    left_out = sorted({*aside, *unplaced, *rest}, key=lambda item: (item.name, item.why))
-    return Selection(best, repeats, left_out, _notes(best, left_out, repeats), told_apart)
+    passes = [(part, stack) for stack in axial for part in split_passes(stack)]
+    candidates = [Candidate(part, stack) for part, stack in passes if len(part.headers) > 1]
+    if not candidates:
+        raise StudyRefused(RefusalCode.TOO_FEW_SLICES, _why_too_few(passes))
+    choice = choose(candidates)
+    others = [*aside, *unplaced]
+    return [_selection(best, placed, others, choice) for best in choice.best]
+
+
+def _selection(best: Candidate, placed: Sequence[SliceHeader], others: Sequence[LeftOut], choice: Choice) -> Selection:
+    chosen = best.chosen
+    repeats = repeats_of(chosen.headers, best.stack)
+    at_positions = {identity(header) for _, header in repeats}
+    rejected = choice.reasons(best)
+    whys = {identity(header): f"other series, {why}" for other, why in rejected for header in other.headers}
+    named = [header for header in placed if identity(header) not in at_positions]
+    left_out = _gathered([*others, *_rest(placed, chosen, best.stack, whys)])
+    notes = _notes(chosen.headers, _gathered([*others, *_rest(named, chosen, best.stack, whys)]))
+    facts = [series_facts(best, ""), *(series_facts(other, why) for other, why in rejected)]
+    return Selection(chosen.headers, repeats, left_out, notes, chosen.told_by, chosen.certain, facts)
+
+
+def _require_one_patient(headers: Iterable[SliceHeader]) -> None:
+    if len({known_patient(header.patient_id) for header in headers} - {""}) > 1:
+        raise StudyRefused(RefusalCode.SEVERAL_PATIENTS, SEVERAL_PATIENTS)
 
 
 def _nothing_left(aside: Sequence[LeftOut]) -> StudyRefused:
     counts = Counter(item.why for item in aside)
     named = ", ".join(f"{count} {why}" for why, count in sorted(counts.items())) or "no files"
-    images = any(why not in ("not DICOM", "damaged", "no image", "too large") for why in counts)
-    code = RefusalCode.NO_CT if images else RefusalCode.NO_IMAGES
+    code = RefusalCode.NO_IMAGES if all(why.startswith(_NO_IMAGES) for why in counts) else RefusalCode.NO_CT
     if set(counts) == {"too large"}:
         code = RefusalCode.TOO_LARGE
-    return StudyRefused(code, f"no CT slice in the folder: {named}")
+    advice = ": unpack it" if ARCHIVE in counts else ""
+    return StudyRefused(code, f"no CT slice in the folder: {named}{advice}")
+
+
+def _why_too_few(candidates: Sequence[tuple[Pass, Sequence[SliceHeader]]]) -> str:
+    stacks = [stack for _, stack in candidates]
+    if any(len(stack) > 1 for stack in stacks):
+        return "all axial slices of a series lie at one position, which is no volume"
+    return "no two axial slices have the same series, size and orientation, so there is no volume"
 
 
 def _placed(headers: Sequence[SliceHeader]) -> tuple[list[SliceHeader], list[LeftOut], StudyRefused]:
@@ -148,76 +187,44 @@ def _placed(headers: Sequence[SliceHeader]) -> tuple[list[SliceHeader], list[Lef
         if problem is None:
             placed.append(header)
         else:
-            unplaced.append(LeftOut(header.name, "no usable position or spacing"))
+            unplaced.append(_left_out(header, "no usable position or spacing"))
             refusal = StudyRefused(*problem)
     return placed, unplaced, refusal
 
 
-def _by_series(headers: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
-    groups: dict[tuple[object, ...], list[SliceHeader]] = defaultdict(list)
-    for header in headers:
-        whose = (header.study_uid, header.patient_id, header.series_uid, header.frame_of_reference)
-        groups[(*whose, header.rows, header.columns)].append(header)
-    return list(groups.values())
+def _left_out(header: SliceHeader, why: str) -> LeftOut:
+    return LeftOut(header.name, why, 1 if header.frames > 1 else 0)
 
 
-def _by_orientation(headers: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
-    """Split a series where orientation or spacing jump; a curved reformat, which turns slowly, stays together."""
-    stacks: list[list[SliceHeader]] = []
-    for header in sorted(headers, key=taken_order):
-        stack = next((stack for stack in stacks if _continues(stack[-1], header)), None)
-        if stack is None:
-            stacks.append([header])
-        else:
-            stack.append(header)
-    return [part for stack in stacks for part in _without_strangers(stack)]
+def _rest(
+    placed: Sequence[SliceHeader], best: Pass, stack: Sequence[SliceHeader], whys: Mapping[tuple[str, int], str]
+) -> list[LeftOut]:
+    """Say of each slice that could be placed and is not used what it is."""
+    used = {identity(header) for header in best.headers}
+    beside = {identity(header) for header in stack}
+    pass_of_stack = f"another pass, told apart by the {best.told_by}" if best.told_by else "repeated position"
+
+    def why(header: SliceHeader) -> str:
+        if identity(header) in beside:
+            return pass_of_stack
+        return whys.get(identity(header), "other series" if is_axial([header]) else "not axial")
+
+    return [_left_out(header, why(header)) for header in placed if identity(header) not in used]
 
 
-def _without_strangers(stack: list[SliceHeader]) -> list[list[SliceHeader]]:
-    """Take slices out of a stack of one orientation that have another: damage, or a slice of a neighbouring stack.
-
-    In a curved reformat there is no orientation that most slices have, and it stays whole.
-    """
-    if all(header.orientation == stack[0].orientation for header in stack):
-        return [stack]
-    axes = np.array([header.orientation for header in stack], dtype=np.float64)
-    usual = np.abs(axes - np.median(axes, axis=0)).max(axis=1) <= CURVED
-    if not _MOST <= usual.mean() < 1:
-        return [stack]
-    own = [header for header, is_usual in zip(stack, usual, strict=True) if is_usual]
-    return [own, [header for header, is_usual in zip(stack, usual, strict=True) if not is_usual]]
+def _gathered(items: Iterable[LeftOut]) -> list[LeftOut]:
+    """Count the frames of each file that are left out for one reason."""
+    frames: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        frames[(item.name, item.why)] += item.frames
+    return [LeftOut(name, why, count) for (name, why), count in sorted(frames.items())]
 
 
-def _continues(before: SliceHeader, header: SliceHeader) -> bool:
-    if before.orientation == header.orientation and before.spacing == header.spacing:
-        return True
-    axes = np.array([before.orientation, header.orientation], dtype=np.float64).reshape(2, 2, 3)
-    spacing = np.array([before.spacing, header.spacing], dtype=np.float64)
-    turned = (axes[0] * axes[1]).sum(axis=1).min() < np.cos(np.radians(_TURN_DEGREES))
-    return not turned and bool(np.ptp(np.log(spacing), axis=0).max() <= _SAME_SPACING)
-
-
-def _preference(stack: Sequence[SliceHeader]) -> tuple[object, ...]:
-    """Most slices first; ties by series number, first instance number, UIDs, positions and names."""
-    first = min(stack, key=taken_order)
-    number = float("inf") if first.series_number is None else first.series_number
-    return (
-        -len(stack),
-        number,
-        taken_order(first)[0],
-        first.series_uid,
-        first.sop_instance,
-        first.position,
-        first.name,
-    )
-
-
-def _notes(
-    best: Sequence[SliceHeader], left_out: Sequence[LeftOut], repeats: Sequence[tuple[int, SliceHeader]]
-) -> list[str]:
-    repeated = {header.name for _, header in repeats}
-    counts = Counter(item.why for item in left_out if item.name not in repeated)
-    notes = [f"{count} files left out: {why}" for why, count in sorted(counts.items())]
+def _notes(best: Sequence[SliceHeader], left_out: Sequence[LeftOut]) -> list[str]:
+    files: Counter[tuple[str, str]] = Counter()
+    for item in left_out:
+        files[(item.why, "frames" if item.frames else "files")] += item.frames or 1
+    notes = [f"{count} {unit} left out: {why}" for (why, unit), count in sorted(files.items())]
     if any(header.photometric == "MONOCHROME1" for header in best):
         notes.append("MONOCHROME1: the display is inverted, Hounsfield units are not")
     return notes

@@ -12,25 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.dataset import layout
+from spine_models.data.dataset.disk import patiently
 from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import is_uid
 from spine_models.data.dicom import series
+from spine_models.data.dicom.choice import Choose, most_slices
 from spine_models.data.dicom.geometry import Grid, GridSlice, build_grid
 from spine_models.data.dicom.half import HalfVolume, Volume, half_affine, half_volume
 from spine_models.data.dicom.headers import SliceHeader
+from spine_models.data.dicom.patients import patient_group
 from spine_models.data.dicom.pixels import MAX_VOXELS, check_claims, is_lossy, read_hounsfield
 from spine_models.data.volume_facts import Affine, VolumeFacts
 from spine_models.provenance.canonical import digest_file
 
 THICK_SPACING_MM = 2.0
 """Above this spacing, after ``z_step``, a C vertebra has fewer than six slices: a note says so."""
-
-_NOBODY = frozenset(
-    ("", "ANON", "ANONYM", "ANONYMIZED", "ANONYMISED", "ANONYMOUS", "DEIDENTIFIED", "NA", "N/A", "NONE", "NULL",
-     "PATIENT", "REMOVED", "UNKNOWN", "XXX", "XXXX", "0", "00", "000", "0000", "00000000")
-)  # fmt: skip
-"""What anonymisers write in place of a PatientID; studies that share it are not of one patient."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,8 @@ class VolumeSettings:
             outside their circle, and 30000 for metal). None limits nothing.
         allow_symlinks: follow links that lead out of the data set.
         keep_volumes: store the full-size volume; no part of the key of a result.
+        label_geometry: of a data set's label maps; see ``labels.nifti.LabelSettings``. It tells which of several stacks
+            a label map was drawn on.
     """
 
     z_step: int = 2
@@ -51,6 +50,7 @@ class VolumeSettings:
     hu_limits: tuple[int, int] | None = None
     allow_symlinks: bool = False
     keep_volumes: bool = True
+    label_geometry: str = "affine"
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,12 @@ class StudySource:
         """SHA-256 over (name, size, SHA-256) of the files that are used."""
         sha = hashlib.sha256()
         for file in self.used_files:
-            line = f"{file.name}\0{file.size}\0{digest_file(self.folder / file.name)}\n"
+            line = f"{file.name}\0{file.size}\0{self._digest_of(file)}\n"
             sha.update(line.encode("utf-8", "surrogateescape"))
         return sha.hexdigest()
+
+    def _digest_of(self, file: StudyFile) -> str:
+        return patiently(lambda: digest_file(self.folder / file.name), "a file of the study")
 
     @property
     def study_uid(self) -> str:
@@ -111,32 +114,35 @@ class StudySource:
         return patient_group(self.grid.headers[0].patient_id)
 
 
-def patient_group(patient_id: str) -> str:
-    """Return what tells that two studies are of one patient without telling who: a cut SHA-256 of the PatientID.
-
-    A digest of a short number can be reversed by trying all numbers; it keeps names out of tables and reports, and is
-    no anonymisation. "" for a PatientID that is empty or says that it was removed.
-    """
-    if not patient_id or patient_id.strip(" ^_-.*").upper() in _NOBODY:
-        return ""
-    return hashlib.sha256(patient_id.encode("utf-8")).hexdigest()[:16]
-
-
-def open_study(folder: Path, root: Path, settings: VolumeSettings) -> StudySource:
+def open_study(folder: Path, root: Path, settings: VolumeSettings, choose: Choose = most_slices) -> StudySource:
     """Read the headers of a study's folder, select its axial stack and place it.
 
     Args:
         folder: with the study's files, in folders of series or not.
         root: folder that symbolic links must not lead out of.
         settings: see there.
+        choose: which of several axial stacks is read.
 
     Raises:
         StudyRefused: with the code that says why the study cannot be used.
     """
-    files = layout.list_files(folder, root, settings.allow_symlinks)
+    return open_candidates(folder, layout.list_files(folder, root, settings.allow_symlinks), choose)[0]
+
+
+def open_candidates(folder: Path, files: list[StudyFile], choose: Choose) -> list[StudySource]:
+    """Read the headers of a study's files; select and place the best axial stack, and those that may be as good.
+
+    Args:
+        folder: that the files' names start from.
+        files: of the study.
+        choose: which of several axial stacks is the best.
+
+    Raises:
+        StudyRefused: with the code that says why the study cannot be used.
+    """
     headers, aside = series.read_folder(folder, files)
-    selection = series.select(headers, aside)
-    return StudySource(folder, files, selection, build_grid(selection.headers))
+    selections = series.select(headers, aside, choose)
+    return [StudySource(folder, files, selection, build_grid(selection.headers)) for selection in selections]
 
 
 def read_study(folder: Path, settings: VolumeSettings, root: Path | None = None) -> StudyVolume:
@@ -237,12 +243,13 @@ def _repeat_note(source: StudySource, used: set[SliceHeader]) -> str:
         chosen = source.selection.headers[twin]
         if chosen not in used or not _differ(source.folder, chosen, header):
             continue
-        if not source.selection.told_apart:
+        if not source.selection.certain:
             raise StudyRefused(
                 RefusalCode.SERIES_AMBIGUOUS,
                 "slices at the same positions differ, and no number or UID says which of them belong together",
             )
-        return f"{count} slices of another pass at the same positions left out"
+        told_by = source.selection.told_by
+        return f"{count} slices of another pass at the same positions left out, told apart by the {told_by}"
     return f"{count} repeated slices with equal pixels left out"
 
 
@@ -283,6 +290,7 @@ def _facts(
         std=half.std,
         raw_zero_hu=raw_zero_hu,
         notes=notes,
+        series=tuple(source.selection.series),
     )
 
 

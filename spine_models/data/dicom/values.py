@@ -7,8 +7,8 @@ import warnings
 
 from pydicom.dataset import Dataset
 
-_TEXT = frozenset(("CS", "DS", "IS", "LO", "SH", "UI", "UN"))
-_SHORTS = frozenset(("US", "SS", "UN"))
+_TEXT = frozenset(("CS", "DS", "DT", "IS", "LO", "SH", "TM", "UI", "UN"))
+_INTEGERS = {2: frozenset(("US", "SS", "UN")), 4: frozenset(("UL", "SL", "UN"))}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 
@@ -49,10 +49,27 @@ def numbers_of(elements: Dataset, tag: int) -> tuple[float, ...] | None:
     return values if all(abs(value) < 1e30 for value in values) else None
 
 
-def integer_of(elements: Dataset, tag: int, little_endian: bool, signed: bool = False) -> int | None:
-    """Return the value of a 16-bit integer element, None if it is absent or holds several."""
-    raw = raw_of(elements, tag, _SHORTS)
-    if raw is None or len(raw) != 2:
+def number_of(elements: Dataset, tag: int) -> float | None:
+    """Return the value of a decimal or integer string, None if it is absent, no number or several."""
+    values = numbers_of(elements, tag)
+    return values[0] if values is not None and len(values) == 1 else None
+
+
+def vector_of(elements: Dataset, tag: int, length: int) -> tuple[float, ...] | None:
+    """Return the values of a decimal string of exactly ``length`` numbers, None if it is absent or another."""
+    values = numbers_of(elements, tag)
+    return values if values is not None and len(values) == length else None
+
+
+def words_of(elements: Dataset, tag: int) -> tuple[str, ...]:
+    """Return the values of a text element in capitals, without empty ones; () if it is absent."""
+    return tuple(part.strip().upper() for part in text_of(elements, tag).split("\\") if part.strip())
+
+
+def integer_of(elements: Dataset, tag: int, little_endian: bool, signed: bool = False, size: int = 2) -> int | None:
+    """Return the value of an integer element of ``size`` bytes, None if it is absent or holds several."""
+    raw = raw_of(elements, tag, _INTEGERS[size])
+    if raw is None or len(raw) != size:
         return None
     return int.from_bytes(raw, "little" if little_endian else "big", signed=signed)
 

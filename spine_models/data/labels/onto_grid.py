@@ -5,7 +5,7 @@ Nearest neighbour throughout; where the label's grid and the volume's agree, tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
-from spine_models.data.labels.nifti import Floats, LabelMap, LabelSettings, most_voxels, open_label
+from spine_models.data.labels.grids import EXACT_VOXELS, grid_difference
+from spine_models.data.labels.header import Floats, most_voxels, open_label
+from spine_models.data.labels.nifti import LabelMap, LabelSettings
 from spine_models.data.volume_facts import VolumeFacts
 from spine_models.levels import IGNORE_LABEL, LEVELS
 from spine_models.provenance.facts import Facts
 
-EXACT_VOXELS = 0.05
-"""Grids whose voxels are never further apart than this part of a voxel agree."""
 TIE_SHIFT = 1e-3
 """Where a half-grid pixel lies midway between two full pixels, the one with the smaller index is taken: the sampling
 point is shifted by this part of a pixel, in the volume's frame, so that the storage order of the labels is no matter.
@@ -67,7 +67,7 @@ def check_label(path: Path, affine: Floats, shape: tuple[int, int, int], setting
         StudyRefused: as ``open_label`` and ``half_label``.
     """
     slices, rows, columns = shape
-    label = open_label(path, settings, most_voxels(rows, columns, slices))
+    label = open_label(path, settings.label_geometry, most_voxels(rows, columns, slices))
     if settings.label_geometry == "index":
         _require_same_size(label.shape, columns, rows, slices)
         return
@@ -94,21 +94,6 @@ def onto_grid(label: LabelMap, affine: Floats, shape: tuple[int, int, int]) -> S
     for z, (plane, covered) in enumerate(planes):
         values[z], inside[z] = plane, covered
     return Sampled(values, inside)
-
-
-def grid_difference(label: LabelMap, affine: Floats, shape: tuple[int, int, int]) -> float:
-    """Return how far voxels of a grid lie from the nearest of the label's, at most, in label voxels (0: they agree).
-
-    A grid whose axes are not those of the label map (up to order and direction) differs by at least half a voxel.
-    """
-    to_label: Floats = np.linalg.inv(label.affine_lps) @ affine
-    linear = to_label[:3, :3]
-    steps = np.rint(linear)
-    if not np.array_equal(np.count_nonzero(steps, axis=0), [1, 1, 1]):
-        return 0.5
-    drift = (np.abs(linear - steps) * (np.array(shape) - 1)).sum(axis=1)
-    offset = np.abs(to_label[:3, 3] - np.rint(to_label[:3, 3]))
-    return float((drift + offset).max())
 
 
 def _separable(to_label: Floats, shape: tuple[int, int, int]) -> tuple[int, ...] | None:
@@ -162,7 +147,8 @@ def half_label(label: LabelMap, facts: VolumeFacts, settings: LabelSettings) -> 
         uint8 (z, y, x) on the half grid, and what it shows.
 
     Raises:
-        StudyRefused: ``label_geometry`` if the label map does not cover any of the volume.
+        StudyRefused: ``label_geometry`` if the label map does not cover any of the volume, ``label_invalid`` if it has
+            no voxel of C1 to C7 there.
     """
     if settings.label_geometry == "index":
         label, affine, full_affine = _by_index(label, facts)
@@ -177,8 +163,13 @@ def half_label(label: LabelMap, facts: VolumeFacts, settings: LabelSettings) -> 
     levels = np.where(sampled.values <= len(LEVELS), sampled.values, 0)
     half[:, : inner[1], : inner[2]] = np.where(sampled.inside, levels, IGNORE_LABEL)
     counts = {level: int(np.count_nonzero(half == number)) for number, level in enumerate(LEVELS, 1)}
-    difference = grid_difference(label, full_affine, facts.shape)
-    return half, LabelFacts(counts, (*label.notes, *_notes(difference, sampled, counts)))
+    if not any(counts.values()):
+        raise StudyRefused(
+            RefusalCode.LABEL_INVALID,
+            "the label map has no voxel of C1 to C7 in the volume: a network would learn that the neck is empty",
+        )
+    difference = grid_difference(label.affine_lps, full_affine, facts.shape)
+    return half, LabelFacts(counts, (*label.notes, *_notes(difference, sampled)))
 
 
 def _by_index(label: LabelMap, facts: VolumeFacts) -> tuple[LabelMap, Floats, Floats]:
@@ -218,12 +209,10 @@ def _box(affine: Floats, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
     return points.min(axis=0), points.max(axis=0)
 
 
-def _notes(difference: float, sampled: Sampled, counts: Mapping[str, int]) -> list[str]:
+def _notes(difference: float, sampled: Sampled) -> list[str]:
     notes = []
     if difference > EXACT_VOXELS:
         notes.append("the label's grid is not the volume's: nearest neighbour")
     if not sampled.inside.all():
         notes.append(f"{100 * float(np.mean(~sampled.inside)):.1f} % of the volume lie outside the label map: ignored")
-    if not any(counts.values()):
-        notes.append("no voxel of C1 to C7 in the label map")
     return notes

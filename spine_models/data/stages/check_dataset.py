@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from spine_models.data.dataset import layout, tables
-from spine_models.data.dataset.label_files import label_file, labelled_studies
+from spine_models.data.dataset.label_files import label_files, one_label_file, require_inside
 from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.dataset.uids import study_id
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.pixels import check_claims, is_lossy
 from spine_models.data.dicom.study import StudySource, VolumeSettings, open_study
-from spine_models.data.labels.nifti import LabelSettings, require_inside
+from spine_models.data.labels.nifti import LabelSettings
 from spine_models.data.labels.onto_grid import check_label
 from spine_models.data.stages.collect_quarantine import unshared
 from spine_models.data.stages.convert_volumes import overwritten_studies
+from spine_models.data.stages.label_stack import label_grid, stack_of
 from spine_models.errors import UserError
 from spine_models.levels import LEVELS
 
@@ -135,7 +136,7 @@ def check_dataset(
     """
     root = layout.require_dataset(dataset_dir)
     names = [entry.name for entry in layout.study_folders(root / layout.IMAGES)]
-    settings = LabelSettings(label_geometry, allow_symlinks)
+    settings = LabelSettings(label_geometry, allow_symlinks=allow_symlinks)
     begin = time.perf_counter()
     reports = []
     with ProcessPoolExecutor(processes) as pool:
@@ -146,7 +147,7 @@ def check_dataset(
     seconds = time.perf_counter() - begin
     mistakes, tables_say = _tables(root)
     changed = overwritten_studies(output_dir / "volumes", {r.study: r.stat for r in reports}) if output_dir else []
-    unlisted = [] if mistakes else _unlisted(reports, tables_say.listed, labelled_studies(root))
+    unlisted = [] if mistakes else _unlisted(reports, tables_say.listed, label_files(root))
     return DatasetReport(
         reports,
         mistakes,
@@ -162,21 +163,24 @@ def check_dataset(
 def check_study(dataset_dir: Path, name: str, settings: LabelSettings) -> StudyReport:
     """Look at the headers of one study's files."""
     study, images = study_id(name), dataset_dir / layout.IMAGES
+    labels = label_files(dataset_dir).get(study, [])
     files: list[layout.StudyFile] = []
     try:
         files = layout.list_study(images, name, settings.allow_symlinks)
-        source = open_study(images / name, dataset_dir, VolumeSettings(allow_symlinks=settings.allow_symlinks))
+        volumes = VolumeSettings(allow_symlinks=settings.allow_symlinks, label_geometry=settings.label_geometry)
+        choose = stack_of(label_grid(labels, dataset_dir, volumes))
+        source = open_study(images / name, dataset_dir, volumes, choose)
         for header in source.grid.headers:
             check_claims(header)
     except StudyRefused as refusal:
         stage = "index" if not files else "volumes"
         refused = (stage, refusal.code.value, refusal.reason)
         return StudyReport(study, len(files), layout.stat_digest(files), (refused,))
-    label = label_file(dataset_dir, name)
     report = _report(study, source)
-    if label is None:
+    if not labels:
         return report
     try:
+        label = one_label_file(labels)
         if not settings.allow_symlinks:
             require_inside(label, dataset_dir)
         check_label(label, source.grid.affine, source.grid.shape, settings)
@@ -251,7 +255,7 @@ def _tables(root: Path) -> tuple[list[str], _TrainFacts]:
 
 
 def _unlisted(
-    reports: Iterable[StudyReport], listed: frozenset[str], labelled: set[str]
+    reports: Iterable[StudyReport], listed: frozenset[str], labelled: Collection[str]
 ) -> list[tuple[str, str, str, str]]:
     there = {report.study for report in reports}
     usable = {report.study for report in reports if report.slices}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spine_models.data.dataset import layout, tables
 from spine_models.data.dataset.index import read_index
-from spine_models.data.dataset.label_files import labelled_studies
+from spine_models.data.dataset.label_files import label_files
 from spine_models.data.dataset.quarantine import RefusalCode
 from spine_models.errors import UserError
 from spine_models.provenance.files import write_text
@@ -37,21 +37,35 @@ def collect_quarantine(
     A study refused by ``labels`` is lost for the segmentation alone, one refused by ``tables`` for the classifiers.
 
     Raises:
-        UserError: if ``train.csv`` or ``train_bounding_boxes.csv`` is wrong.
+        UserError: if ``train.csv`` or ``train_bounding_boxes.csv`` is wrong, or no label map has a cervical level.
     """
     rows = [row for path in sorted(index) for row in read_index(path)]
     found = [
         QuarantineRow(row.study, "index", row.refused_code, row.refused_reason) for row in rows if row.refused_code
     ]
     found += _refused("volumes", read_manifests(half))
-    found += _refused("labels", read_manifests(labels))
+    maps = list(read_manifests(labels))
+    found += _refused("labels", maps)
+    _require_levels(maps)
     listed = set(tables.read_train(dataset_dir / layout.TRAIN_TABLE)["StudyInstanceUID"])
     if (dataset_dir / layout.BOXES_TABLE).is_file():
         tables.read_boxes(dataset_dir / layout.BOXES_TABLE, listed)
     there = {row.study for row in rows}
     usable = {row.study for row in rows if not row.refused_code}
-    found += unshared(there, usable, listed, labelled_studies(dataset_dir))
+    found += unshared(there, usable, listed, label_files(dataset_dir))
     return sorted(found, key=lambda row: (row.study, STAGES.index(row.stage)))
+
+
+def _require_levels(maps: Iterable[Manifest]) -> None:
+    """Stop where every label map of a data set was refused for its values: its numbering is another one."""
+    maps = list(maps)
+    refused = [
+        why for manifest in maps for why in manifest.refused.values() if why["code"] == RefusalCode.LABEL_INVALID
+    ]
+    if refused and not any(manifest.studies for manifest in maps):
+        raise UserError(
+            f"none of the {len(refused)} label maps shows C1 to C7; of the first one: {refused[0]['reason']}"
+        )
 
 
 def unshared(

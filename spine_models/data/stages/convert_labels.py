@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from spine_models.data.dataset.label_files import label_file
-from spine_models.data.labels.nifti import LabelSettings, most_voxels, read_label, require_inside
+from spine_models.data.dataset.label_files import label_files, one_label_file, require_inside
+from spine_models.data.labels.header import most_voxels
+from spine_models.data.labels.nifti import LabelSettings, read_label
 from spine_models.data.labels.onto_grid import half_label
 from spine_models.data.volume_facts import VolumeFacts
 from spine_models.provenance.canonical import digest_file, digest_json
@@ -30,17 +31,17 @@ def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSett
         UserError: if another process writes this shard.
     """
     volumes = Shelf([half])
+    files = label_files(dataset_dir)
+    config = {"label_geometry": settings.label_geometry, "label_numbers": settings.numbers}
     with open_shard("convert_labels", out) as shard:
-        for study in volumes.studies:
-            path = label_file(dataset_dir, study)
-            if path is None:
-                continue
+        for study in sorted(set(volumes.studies) & set(files)):
             with shard.study(study):
+                path = one_label_file(files[study])
                 if not settings.allow_symlinks:
                     require_inside(path, dataset_dir)
                 facts = volumes.facts(study, VolumeFacts)
                 inputs = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
-                key = Key("convert_labels", inputs, {"label_geometry": settings.label_geometry}, code)
+                key = Key("convert_labels", inputs, config, code)
                 shard.result(study, key, partial(_write_label, path, facts, settings, key))
 
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from spine_models.data.dataset import layout
 from spine_models.data.dataset.index import read_index
+from spine_models.data.dataset.label_files import label_files
 from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
+from spine_models.data.stages.label_stack import LabelGrid, label_grid, stack_of
+from spine_models.processes import ChildProcess
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import (
@@ -40,32 +43,42 @@ def convert_volumes(
     Raises:
         UserError: if another process writes this shard.
     """
-    with open_shard("convert_volumes", volumes, half) as shard:
+    labels = label_files(dataset_dir)
+    with ChildProcess() as child, open_shard("convert_volumes", volumes, half) as shard:
         for row in read_index(index):
             if not row.refused_code:
                 with shard.study(row.study):
-                    _convert_study(dataset_dir, row.study, settings, code, shard)
+                    grid = label_grid(labels.get(row.study, []), dataset_dir, settings)
+                    _convert_study(dataset_dir, row.study, grid, settings, code, shard, child)
 
 
-def _convert_study(dataset_dir: Path, study: str, settings: VolumeSettings, code: str, shard: Shard) -> None:
+def _convert_study(
+    dataset_dir: Path,
+    study: str,
+    grid: LabelGrid | None,
+    settings: VolumeSettings,
+    code: str,
+    shard: Shard,
+    child: ChildProcess,
+) -> None:
     images = dataset_dir / layout.IMAGES
     side = shard.folders[0] / f"{study}{SOURCE_SUFFIX}"
     files = layout.list_files(images / study, dataset_dir, settings.allow_symlinks)
-    stat = layout.stat_digest(files)
+    read = {"stat": layout.stat_digest(files), "label": grid.digest if grid else "", "code": code}
     source: StudySource | None = None
-    content = _remembered(side, stat, code)
-    if content is None:
-        source = open_study(images / study, dataset_dir, settings)
-        content = source.content_digest
-        write_json(side, {"stat": stat, "code": code, "content": content, **_described(source)})
+    inputs = _remembered(side, read)
+    if inputs is None:
+        source = child.call(open_study, images / study, dataset_dir, settings, stack_of(grid))
+        inputs = _inputs(source, grid)
+        write_json(side, {**read, "inputs": inputs, **_described(source)})
     config = {name: getattr(settings, name) for name in ("z_step", "half_size", "hu_limits")}
-    key = Key("convert_volumes", {"files": content}, config, code)
+    key = Key("convert_volumes", inputs, config, code)
     paths = shard.folders[0] / f"{study}.json", shard.folders[1] / f"{study}.json"
     found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)
 
     def make() -> tuple[Record, Record]:
-        opened = source or open_study(images / study, dataset_dir, settings)
-        return _write_volume(decode_study(opened, settings), paths, key, settings.keep_volumes)
+        opened = source or child.call(open_study, images / study, dataset_dir, settings, stack_of(grid))
+        return _write_volume(child.call(decode_study, opened, settings), paths, key, settings.keep_volumes)
 
     shard.done[study] = shard.work.count((found[0], found[1]) if found[0] and found[1] else None, make)
     shard.kept.add(side.name)
@@ -84,11 +97,19 @@ def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: Key, keep:
     return full_record, write_record(paths[1], key, half_files, volume.facts.to_json())
 
 
-def _remembered(side: Path, stat: str, code: str) -> str | None:
-    """Return the content digest that was taken of files with these names, sizes and times, None if they differ."""
+def _inputs(source: StudySource, grid: LabelGrid | None) -> dict[str, str]:
+    """Return what a study's volume is made from; the label map counts where there are several stacks to choose from."""
+    inputs = {"files": source.content_digest}
+    if grid is not None and len(source.selection.series) > 1:
+        inputs["label"] = grid.digest
+    return inputs
+
+
+def _remembered(side: Path, read: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the inputs that were found in files with these names, sizes and times, None if they differ."""
     try:
         known = read_json(side)
-        return str(known["content"]) if (known["stat"], known["code"]) == (stat, code) else None
+        return dict(known["inputs"]) if {name: known[name] for name in read} == read else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

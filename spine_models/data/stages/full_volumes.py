@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.dataset import layout
+from spine_models.data.dataset.disk import DiskError
+from spine_models.data.dataset.label_files import label_files
 from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.dicom.study import VolumeSettings, decode_study, open_study
+from spine_models.data.stages.label_stack import label_grid, stack_of
 from spine_models.errors import UserError
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import is_array
@@ -51,16 +55,23 @@ class FullVolumes:
             with folder_lock(self._folder):
                 self._path(study).unlink()
 
+    @cached_property
+    def _labels(self) -> dict[str, list[Path]]:
+        return label_files(self._dataset)
+
     def _path(self, study: str) -> Path:
         return self._folder / f"{study}.npy"
 
     def _decoded(self, study: str) -> NDArray[np.int16]:
         facts = self._shelf.record(study).files[f"{study}.npy"]
         try:
-            source = open_study(self._dataset / layout.IMAGES / study, self._dataset, self._settings)
+            choose = stack_of(label_grid(self._labels.get(study, []), self._dataset, self._settings))
+            source = open_study(self._dataset / layout.IMAGES / study, self._dataset, self._settings, choose)
             volume = decode_study(source, self._settings).full
         except StudyRefused:
             volume = None
+        except DiskError as error:
+            raise UserError(f"study {study}: {error}") from None
         if volume is None or not is_array(volume, facts):
             raise UserError(
                 f"study {study} is no longer what it was converted from, and its full-size volume is not stored: "

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from spine_models.data.dataset.layout import folders_digests, list_files, require_dataset, stat_digest
+from spine_models.data.dataset.layout import folders_digests, list_files, list_study, require_dataset, stat_digest
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.shards import shard_of
+from spine_models.data.dataset.uids import study_id
 from spine_models.errors import UserError
 
 
@@ -99,12 +100,11 @@ def test_files_are_listed_below_the_study_and_links_out_of_it_refused(tmp_path) 
         link.unlink()
 
 
-def test_links_that_lead_nowhere_or_in_circles_do_not_hang(tmp_path) -> None:
+def test_links_that_lead_in_circles_do_not_hang(tmp_path) -> None:
     study = tmp_path / "1.2"
     study.mkdir()
     (study / "a").write_text("a")
     (study / "circle").symlink_to(study)
-    (study / "broken").symlink_to(study / "none")
     assert {Path(file.name).name for file in list_files(study, tmp_path, allow_symlinks=False)} == {"a"}
 
 
@@ -125,3 +125,23 @@ def test_the_stat_digest_sees_names_sizes_and_times(tmp_path) -> None:
     path.rename(path.with_name("b"))
     seen.append(digest())
     assert len(set(seen)) == 4
+
+
+def test_a_uid_with_a_space_behind_it_is_named_as_that(tmp_path) -> None:
+    (tmp_path / "1.2.3 ").mkdir()
+    with pytest.raises(StudyRefused, match="begins or ends with a space") as caught:
+        list_study(tmp_path, "1.2.3 ", allow_symlinks=False)
+    assert caught.value.code == RefusalCode.FOLDER_NAME
+    assert study_id("1.2.3 ") == "1.2.3"
+
+
+@pytest.mark.parametrize("deep", [6, 20])
+def test_folders_far_down_are_read_or_named(tmp_path, deep) -> None:
+    folder = tmp_path.joinpath("1.2.3", *["x"] * deep)
+    folder.mkdir(parents=True)
+    (folder / "a").touch()
+    if deep == 6:
+        assert len(list_files(tmp_path / "1.2.3", tmp_path, False)) == 1
+    else:
+        with pytest.raises(StudyRefused, match="more than 16 deep"):
+            list_files(tmp_path / "1.2.3", tmp_path, False)

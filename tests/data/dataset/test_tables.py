@@ -42,6 +42,10 @@ def test_values_and_order(tmp_path) -> None:
         GOOD.replace("C7\n", "C7,comment\n").replace(",0\n", ",0,x\n").encode(),
         GOOD.replace("1.2.3", '"1.2.3"').encode(),
         GOOD.replace(",0,1,", ",0.0,1.0,").encode(),
+        GOOD.replace(",", ";").encode(),
+        GOOD.replace(",", "\t").encode(),
+        b"sep=;\n" + GOOD.replace(",", ";").encode(),
+        GOOD.replace(",0\n", ",0,,\n").encode(),
     ],
 )
 def test_spellings_of_the_same_table(tmp_path, spelling) -> None:
@@ -68,12 +72,31 @@ def test_later_stages_read_the_same_table(tmp_path) -> None:
         ("1.2.4", "1.2.3", "line 3: StudyInstanceUID 1.2.3 occurs a second time"),
         ("1.2.4", "Jane Doe", "line 3: StudyInstanceUID is 'Jane Doe', it must be a UID"),
         (",C3", ",C33", "lacks the column C3"),
-        ("1.2.4,0,0,0", "1.2.4,0,0,0,0,0,0,0,0", "cannot be read as a table"),
+        ("1.2.4,0,0,0", "1.2.4,0,0,0,0,0,0,0,0", "line 3 has 14 fields, the header has 9"),
+        ("1.2.3,1,0", "1.2.3,1,0,0", "line 2 has 10 fields, the header has 9"),
+        ("1.2.3,1,0,1,0", "1.2.3,1,0,1", "line 2 has 8 fields, the header has 9"),
+        (
+            "1.2.3,1,0,1,0,0,0,0,0",
+            "1.2.3" + ",1,0" * 8,
+            "line 2 has 17 fields, the header has 9: correct it; a decimal",
+        ),
+        (",C3", ",C3,C3", "has the column C3 twice"),
+        ("1.2.4,0", '1.2.4,"0', "line 3 cannot be read as a row"),
     ],
 )
 def test_each_mistake_is_named_with_its_line(tmp_path, wrong, right, expected) -> None:
     assert wrong in GOOD
     assert expected in sentence(train, tmp_path, GOOD.replace(wrong, right))
+
+
+def test_a_decimal_comma_between_semicolons_is_named(tmp_path) -> None:
+    text = GOOD.replace(",", ";").replace("1.2.4;0", "1.2.4;0,0")
+    assert "line 3: patient_overall is '0,0', it must be 0 or 1" in sentence(train, tmp_path, text)
+
+
+def test_a_table_with_two_delimiters_is_refused(tmp_path) -> None:
+    text = GOOD.replace("1.2.4,0", "1.2.4;0")
+    assert "line 3 has 8 fields" in sentence(train, tmp_path, text)
 
 
 def test_blank_lines_do_not_shift_the_line_that_is_named(tmp_path) -> None:

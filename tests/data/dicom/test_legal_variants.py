@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
@@ -183,3 +186,60 @@ def test_a_file_that_says_nothing_about_itself_is_read_like_any_other(tmp_path) 
         (tmp_path / f"{index}").write_bytes(encoded(dataset, ImplicitVRLittleEndian, preamble=False))
         assert pydicom.dcmread(io.BytesIO((tmp_path / f"{index}").read_bytes()), force=True).Rows == 6
     assert read(tmp_path).full[:, 0, 0].tolist() == PLAIN
+
+
+def _written(dataset: Dataset, implicit: bool) -> bytes:
+    stream = DicomBytesIO()
+    stream.is_little_endian, stream.is_implicit_VR = True, implicit
+    write_dataset(stream, dataset)
+    return stream.getvalue()
+
+
+def _meta(syntax: str) -> bytes:
+    value = syntax.encode() + b"\0" * (len(syntax) % 2)
+    return b"\0" * 128 + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", len(value)) + value
+
+
+def _without_pixels(index: int) -> tuple[Dataset, bytes]:
+    dataset = make_slice(ramp(index), (0, 0, 100 - index), index + 1)
+    pixels = bytes(dataset.PixelData)
+    del dataset.PixelData
+    return dataset, pixels
+
+
+def _implicit_pixels(pixels: bytes) -> bytes:
+    return struct.pack("<HHL", 0x7FE0, 0x10, len(pixels)) + pixels
+
+
+def _one_group_implicit(dataset: Dataset, pixels: bytes) -> bytes:
+    image = Dataset({key: value for key, value in dataset.items() if key.group == 0x28})
+    rest = Dataset({key: value for key, value in dataset.items() if key.group < 0x28})
+    end = struct.pack("<HH2sHL", 0x7FE0, 0x10, b"OW", 0, len(pixels)) + pixels
+    return _written(rest, implicit=False) + _written(image, implicit=True) + end
+
+
+OTHERWISE_ENCODED: dict[str, Callable[[Dataset, bytes], bytes]] = {
+    "implicit throughout, called explicit": lambda dataset, pixels: (
+        _meta(ExplicitVRLittleEndian) + _written(dataset, True) + _implicit_pixels(pixels)
+    ),
+    "explicit throughout, called implicit": lambda dataset, pixels: (
+        _meta(ImplicitVRLittleEndian)
+        + _written(dataset, False)
+        + struct.pack("<HH2sHL", 0x7FE0, 0x10, b"OW", 0, len(pixels))
+        + pixels
+    ),
+    "the pixel element alone implicit": lambda dataset, pixels: (
+        _meta(ExplicitVRLittleEndian) + _written(dataset, False) + _implicit_pixels(pixels)
+    ),
+    "one group implicit": lambda dataset, pixels: _meta(ExplicitVRLittleEndian) + _one_group_implicit(dataset, pixels),
+}
+
+
+@pytest.mark.parametrize("how", OTHERWISE_ENCODED)
+def test_elements_encoded_otherwise_than_the_meta_header_says_are_read(tmp_path, how) -> None:
+    """As pydicom does, and (but for the second) GDCM."""
+    for index in range(6):
+        (tmp_path / f"{index}").write_bytes(OTHERWISE_ENCODED[how](*_without_pixels(index)))
+    study = read_study(tmp_path, VolumeSettings(z_step=1, half_size=4))
+    assert study.full[:, 0, 0].tolist() == PLAIN
+    assert study.facts.notes == ()

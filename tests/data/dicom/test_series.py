@@ -15,7 +15,7 @@ MR = "1.2.840.10008.5.1.4.1.1.4"
 
 
 def selected(folder) -> Selection:
-    return select(*read_folder(folder, list_files(folder, folder, allow_symlinks=False)))
+    return select(*read_folder(folder, list_files(folder, folder, allow_symlinks=False)))[0]
 
 
 def refusal(folder) -> StudyRefused:
@@ -109,8 +109,8 @@ def test_the_axial_stack_with_the_most_slices_wins(tmp_path) -> None:
     )  # fmt: skip
     selection = selected(tmp_path)
     assert names(selection) == {f"many{i}" for i in range(7)}
-    assert {(item.name[:4], item.why) for item in selection.left_out} == {("few0", "other series"), *(
-        (f"few{i}", "other series") for i in range(5)), ("side", "not axial")}  # fmt: skip
+    assert {(item.name[:4], item.why) for item in selection.left_out} == {("few0", "other series, fewer slices"), *(
+        (f"few{i}", "other series, fewer slices") for i in range(5)), ("side", "not axial")}  # fmt: skip
 
 
 def test_repeated_positions_do_not_count_as_slices(tmp_path) -> None:
@@ -146,10 +146,24 @@ def test_two_spacings_in_one_series_are_two_stacks_but_rounding_is_not(tmp_path)
     assert names(selected(tmp_path)) == {f"{i}.dcm" for i in range(6)}
 
 
-def test_two_studies_or_patients_in_one_folder_are_not_mixed(tmp_path) -> None:
-    write_stack(tmp_path, count=4, name="a{}".format, PatientID="1")
-    write_stack(tmp_path, count=5, name="b{}".format, PatientID="2", start=(-10, -20, 96))
+def test_two_studies_in_one_folder_are_not_mixed(tmp_path) -> None:
+    write_stack(tmp_path, count=4, name="a{}".format, StudyInstanceUID="1.2.1")
+    write_stack(tmp_path, count=5, name="b{}".format, StudyInstanceUID="1.2.2", start=(-10, -20, 96))
     assert names(selected(tmp_path)) == {f"b{i}" for i in range(5)}
+
+
+def test_two_patients_in_one_study_are_refused(tmp_path) -> None:
+    write_stack(tmp_path, count=4, name="a{}".format, PatientID="SMITH")
+    write_stack(tmp_path, count=5, name="b{}".format, PatientID="2", start=(-10, -20, 96))
+    refused = refusal(tmp_path)
+    assert refused.code == RefusalCode.SEVERAL_PATIENTS
+    assert "SMITH" not in refused.reason
+
+
+@pytest.mark.parametrize("other", ["", " 271 ", "ANONYMOUS", "0000"])
+def test_a_patient_id_that_says_nothing_is_no_second_patient(tmp_path, other) -> None:
+    write_stack(tmp_path, PatientID=lambda i: other if i % 2 else "271")
+    assert len(selected(tmp_path).headers) == 6
 
 
 def test_one_slice_of_another_orientation_does_not_make_a_stack_curved(tmp_path) -> None:
@@ -185,3 +199,26 @@ def test_reasons_name_no_file(tmp_path) -> None:
     """File names may be a person's."""
     write_stack(tmp_path, name="JOHN SMITH {}".format, Modality="MR")
     assert "SMITH" not in refusal(tmp_path).reason
+
+
+def test_an_archive_is_called_one(tmp_path) -> None:
+    (tmp_path / "s.zip").write_bytes(b"PK\x03\x04 and so on")
+    (tmp_path / "1.dcm.gz").write_bytes(b"\x1f\x8b and so on")
+    refused = refusal(tmp_path)
+    assert refused.code == RefusalCode.NO_IMAGES
+    assert refused.reason == "no CT slice in the folder: 2 archive: unpack it"
+
+
+def test_a_sequence_longer_than_its_length_says_is_damage_and_not_a_missing_image(tmp_path) -> None:
+    """Lengths that under-count an encapsulated icon leave its items where elements should be."""
+    slice_ = make_slice(ramp(1))
+    icon = Dataset()
+    icon.Rows, icon.Columns = 2, 2
+    slice_.IconImageSequence = [icon]
+    data = bytearray(encoded(slice_))
+    at = data.find(b"\x88\x00\x00\x02SQ\x00\x00")
+    length = int.from_bytes(data[at + 8 : at + 12], "little")
+    data[at + 8 : at + 12] = (0).to_bytes(4, "little")
+    assert length > 0
+    (tmp_path / "1").write_bytes(data)
+    assert "1 damaged" in refusal(tmp_path).reason

@@ -12,7 +12,8 @@ import pytest
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom import pixels
-from spine_models.data.dicom.study import StudyVolume, VolumeSettings, open_study, patient_group, read_study
+from spine_models.data.dicom.patients import patient_group
+from spine_models.data.dicom.study import StudyVolume, VolumeSettings, open_study, read_study
 from spine_models.provenance.canonical import canonical_json
 from tests.data.dicom_builder import (
     NINE_LOSSLESS,
@@ -222,7 +223,7 @@ def test_interleaved_passes_at_shifted_positions(tmp_path) -> None:
     )  # fmt: skip
     study = read(tmp_path)
     assert study.full[:, 0, 0].tolist() == [0, 100, 200, 300, 400, 500]
-    assert "6 files left out: other series" in notes(study)
+    assert "6 files left out: another pass, told apart by the order of instance numbers" in notes(study)
 
 
 def test_step_and_shoot_numbers_do_not_split_a_regular_stack(tmp_path) -> None:
@@ -235,7 +236,7 @@ def test_one_missing_slice_is_interpolated_and_noted(tmp_path) -> None:
     (tmp_path / "3.dcm").unlink()
     study = read(tmp_path)
     assert study.full[:, 0, 0].tolist() == [0, 100, 200, 300, 400, 500]
-    assert "1 missing slices interpolated" in notes(study)
+    assert "1 planes without a slice of their own interpolated" in notes(study)
 
 
 def test_a_slice_with_a_damaged_position_counts_as_missing(tmp_path) -> None:
@@ -538,3 +539,19 @@ def test_lossy_compression_is_noted(tmp_path) -> None:
 
 def test_slices_of_one_file_written_by_another_test_helper_are_equal() -> None:
     assert encoded(make_slice(ramp(1))) == encoded(make_slice(ramp(1)))
+
+
+@pytest.mark.parametrize("settings", [EVERY, SECOND])
+@pytest.mark.parametrize("length", [0, 58])
+def test_pixels_shorter_than_their_slice_are_seen_in_the_header_even_where_the_slice_is_dropped(
+    tmp_path, settings, length
+) -> None:
+    write_stack(tmp_path)
+    short = make_slice(ramp(1), (-10, -20, 99), 2)
+    short.PixelData = short.PixelData[:length]
+    (tmp_path / "1.dcm").write_bytes(encoded(short))
+    with pytest.raises(StudyRefused) as caught:
+        for header in open_study(tmp_path, tmp_path, settings).grid.headers:
+            pixels.check_claims(header)
+    assert caught.value.code == RefusalCode.PIXELS_DAMAGED
+    assert refused(tmp_path, settings).code == RefusalCode.PIXELS_DAMAGED

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from benchmarks.tiny_data import volume_facts
-from spine_models.data.dataset.label_files import label_file, labelled_studies
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
-from spine_models.data.dataset.uids import study_id
-from spine_models.data.labels import nifti as label_files
-from spine_models.data.labels.nifti import LabelSettings, most_voxels, read_label, require_inside
+from spine_models.data.labels import header as label_files
+from spine_models.data.labels.header import most_voxels
+from spine_models.data.labels.nifti import LabelSettings, read_label
 from spine_models.data.labels.onto_grid import check_label, half_label
 
 BY_AFFINE, BY_INDEX = LabelSettings(), LabelSettings("index")
@@ -100,11 +99,66 @@ def test_byte_orders_versions_and_types(tmp_path, order, kind, dtype) -> None:
     assert label.affine_lps == pytest.approx(LPS)
 
 
-def test_labels_above_255_stay_other_structures(tmp_path) -> None:
+@pytest.mark.parametrize("value", [29, 44, 117, 256, 32767])
+def test_a_value_that_no_vertebra_has_is_refused_by_name(tmp_path, value) -> None:
     values = VALUES.copy()
-    values[0, 0] = [256, 257, 32767]
-    label = read_label(save(tmp_path / "a.nii", nib.Nifti1Image(values, AFFINE)), BY_AFFINE)
-    assert label.values[0, 0].tolist() == [255, 255, 255]
+    values[0, 0, 0] = value
+    why = refusal(save(tmp_path / "a.nii", nib.Nifti1Image(values, AFFINE)))
+    assert why.code == RefusalCode.LABEL_INVALID
+    assert f"holds {value}," in why.reason
+    assert "label_numbers" in why.reason
+
+
+OWN = {"C1": 2001, "C2": 2002, "C3": 2003, "C4": 2004, "C5": 2005, "C6": 2006, "C7": 2007}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "stored"),
+    [("totalsegmentator", lambda level: 51 - level), (OWN, lambda level: 2000 + level), ("verse", lambda level: level)],
+)
+def test_other_numberings_become_levels(tmp_path, numbers, stored) -> None:
+    """TotalSegmentator's 1 to 7 are abdominal organs."""
+    levels = np.where(VALUES > 7, 0, VALUES)
+    values = np.where(levels > 0, stored(levels), 0).astype(np.int16)
+    values[0, 0, 0] = stored(9)
+    if numbers != "verse":
+        values[0, 0, 1] = 5
+        levels[0, 0, :2] = 0
+    else:
+        levels[0, 0, 0] = 9
+    path = save(tmp_path / "a.nii", nib.Nifti1Image(values, AFFINE))
+    assert np.array_equal(read_label(path, LabelSettings(label_numbers=numbers)).values, levels)
+
+
+def scaled(path: Path, slope: float) -> Path:
+    image = nib.Nifti1Image((VALUES / 0.5).astype(np.int16), AFFINE)
+    image.header.set_slope_inter(slope, 0)
+    data = bytearray(image.to_bytes())
+    data[112:120] = np.array([slope, 0], "<f4").tobytes()
+    path.write_bytes(data)
+    return path
+
+
+def test_whole_numbers_that_a_slope_scales_are_read_and_others_named(tmp_path) -> None:
+    assert np.array_equal(read_label(scaled(tmp_path / "a.nii", 0.5), BY_AFFINE).values, VALUES)
+    why = refusal(scaled(tmp_path / "b.nii", 0.2))
+    assert why.code == RefusalCode.LABEL_INVALID
+    assert "with the slope 0.2" in why.reason
+
+
+def test_a_file_called_compressed_that_is_not_is_refused_with_that_reason(tmp_path) -> None:
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(nib.Nifti1Image(VALUES, AFFINE).to_bytes())
+    why = refusal(path)
+    assert why.code == RefusalCode.LABEL_DAMAGED
+    assert "not compressed, but called so: name it .nii" in why.reason
+
+
+@pytest.mark.parametrize("name", ["a.NII", "a.nii.GZ", "a.NII.GZ", "a.Nii", "a.Nii.gz", "a.nII.gZ"])
+def test_suffixes_are_read_in_capitals_and_small_letters(tmp_path, name) -> None:
+    data = nib.Nifti1Image(VALUES, AFFINE).to_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.lower().endswith("gz") else data)
+    assert np.array_equal(read_label(tmp_path / name, BY_AFFINE).values, VALUES)
 
 
 def test_a_compressed_file_that_is_not_called_so_is_refused_with_that_reason(tmp_path) -> None:
@@ -149,32 +203,3 @@ def test_a_compressed_label_map_is_read_through_once(tmp_path, monkeypatch) -> N
     )
     read_label(path, BY_AFFINE)
     assert len(opened) < 10
-
-
-def test_which_studies_have_a_label_map(tmp_path) -> None:
-    folder = tmp_path / "segmentations"
-    assert labelled_studies(tmp_path) == set()
-    folder.mkdir()
-    for name in ("1.2.3.nii", "1.2.4.nii.gz", "John Doe.nii", "._1.2.5.nii", "notes.txt"):
-        (folder / name).touch()
-    assert labelled_studies(tmp_path) == {"1.2.3", "1.2.4", study_id("John Doe")}
-    assert label_file(tmp_path, "1.2.4") == folder / "1.2.4.nii.gz"
-    assert label_file(tmp_path, "1.2.9") is None
-
-
-@pytest.mark.parametrize("whole_folder", [False, True])
-def test_a_label_map_outside_the_data_set_is_refused(tmp_path, whole_folder) -> None:
-    dataset, elsewhere = tmp_path / "set", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    dataset.mkdir()
-    (elsewhere / "1.2.nii").touch()
-    if whole_folder:
-        (dataset / "segmentations").symlink_to(elsewhere, target_is_directory=True)
-    else:
-        (dataset / "segmentations").mkdir()
-        (dataset / "segmentations" / "1.2.nii").symlink_to(elsewhere / "1.2.nii")
-    path = label_file(dataset, "1.2")
-    assert path is not None
-    with pytest.raises(StudyRefused) as caught:
-        require_inside(path, dataset)
-    assert caught.value.code == RefusalCode.LINK_OUTSIDE

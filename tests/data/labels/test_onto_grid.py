@@ -9,9 +9,9 @@ import pytest
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.study import VolumeSettings, read_study
-from spine_models.data.labels import onto_grid as labels
+from spine_models.data.labels.grids import EXACT_VOXELS, grid_difference
 from spine_models.data.labels.nifti import LabelMap, LabelSettings, read_label
-from spine_models.data.labels.onto_grid import grid_difference, half_label, onto_grid
+from spine_models.data.labels.onto_grid import half_label, onto_grid
 from spine_models.data.volume_facts import VolumeFacts
 from tests.data.dicom_builder import ramp, write_stack
 
@@ -63,7 +63,7 @@ def test_any_axis_order_and_direction_is_permuted_exactly(tmp_path, facts, axes,
     sampled = onto_grid(label, affine, SHAPE)
     assert sampled.inside.all()
     assert np.array_equal(sampled.values, values)
-    assert grid_difference(label, affine, SHAPE) < labels.EXACT_VOXELS
+    assert grid_difference(label.affine_lps, affine, SHAPE) < EXACT_VOXELS
     half, found = half_label(label, facts, LabelSettings())
     expected = values[:, ::2, ::2]
     assert np.array_equal(half[:, :4], np.where(expected > 7, 0, expected))
@@ -204,6 +204,9 @@ def test_index_geometry_with_another_size_is_refused(facts) -> None:
     assert "10 columns, 8 rows and 6 slices" in caught.value.reason
 
 
-def test_a_label_map_without_cervical_levels_is_noted(facts) -> None:
+def test_a_label_map_without_cervical_levels_is_refused(facts) -> None:
     label = LabelMap(np.full(SHAPE, 9, np.int16), np.array(facts.affine_lps))
-    assert half_label(label, facts, LabelSettings())[1].notes == ("no voxel of C1 to C7 in the label map",)
+    with pytest.raises(StudyRefused) as caught:
+        half_label(label, facts, LabelSettings())
+    assert caught.value.code == RefusalCode.LABEL_INVALID
+    assert "no voxel of C1 to C7" in caught.value.reason

@@ -13,16 +13,18 @@ import pytest
 from spine_models.data.dataset.folds import FoldSettings
 from spine_models.data.dataset.index import read_index, write_index
 from spine_models.data.dataset.uids import study_id
-from spine_models.data.dicom.study import VolumeSettings
+from spine_models.data.dicom.study import VolumeSettings, decode_study
 from spine_models.data.labels.nifti import LabelSettings
 from spine_models.data.stages import convert_labels as labels_stage
 from spine_models.data.stages import convert_volumes as volumes_stage
 from spine_models.data.stages.collect_quarantine import QuarantineSettings, collect_quarantine, write_quarantine
 from spine_models.data.stages.convert_labels import convert_labels
 from spine_models.data.stages.convert_volumes import convert_volumes
+from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.stages.index_studies import IndexSettings, index_shard
 from spine_models.data.stages.make_folds import make_folds
 from spine_models.errors import UserError
+from spine_models.processes import ChildProcess
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import read_manifest
 from spine_models.provenance.records import read_record
@@ -90,6 +92,7 @@ def decoded(monkeypatch) -> list[str]:
         return original(source, settings)
 
     monkeypatch.setattr(volumes_stage, "decode_study", spy)
+    monkeypatch.setattr(ChildProcess, "call", lambda self, function, *args: function(*args))
     return seen
 
 
@@ -198,6 +201,26 @@ def test_a_label_is_made_anew_when_it_or_the_geometry_changes_alone(run: Run, mo
     seen.clear()
     run.convert(settings=VolumeSettings(z_step=1, half_size=4))
     assert seen == [f"{UIDS[0]}.nii", f"{UIDS[1]}.nii"]
+
+
+def test_the_stack_of_the_label_map_is_converted_and_follows_it(run: Run, decoded: list[str]) -> None:
+    """Study 0 has a neck of 6 slices and a chest of 9; the label map is moved from one to the other."""
+    chest = run.dataset / "train_images" / UIDS[0] / "chest"
+    write_stack(chest, count=9, start=(0, 0, -50), PatientID="P0", SeriesInstanceUID="1.2.2")
+    for move, slices in ((-5, 6), (-58, 9)):
+        affine = np.diag([-0.5, -0.5, 1.0, 1.0])
+        affine[2, 3] = move
+        values = np.ones((5, 6, slices), np.uint8)
+        nib.save(nib.Nifti1Image(values, affine), run.dataset / "segmentations" / f"{UIDS[0]}.nii")
+        run.convert(settings=VolumeSettings(z_step=1, half_size=4))
+        assert read_record(read_manifest(run.paths["half"]).record_path(UIDS[0])).facts["slices"] == slices
+        assert run.quarantine() == {}
+        dropped = VolumeSettings(z_step=1, half_size=4, keep_volumes=False)
+        full = FullVolumes(run.paths["volumes"], run.dataset, dropped)
+        full.release(UIDS[0])
+        assert full.array(UIDS[0]).shape == (slices, 6, 5)
+    assert decoded.count(UIDS[0]) == 2
+    assert decoded.count(UIDS[1]) == 1
 
 
 def test_bad_studies_end_in_quarantine_and_the_rest_goes_on(run: Run) -> None:
@@ -350,3 +373,29 @@ def test_a_users_folds_are_taken(run: Run, tmp_path: Path) -> None:
 def test_no_labels_at_all_give_an_empty_segmentation_table(run: Run) -> None:
     run.convert()
     assert folds_of(run)[0] == ["StudyInstanceUID,group,fold"]
+
+
+def test_a_data_set_whose_label_maps_number_levels_otherwise_stops(run: Run) -> None:
+    for study in UIDS[:2]:
+        path = run.dataset / "segmentations" / f"{study}.nii"
+        nib.save(nib.Nifti1Image(np.full((5, 6, 6), 44, np.uint8), np.eye(4)), path)
+    run.convert()
+    with pytest.raises(UserError, match=r"none of the 2 label maps shows C1 to C7.*label_numbers"):
+        run.quarantine()
+
+
+def test_a_study_that_fails_is_no_refusal_and_the_others_are_kept(run: Run, monkeypatch) -> None:
+    def crash(source, settings):
+        if source.folder.name == UIDS[1]:
+            raise MemoryError
+        return decode_study(source, settings)
+
+    monkeypatch.setattr(volumes_stage, "decode_study", crash)
+    monkeypatch.setattr(ChildProcess, "call", lambda self, function, *args: function(*args))
+    with pytest.raises(UserError, match=f"the study {UIDS[1]} failed"):
+        run.convert()
+    assert not run.paths["half"].exists()
+    assert (run.paths["half"].with_suffix("") / f"{UIDS[2]}.json").exists()
+    monkeypatch.undo()
+    run.convert()
+    assert set(read_manifest(run.paths["half"]).studies) == set(UIDS)

@@ -89,15 +89,18 @@ def test_a_stored_volume_of_other_pixels_does_not_outlive_its_record(run):
     assert full_volumes(run).array(UIDS[0]).shape == (3, 6, 5)
 
 
-@pytest.mark.parametrize("how", ["other pixels", "gone"])
-def test_files_that_changed_since_the_conversion_are_named(run, how):
+def test_files_that_changed_since_the_conversion_are_named(run):
     run.convert(settings=DROPPED)
     folder = run.dataset / "train_images" / UIDS[0]
-    if how == "gone":
-        shutil.rmtree(folder)
-    else:
-        write_stack(folder, start=(0, 0, 0), PatientID="P0", RescaleIntercept=-7)
+    write_stack(folder, start=(0, 0, 0), PatientID="P0", RescaleIntercept=-7)
     with pytest.raises(UserError, match=rf"study {UIDS[0]} is no longer what .*--forcerun index_studies"):
+        full_volumes(run).array(UIDS[0])
+
+
+def test_a_folder_that_is_gone_is_an_error_of_the_disk_and_named(run):
+    run.convert(settings=DROPPED)
+    shutil.rmtree(run.dataset / "train_images" / UIDS[0])
+    with pytest.raises(UserError, match=rf"study {UIDS[0]}: .* cannot be read .*see that the disk is mounted"):
         full_volumes(run).array(UIDS[0])
 
 

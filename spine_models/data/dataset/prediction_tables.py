@@ -1,0 +1,42 @@
+"""The tables of the studies to predict, which hold paths: for their owner alone."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spine_models.provenance.files import replacing
+
+_OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True)
+class PredictionIndex:
+    """Tables of the studies to predict; ``files`` holds relative paths, which may be names, for its owner alone."""
+
+    files: Path
+    studies: Path
+
+
+def files_aside(index: PredictionIndex) -> list[tuple[str, str]]:
+    """Return path and reason of every file that is of no study."""
+    return [(row["path"], row["reason"]) for row in table_rows(index.files) if not row["study"]]
+
+
+def write_private(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table that only its owner may read."""
+    with replacing(path) as temporary:
+        temporary.touch(mode=_OWNER_ONLY)
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+
+
+def table_rows(path: Path) -> list[dict[str, str]]:
+    """Read a table that ``write_private`` wrote."""
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        return list(csv.DictReader(stream))

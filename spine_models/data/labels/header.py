@@ -1,0 +1,133 @@
+"""The headers of label maps (NIfTI): what they hold, and where it is.
+
+NIfTI affines lead to RAS millimetres (x to the right, y to the front), DICOM's to LPS: the two differ by the signs of
+x and y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.fileholders import FileHolder
+from nibabel.openers import ImageOpener
+from numpy.typing import NDArray
+
+from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
+
+Floats = NDArray[np.float64]
+
+MAX_LABEL_SIDE = 4096
+MAX_LABEL_VOXELS = 1 << 30
+_ROOMY = 4
+"""A label map may have this many times the voxels of its volume; more is no label of it, but may fill the memory."""
+_ALWAYS_ALLOWED = 1 << 24
+_SAME_FORMS_MM = 0.5
+_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_GZIP = b"\x1f\x8b"
+_NIFTI2 = (540, int.from_bytes((540).to_bytes(4, "big"), "little"))
+"""The first number of a NIfTI-2 header, in either byte order."""
+
+
+@dataclass(frozen=True)
+class OpenLabel:
+    """A label map of which the header alone was read; see ``nifti.LabelMap``."""
+
+    image: Any
+    shape: tuple[int, int, int]
+    affine_lps: Floats
+    notes: tuple[str, ...]
+
+
+def most_voxels(rows: int, columns: int, slices: int) -> int:
+    """Return how many voxels the label map of such a volume may have."""
+    return min(MAX_LABEL_VOXELS, max(_ALWAYS_ALLOWED, _ROOMY * rows * columns * slices))
+
+
+def open_label(path: Path, label_geometry: str, max_voxels: int = MAX_LABEL_VOXELS) -> OpenLabel:
+    """Read the header of a label map.
+
+    Args:
+        path: the label map.
+        label_geometry: see ``nifti.LabelSettings``; with ``index`` the affine is not looked at.
+        max_voxels: a larger one is refused.
+
+    Raises:
+        StudyRefused: ``label_damaged``, ``label_invalid``, or ``label_geometry`` if it has no affine that can be used.
+    """
+    try:
+        image = _load(path)
+        shape = tuple(int(side) for side in image.shape)
+        storage = image.get_data_dtype()
+    except Exception as error:  # nibabel raises many kinds on damaged bytes
+        raise StudyRefused(RefusalCode.LABEL_DAMAGED, _why_damaged(path, error)) from None
+    shape = shape[:3] if len(shape) > 3 and set(shape[3:]) == {1} else shape
+    if len(shape) != 3 or min(shape) < 1 or max(shape) > MAX_LABEL_SIDE:
+        raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map has the shape {shape}, not that of a volume")
+    if np.prod(shape, dtype=float) > max_voxels:
+        raise StudyRefused(RefusalCode.LABEL_INVALID, f"a label map of the shape {shape} is too large for its volume")
+    if storage.kind not in "iuf":
+        raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map holds {storage}, not labels")
+    affine, notes = (np.eye(4), ()) if label_geometry == "index" else _geometry(image, shape)
+    return OpenLabel(image, (shape[0], shape[1], shape[2]), affine, notes)
+
+
+def _load(path: Path) -> Any:
+    """Open a NIfTI file; ``nib.load`` would look for suffixes in small letters or in capitals, and not for both."""
+    with ImageOpener(str(path)) as stream:
+        size = stream.read(4)
+    kind: Any = nib.Nifti2Image if int.from_bytes(size, "little") in _NIFTI2 else nib.Nifti1Image
+    files = {"image": FileHolder(str(path))}
+    return kind.from_file_map(files, keep_file_open=True)  # a compressed file is read through once, not once a slab
+
+
+def _why_damaged(path: Path, error: Exception) -> str:
+    try:
+        with path.open("rb") as stream:
+            is_gzip = stream.read(len(_GZIP)) == _GZIP
+    except OSError:
+        is_gzip = False
+    called_gzip = path.suffix.lower() == ".gz"
+    if is_gzip and not called_gzip:
+        return "the label map is compressed, but not called so: name it .nii.gz"
+    if called_gzip and not is_gzip:
+        return "the label map is not compressed, but called so: name it .nii"
+    return f"the label map cannot be read ({type(error).__name__})"
+
+
+def _geometry(image: Any, shape: tuple[int, ...]) -> tuple[Floats, tuple[str, ...]]:
+    """Return the LPS affine of a header and notes; nibabel would make one up where neither form is set."""
+    sform, qform = (form(coded=True)[0] for form in (image.get_sform, _quiet(image.get_qform)))
+    affine = qform if sform is None else sform
+    if affine is None:
+        raise StudyRefused(
+            RefusalCode.LABEL_GEOMETRY,
+            "the label map says nothing about where it lies (sform_code and qform_code are 0): write an affine, or set "
+            "label_geometry: index for the whole data set",
+        )
+    affine = np.array(affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise StudyRefused(RefusalCode.LABEL_GEOMETRY, "the affine of the label map is not invertible")
+    disagree = sform is not None and qform is not None and not _same_places(sform, qform, shape)
+    notes = ("the sform and the qform of the label map disagree: the sform is used",) if disagree else ()
+    return _LPS_FROM_RAS @ affine, notes
+
+
+def _quiet(get_qform: Any) -> Any:
+    """A quaternion that is no rotation is as good as none, as long as there is an sform."""
+
+    def get(coded: bool) -> Any:
+        try:
+            return get_qform(coded=coded)
+        except ValueError:
+            return None, 0
+
+    return get
+
+
+def _same_places(one: Floats, other: Floats, shape: tuple[int, ...]) -> bool:
+    corners = np.array([[i, j, k, 1] for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
+    return bool(np.abs(corners @ (np.asarray(one) - np.asarray(other)).T).max() <= _SAME_FORMS_MM)
