@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.slurm.campaign import (
     crash,
     hang_and_cancel,
     local_run,
+    site_profile,
 )
 from tests.slurm.cluster import running_cluster
 
@@ -32,6 +34,12 @@ from spine_models.compute.leases import lease_devices
 
 print("given", os.environ["CUDA_VISIBLE_DEVICES"])
 print("leased", ",".join(lease_devices(2).devices))
+"""
+TWO_GPUS = """
+rule train_segmentation:
+    output: "seen.txt"
+    resources: nodes=1, gpu=2
+    shell: "echo $CUDA_VISIBLE_DEVICES >> {output}"
 """
 
 
@@ -143,3 +151,17 @@ def test_a_job_takes_the_devices_that_slurm_gives_and_its_processes_find_each_ot
     assert len(set(given.split(","))) == 2
     assert leased == given
     assert "1 passed" in ranks
+
+
+def test_a_job_of_two_gpus_is_one_task_that_sees_both(cluster, tmp_path):
+    """A rule with the resources of a training over two GPUs, submitted by the plugin."""
+    (tmp_path / "Snakefile").write_text(TWO_GPUS, encoding="utf-8")
+    profile = site_profile(tmp_path / "profile")
+    command = [sys.executable, "-m", "snakemake", "--directory", tmp_path, "--snakefile", tmp_path / "Snakefile"]
+    process = subprocess.run(
+        [*command, "--workflow-profile", profile], cwd=tmp_path, env=cluster.environment, capture_output=True,
+        text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout + process.stderr
+    (devices,) = (tmp_path / "seen.txt").read_text().splitlines()
+    assert len(set(devices.split(","))) == 2
