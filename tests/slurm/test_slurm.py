@@ -36,7 +36,7 @@ print("given", os.environ["CUDA_VISIBLE_DEVICES"])
 print("leased", ",".join(lease_devices(2).devices))
 """
 TWO_GPUS = """
-rule train_segmentation:
+rule train_classifier:
     output: "seen.txt"
     resources: nodes=1, gpu=2
     shell: "echo $CUDA_VISIBLE_DEVICES >> {output}"
