@@ -50,7 +50,7 @@ def test_decoder_has_no_normalisation_and_a_relu_after_each_convolution():
     kinds = {type(part).__name__ for part in network.decoder.modules()} | {
         type(part).__name__ for part in network.last.modules()
     }
-    assert kinds == {"ModuleList", "DecoderStage", "FactorisedBlock", "Conv3d", "AxialConv3d", "LastStage"}
+    assert kinds == {"ModuleList", "DecoderStage", "FactorisedBlock", "PlaneConv3d", "AxialConv3d", "LastStage"}
     factorised = network.last.block
     for convolution in (factorised.plane, factorised.axial):
         nn.init.constant_(convolution.weight, -1.0)
