@@ -172,16 +172,13 @@ def validation_loader(studies: Studies, rank: int, processes: int, workers: int)
     return DataLoader(share, batch_size=None, num_workers=min(workers, 2), **_common(workers))
 
 
-def _start_worker(worker: int) -> None:
-    """Let a worker end with its parent and compute on one thread: OpenCV would take all cores in each."""
-    die_with_parent(worker)
-    one_thread()
-
-
 def _common(workers: int) -> dict[str, Any]:
     # A generator of its own: torch would draw each iterator's base seed from the global random numbers, of which a
     # resumed run makes one iterator more than an undisturbed one.
     options: dict[str, Any] = {"generator": torch.Generator().manual_seed(0)}
     if workers:
-        options |= {"persistent_workers": True, "worker_init_fn": _start_worker}
+        # OpenCV would take all cores in each worker. Here and not in the workers: a fork has none of the threads that
+        # OpenCV started before it, and waits for them for ever when their number is set.
+        one_thread()
+        options |= {"persistent_workers": True, "worker_init_fn": die_with_parent}
     return options
