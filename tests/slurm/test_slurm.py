@@ -26,8 +26,9 @@ from tests.slurm.campaign import (
 from tests.slurm.cluster import running_cluster
 
 VOLATILE_FOLDERS = ("logs", "benchmarks", "state")
-# index/ and the records of sources hold the times of the data set's files, of which each run generates its own.
-VOLATILE_FILES = re.compile(r"\.run\.json$|\.source\.json$|/\.lock$|^index/\d+\.csv$")
+# The tables of index/, the records beside them and the records of sources depend on the times of the data set's files,
+# of which each run generates its own.
+VOLATILE_FILES = re.compile(r"\.run\.json$|\.source\.json$|/\.lock$|^index/\d+\.csv$|^index/.*\.record\.json$")
 LEASE = """
 import os
 from spine_models.compute.leases import lease_devices
