@@ -28,7 +28,9 @@ from tests.slurm.cluster import running_cluster
 VOLATILE_FOLDERS = ("logs", "benchmarks", "state")
 # The tables of index/, the records beside them and the records of sources depend on the times of the data set's files,
 # of which each run generates its own.
-VOLATILE_FILES = re.compile(r"\.run\.json$|\.source\.json$|/\.lock$|^index/\d+\.csv$|^index/.*\.record\.json$")
+VOLATILE_FILES = re.compile(
+    r"\.run\.json$|\.source\.json$|/\.lock$|^index/\d+\.csv$|^index/.*\.record\.json$|^predictions/index/files\.csv"
+)
 LEASE = """
 import os
 from spine_models.compute.leases import lease_devices
