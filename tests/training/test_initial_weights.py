@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import tiny_data
-from benchmarks.tiny_training import classification_task, make_job, segmentation_task
+from benchmarks.tiny_training import classification_task, die_when, make_job, segmentation_task
 from spine_models.data.dataset.study_tokens import PARTLY_UNKNOWN, TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
 from spine_models.inference.bundle import load_bundle
@@ -24,7 +24,7 @@ from spine_models.training.initial_weights import InitialNetworks, choose_initia
 from spine_models.training.job import run_job
 from spine_models.training.stage_module import StageModule
 from tests.models.solution_networks import SolutionClassifier, SolutionUNet, randomised, save_checkpoint
-from tests.training.conftest import ONE, die_when, files_of, run_in_child
+from tests.training.conftest import ONE, files_of, run_in_child
 
 NETWORK = tiny_data.CLASSIFICATION["network"]
 SPLIT = Split(("1.2.3", "1.2.4"), ("1.2.0", "1.2.1"), ("group-3", "group-4"), ("group-0", "group-1"))
