@@ -6,8 +6,13 @@ from pathlib import Path
 
 from spine_models.command_line import run_stage
 from spine_models.data.dataset.layout import TRAIN_TABLE
-from spine_models.data.stages.collect_quarantine import QuarantineSettings, collect_quarantine, write_quarantine
-from spine_models.provenance.arguments import stage_parser
+from spine_models.data.stages.collect_quarantine import (
+    QuarantineInputs,
+    QuarantineSettings,
+    collect_quarantine,
+    write_quarantine,
+)
+from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.keys import Key
 from spine_models.provenance.settings import settings_from
 from spine_models.provenance.vouched import digests, vouch
@@ -16,16 +21,13 @@ from spine_models.provenance.vouched import digests, vouch
 def main() -> None:
     """Parse the rule's arguments and write the table."""
     parser = stage_parser(__doc__ or "")
-    parser.add_argument("--dataset", type=Path, required=True)
-    parser.add_argument("--index", type=Path, nargs="+", required=True)
-    parser.add_argument("--half", type=Path, nargs="+", required=True)
-    parser.add_argument("--labels", type=Path, nargs="*", default=[])
+    add_inputs(parser, QuarantineInputs)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    settings = settings_from(QuarantineSettings, args.config)
-    write_quarantine(args.out, collect_quarantine(args.dataset, args.index, args.half, args.labels), settings)
-    inputs = digests(train=args.dataset / TRAIN_TABLE, index=args.index, half=args.half, labels=args.labels)
-    vouch(args.out, Key("collect_quarantine", inputs, args.config, args.code))
+    inputs = inputs_from(QuarantineInputs, args)
+    write_quarantine(args.out, collect_quarantine(inputs), settings_from(QuarantineSettings, args.config))
+    read = digests(train=inputs.dataset / TRAIN_TABLE, index=inputs.index, half=inputs.half, labels=inputs.labels)
+    vouch(args.out, Key("collect_quarantine", read, args.config, args.code))
 
 
 if __name__ == "__main__":

@@ -6,19 +6,18 @@ from pathlib import Path
 
 from spine_models.command_line import run_stage
 from spine_models.data.labels.onto_grid import LabelSettings
-from spine_models.data.stages.convert_labels import convert_labels
-from spine_models.provenance.arguments import stage_parser
+from spine_models.data.stages.convert_labels import LabelInputs, convert_labels
+from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.settings import settings_from
 
 
 def main() -> None:
     """Parse the rule's arguments and convert."""
     parser = stage_parser(__doc__ or "")
-    parser.add_argument("--dataset", type=Path, required=True)
-    parser.add_argument("--half", type=Path, required=True)
+    add_inputs(parser, LabelInputs)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    convert_labels(args.dataset, args.half, args.out, settings_from(LabelSettings, args.config), args.code)
+    convert_labels(inputs_from(LabelInputs, args), args.out, settings_from(LabelSettings, args.config), args.code)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage
-from spine_models.inference.mask_files import InferMasksSettings, infer_masks
-from spine_models.inference.mask_networks import networks_and_folds
-from spine_models.provenance.arguments import stage_parser
+from spine_models.inference.mask_files import InferMasksSettings, MaskInputs, infer_masks
+from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.settings import settings_from
 
 
@@ -15,14 +14,11 @@ def main() -> None:
     """Parse the rule's arguments, predict and write the manifest."""
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--gpus", type=int, required=True)
-    parser.add_argument("--half", type=Path, required=True)
-    parser.add_argument("--folds", type=Path, required=True)
-    parser.add_argument("--models", type=Path, nargs="+", required=True)
+    add_inputs(parser, MaskInputs)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    networks, folds = networks_and_folds(args.models, args.folds)
     settings = settings_from(InferMasksSettings, args.config)
-    infer_masks(args.half, networks, folds, settings, gpus=args.gpus, code=args.code, out=args.out)
+    infer_masks(inputs_from(MaskInputs, args), settings, gpus=args.gpus, code=args.code, out=args.out)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from pathlib import Path
 from spine_models.command_line import run_stage
 from spine_models.data.dataset.folds import FoldSettings
 from spine_models.data.dataset.layout import TRAIN_TABLE
-from spine_models.data.stages.make_folds import make_folds
-from spine_models.provenance.arguments import stage_parser
+from spine_models.data.stages.make_folds import FoldInputs, make_folds
+from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.keys import Key
 from spine_models.provenance.settings import settings_from
 from spine_models.provenance.vouched import digests, vouch
@@ -17,19 +17,17 @@ from spine_models.provenance.vouched import digests, vouch
 def main() -> None:
     """Parse the rule's arguments and write both tables of folds."""
     parser = stage_parser(__doc__ or "")
-    parser.add_argument("--dataset", type=Path, required=True)
-    parser.add_argument("--half", type=Path, nargs="+", required=True)
-    parser.add_argument("--labels", type=Path, nargs="*", default=[])
+    add_inputs(parser, FoldInputs)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--segmentation", type=Path, required=True)
     parser.add_argument("--classification", type=Path, required=True)
     args = parser.parse_args()
-    settings = settings_from(FoldSettings, args.config)
+    inputs = inputs_from(FoldInputs, args)
     outputs = args.segmentation, args.classification
-    make_folds(args.dataset, args.half, args.labels, outputs, args.state, settings)
-    inputs = digests(train=args.dataset / TRAIN_TABLE, half=args.half, labels=args.labels)
+    make_folds(inputs, outputs, args.state, settings_from(FoldSettings, args.config))
+    read = digests(train=inputs.dataset / TRAIN_TABLE, half=inputs.half, labels=inputs.labels)
     for table in outputs:
-        vouch(table, Key("make_folds", inputs, args.config, args.code))
+        vouch(table, Key("make_folds", read, args.config, args.code))
 
 
 if __name__ == "__main__":

@@ -6,25 +6,22 @@ from pathlib import Path
 
 from spine_models.command_line import run_stage
 from spine_models.data.dataset.prediction_tables import PredictionIndex
-from spine_models.provenance.arguments import stage_parser
-from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
+from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
+from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
 
 
 def main() -> None:
     """Parse the rule's arguments, collect and write."""
     parser = stage_parser(__doc__ or "")
-    parser.add_argument("--files", type=Path, required=True)
-    parser.add_argument("--studies", type=Path, required=True)
-    parser.add_argument("--predictions", type=Path, nargs="+", required=True)
-    parser.add_argument("--test-csv", type=Path)
-    parser.add_argument("--bundle", type=Path, required=True)
+    add_inputs(parser, PredictionInputs)
+    add_inputs(parser, PredictionIndex)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--submission", type=Path, required=True)
     parser.add_argument("--index", type=Path, required=True)
     args = parser.parse_args()
-    index = PredictionIndex(args.files, args.studies)
+    inputs, index = inputs_from(PredictionInputs, args), inputs_from(PredictionIndex, args)
     outputs = PredictionOutputs(args.out, args.submission, args.index)
-    publish_predictions(args.predictions, index, args.bundle, args.test_csv, outputs)
+    publish_predictions(inputs, index, outputs)
 
 
 if __name__ == "__main__":

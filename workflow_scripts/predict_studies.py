@@ -8,9 +8,9 @@ from spine_models.command_line import run_stage
 from spine_models.data.dataset.prediction_tables import PredictionIndex
 from spine_models.data.dataset.tables import read_series
 from spine_models.data.stages.index_predictions import read_studies
-from spine_models.inference.predict_studies import PredictSettings, predict_studies
+from spine_models.inference.predict_studies import PredictInputs, PredictSettings, predict_studies
 from spine_models.log import say
-from spine_models.provenance.arguments import stage_parser
+from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.settings import settings_from
 
 
@@ -20,16 +20,17 @@ def main() -> None:
     parser.add_argument("--shard", type=int, required=True)
     parser.add_argument("--gpus", type=int, required=True)
     parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--files", type=Path, required=True)
-    parser.add_argument("--studies", type=Path, required=True)
-    parser.add_argument("--series-csv", type=Path)
-    parser.add_argument("--bundle", type=Path, required=True)
+    add_inputs(parser, PredictInputs)
+    add_inputs(parser, PredictionIndex)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    series = read_series(args.series_csv) if args.series_csv else {}
+    inputs = inputs_from(PredictInputs, args)
+    series = read_series(inputs.series_csv) if inputs.series_csv else {}
     settings = settings_from(PredictSettings, {**args.config, "series": series})
-    studies = read_studies(PredictionIndex(args.files, args.studies), args.shard)
-    predict_studies(args.root, studies, args.bundle, args.out, settings, gpus=args.gpus, code=args.code, progress=_say)
+    studies = read_studies(inputs_from(PredictionIndex, args), args.shard)
+    predict_studies(
+        args.root, studies, inputs.bundle, args.out, settings, gpus=args.gpus, code=args.code, progress=_say
+    )
 
 
 def _say(number: int, total: int, sentence: str) -> None:

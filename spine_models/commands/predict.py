@@ -63,7 +63,7 @@ def predict(
     from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.predictions import PREDICTED, SEGMENTED
     from spine_models.provenance.fingerprint import fingerprint
-    from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
+    from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
 
     if test_csv and not test_csv.is_file():
         raise UserError(f"--test-csv {test_csv} does not exist: give the challenge's test.csv, or leave the option out")
@@ -82,7 +82,7 @@ def predict(
         progress=_say,
     )
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
-    found = publish_predictions([manifest], index, bundle, test_csv, outputs)
+    found = publish_predictions(PredictionInputs([manifest], bundle, test_csv), index, outputs)
     predicted = sum(study.status in (PREDICTED, SEGMENTED) for study in found)
     typer.echo(f"{outputs.page}\n{predicted} of {len(found)} studies predicted")
     if predicted < len(found):

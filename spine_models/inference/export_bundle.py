@@ -69,39 +69,44 @@ class BundleContents:
     provenance: Mapping[str, Any]
 
 
-def export_bundle(
-    out: Path,
-    segmentation: Sequence[Path],
-    classification: Sequence[Path],
-    train_csv: Path,
-    settings: ExportSettings,
-    *,
-    code: str,
-) -> None:
-    """Write a bundle; ``bundle.json`` comes last.
+@dataclass(frozen=True)
+class ExportInputs:
+    """The files that a bundle is made from.
 
-    Args:
-        out: the ``bundle.json`` to write; the networks are copied beside it.
+    Attributes:
         segmentation: files of segmentation networks, or the ``bundle.json`` of a bundle whose networks were used.
         classification: files of classifiers.
         train_csv: the training studies' targets, for the prior.
+    """
+
+    segmentation: Sequence[Path]
+    classification: Sequence[Path]
+    train_csv: Path
+
+
+def export_bundle(inputs: ExportInputs, settings: ExportSettings, *, code: str, out: Path) -> None:
+    """Write a bundle; ``bundle.json`` comes last.
+
+    Args:
+        inputs: the files.
         settings: the configuration.
         code: fingerprint of the code that exports.
+        out: the ``bundle.json`` to write; the networks are copied beside it.
 
     Raises:
         UserError: if a file is missing, damaged or holds another kind of network.
     """
-    if not segmentation or not classification:
+    if not inputs.segmentation or not inputs.classification:
         raise UserError("a bundle needs at least one segmentation network and one classifier: train them first")
-    truth = read_truth(train_csv)[list(TARGETS)].to_numpy(dtype=float)
+    truth = read_truth(inputs.train_csv)[list(TARGETS)].to_numpy(dtype=float)
     names = ("z_step", "half_size", "hu_limits", "crops", "plausibility", "inference", "crop_inference")
     contents = BundleContents(
         settings={name: getattr(settings, name) for name in names},
         prior=prior_of(truth),
         phantom=settings.phantom,
-        provenance={"code": code, "train_csv": digest_file(train_csv), "training_studies": len(truth)},
+        provenance={"code": code, "train_csv": digest_file(inputs.train_csv), "training_studies": len(truth)},
     )
-    write_bundle(out, _expanded(segmentation), [vouched(path) for path in classification], contents)
+    write_bundle(out, _expanded(inputs.segmentation), [vouched(path) for path in inputs.classification], contents)
 
 
 def prior_of(truth: ArrayLike) -> dict[str, float]:

@@ -13,7 +13,7 @@ from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSett
 from spine_models.compute.out_of_memory import memory_advice
 from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.data.volume_facts import VolumeFacts
-from spine_models.inference.mask_networks import FoldTable, MaskNetwork, networks_for
+from spine_models.inference.mask_networks import MaskNetwork, networks_and_folds, networks_for
 from spine_models.inference.masks import checked_mask
 from spine_models.models.weights import load_model
 from spine_models.provenance.keys import Key
@@ -39,31 +39,36 @@ class InferMasksSettings:
     device: str = "auto"
 
 
-def infer_masks(
-    half: Path,
-    networks: Sequence[MaskNetwork],
-    folds: FoldTable | None,
-    settings: InferMasksSettings,
-    *,
-    gpus: int,
-    code: str,
-    out: Path,
-) -> None:
+@dataclass(frozen=True)
+class MaskInputs:
+    """What masks are predicted from.
+
+    Attributes:
+        half: manifest of the half-size volumes.
+        folds: ``folds/segmentation.csv``.
+        models: weights of the folds, or the ``bundle.json`` of a bundle.
+    """
+
+    half: Path
+    folds: Path
+    models: Sequence[Path]
+
+
+def infer_masks(inputs: MaskInputs, settings: InferMasksSettings, *, gpus: int, code: str, out: Path) -> None:
     """Predict the mask of every study of a shard; memory holds one study at a time.
 
     Args:
-        half: manifest of the half-size volumes.
-        networks: the segmentation networks.
-        folds: which fold each segmented study is held out of; None where the networks come from a bundle.
+        inputs: the files.
         settings: the configuration.
         gpus: GPUs of this job.
         code: fingerprint of the code.
         out: manifest to write; masks and records lie beside it.
 
     Raises:
-        UserError: if a network is damaged, or learnt from a study that its fold holds out.
+        UserError: if a file is missing, a network is damaged, or learnt from a study that its fold holds out.
     """
-    volumes = Shelf([half])
+    networks, folds = networks_and_folds(inputs.models, inputs.folds)
+    volumes = Shelf([inputs.half])
     # Loaded when the first study needs it: a job that finds every mask done takes no GPU.
     load = cache(partial(_load_network, cache(partial(use_device, settings.device, gpus, settings.math_threads))))
     config = {name: value for name, value in asdict(settings).items() if name != "device"}
@@ -71,8 +76,8 @@ def infer_masks(
         for study in volumes.studies:
             with shard.study(study):
                 chosen = networks_for(study, volumes.facts(study, VolumeFacts).group, networks, folds)
-                inputs = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}
-                key = Key("infer_masks", inputs, config, code)
+                read = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}
+                key = Key("infer_masks", read, config, code)
                 shard.result(study, key, partial(_write_mask, volumes, study, chosen, load, settings, key))
 
 

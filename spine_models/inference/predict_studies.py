@@ -33,6 +33,19 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
+class PredictInputs:
+    """What new studies are predicted with.
+
+    Attributes:
+        bundle: the bundle, or its ``bundle.json``.
+        series_csv: which series a person chose for which study; None: nobody chose.
+    """
+
+    bundle: Path
+    series_csv: Path | None = None
+
+
+@dataclass(frozen=True)
 class PredictSettings:
     """Settings of the prediction of new studies.
 

@@ -40,6 +40,21 @@ _MEANINGS = {
 
 
 @dataclass(frozen=True)
+class PredictionInputs:
+    """The files that are collected.
+
+    Attributes:
+        predictions: manifests of the shards.
+        bundle: the bundle that predicted, or its ``bundle.json``; its prior answers for what has no prediction.
+        test_csv: the challenge's ``test.csv``, or None.
+    """
+
+    predictions: Sequence[Path]
+    bundle: Path
+    test_csv: Path | None = None
+
+
+@dataclass(frozen=True)
 class PredictionOutputs:
     """Where the results of a prediction go.
 
@@ -55,19 +70,13 @@ class PredictionOutputs:
 
 
 def publish_predictions(
-    manifests: Sequence[Path],
-    index: PredictionIndex,
-    bundle_folder: Path,
-    test_csv: Path | None,
-    outputs: PredictionOutputs,
+    inputs: PredictionInputs, index: PredictionIndex, outputs: PredictionOutputs
 ) -> list[PredictedStudy]:
     """Collect the shards of a prediction and write both tables, the page and ``inventory.csv`` beside it.
 
     Args:
-        manifests: of the shards.
+        inputs: the files.
         index: of the tree of studies.
-        bundle_folder: the bundle that predicted; its prior answers for what has no prediction.
-        test_csv: the challenge's ``test.csv``, or None.
         outputs: what to write.
 
     Returns:
@@ -76,11 +85,11 @@ def publish_predictions(
     Raises:
         UserError: if a record, the bundle or ``test_csv`` is damaged.
     """
-    bundle = load_bundle(bundle_folder)
-    studies = collect(manifests, bundle.prior, test_csv)
+    bundle = load_bundle(inputs.bundle)
+    studies = collect(inputs.predictions, bundle.prior, inputs.test_csv)
     write_predictions(outputs.predictions, studies)
-    write_submission(outputs.submission, studies, test_csv)
-    join_inventories(outputs.page.parent / INVENTORY, index, manifests)
+    write_submission(outputs.submission, studies, inputs.test_csv)
+    join_inventories(outputs.page.parent / INVENTORY, index, inputs.predictions)
     page = predictions_page(
         studies,
         outputs.page.parent,

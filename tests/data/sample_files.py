@@ -12,8 +12,7 @@ from spine_models.data.crops.boxes import level_boxes, level_voxels
 from spine_models.data.crops.crop import CropSettings
 from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.dicom.study import VolumeSettings
-from spine_models.data.stages.full_volumes import FullVolumes
-from spine_models.data.stages.make_crops import make_crops
+from spine_models.data.stages.make_crops import CropInputs, make_crops
 from spine_models.levels import LEVELS
 from spine_models.provenance.facts import Facts
 from spine_models.provenance.keys import Key
@@ -62,12 +61,11 @@ def crop_shelf(folder: Path, masks: dict[str, np.ndarray], seed: int = 0) -> She
     }
     facts = {study: volume_facts() for study in masks}
     out = folder / "crops" / "0.json"
-    make_crops(
-        volumes=FullVolumes(write_stage(folder, "volumes", full, facts), folder / "set", VolumeSettings()),
+    inputs = CropInputs(
+        dataset=folder / "set",
+        volumes=write_stage(folder, "volumes", full, facts),
         half=write_stage(folder, "volumes_half", {s: f[:, ::2, ::2] for s, f in full.items()}, facts),
         masks=write_stage(folder, "masks", masks, {s: mask_facts(mask) for s, mask in masks.items()}),
-        out=out,
-        settings=CropSettings(**CROPS),
-        code="code",
     )
+    make_crops(inputs, VolumeSettings(), CropSettings(**CROPS), code="code", out=out)
     return Shelf([out])

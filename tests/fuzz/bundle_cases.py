@@ -12,7 +12,7 @@ import torch
 
 from spine_models.errors import UserError
 from spine_models.inference.bundle import DESCRIPTION, Bundle, load_bundle
-from spine_models.inference.export_bundle import ExportSettings, export_bundle
+from spine_models.inference.export_bundle import ExportInputs, ExportSettings, export_bundle
 from spine_models.levels import TARGETS
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
 from spine_models.models.unet import CsnUNet, UNetSettings
@@ -49,7 +49,7 @@ def files() -> dict[str, bytes]:
         table.write_text(f"StudyInstanceUID,{','.join(TARGETS)}\n1.2.1,1,0,1,0,0,0,0,0\n1.2.2,0,0,0,0,0,0,0,0\n")
         out = folder / "bundle" / DESCRIPTION
         networks = [published(folder / f"{name}.safetensors") for name in ("unet", "ir")]
-        export_bundle(out, networks[:1], networks[1:], table, SETTINGS, code="")
+        export_bundle(ExportInputs(networks[:1], networks[1:], table), SETTINGS, code="", out=out)
         return {path.name: path.read_bytes() for path in out.parent.iterdir()}
 
 

@@ -8,7 +8,7 @@ import pytest
 from spine_models.data.phantom.dataset import generate_dataset
 from spine_models.data.phantom.settings import PhantomSettings
 from spine_models.evaluation.tables import STUDY
-from spine_models.inference.export_bundle import ExportSettings, export_bundle
+from spine_models.inference.export_bundle import ExportInputs, ExportSettings, export_bundle
 from spine_models.levels import TARGETS
 from spine_models.models.weights import save_model
 from tests import tiny
@@ -53,7 +53,7 @@ def train_csv(tmp_path_factory) -> Path:
 def bundle_folder(tmp_path, networks, train_csv) -> Path:
     """A bundle of its own for each test, since some damage it."""
     out = tmp_path / "bundle" / "bundle.json"
-    export_bundle(out, networks["segmentation"], networks["classification"], train_csv, SETTINGS, code="code")
+    export_bundle(ExportInputs(**networks, train_csv=train_csv), SETTINGS, code="code", out=out)
     return out.parent
 
 

@@ -8,7 +8,7 @@ import torch
 
 from spine_models.errors import UserError
 from spine_models.inference.bundle import DESCRIPTION, load_bundle
-from spine_models.inference.export_bundle import export_bundle
+from spine_models.inference.export_bundle import ExportInputs, export_bundle
 from spine_models.models.weights import load_model, load_state, save_state
 from spine_models.provenance.canonical import digest_file, digest_json
 from tests.inference.conftest import SETTINGS
@@ -35,7 +35,7 @@ def test_round_trip(bundle_folder, networks):
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path, bundle_folder, networks, train_csv):
     again = tmp_path / "again" / DESCRIPTION
-    export_bundle(again, networks["segmentation"], networks["classification"], train_csv, SETTINGS, code="code")
+    export_bundle(ExportInputs(**networks, train_csv=train_csv), SETTINGS, code="code", out=again)
     for path in bundle_folder.iterdir():
         assert (again.parent / path.name).read_bytes() == path.read_bytes()
 
@@ -49,14 +49,8 @@ def test_it_needs_nothing_outside_its_folder(tmp_path, bundle_folder):
 
 
 def test_export_removes_networks_of_an_earlier_export(bundle_folder, networks, train_csv):
-    export_bundle(
-        bundle_folder / DESCRIPTION,
-        networks["segmentation"],
-        networks["classification"][:1],
-        train_csv,
-        SETTINGS,
-        code="",
-    )
+    inputs = ExportInputs(networks["segmentation"], networks["classification"][:1], train_csv)
+    export_bundle(inputs, SETTINGS, code="", out=bundle_folder / DESCRIPTION)
     assert len(load_bundle(bundle_folder).classification) == 1
     assert len(list(bundle_folder.glob("*.safetensors"))) == 2
 
@@ -118,17 +112,17 @@ def test_no_bundle_at_all(tmp_path):
 
 
 def test_swapped_kinds_are_refused(tmp_path, networks, train_csv):
-    with pytest.raises(UserError, match="not csn_unet"):
-        export_bundle(
-            tmp_path / DESCRIPTION, networks["classification"], networks["classification"], train_csv, SETTINGS, code=""
-        )
-    with pytest.raises(UserError, match="at least one"):
-        export_bundle(tmp_path / DESCRIPTION, [], networks["classification"], train_csv, SETTINGS, code="")
+    classifiers = networks["classification"]
+    for segmentation, sentence in ((classifiers, "not csn_unet"), ([], "at least one")):
+        inputs = ExportInputs(segmentation, classifiers, train_csv)
+        with pytest.raises(UserError, match=sentence):
+            export_bundle(inputs, SETTINGS, code="", out=tmp_path / DESCRIPTION)
 
 
 def test_segmentation_networks_of_another_bundle(tmp_path, bundle_folder, networks, train_csv):
     out = tmp_path / "second" / DESCRIPTION
-    export_bundle(out, [bundle_folder / DESCRIPTION], networks["classification"], train_csv, SETTINGS, code="")
+    inputs = ExportInputs([bundle_folder / DESCRIPTION], networks["classification"], train_csv)
+    export_bundle(inputs, SETTINGS, code="", out=out)
     assert load_bundle(out).segmentation == load_bundle(bundle_folder).segmentation
 
 

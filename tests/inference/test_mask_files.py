@@ -16,8 +16,7 @@ from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.errors import UserError
-from spine_models.inference.mask_files import InferMasksSettings, infer_masks
-from spine_models.inference.mask_networks import fold_networks, read_fold_table
+from spine_models.inference.mask_files import InferMasksSettings, MaskInputs, infer_masks
 from spine_models.inference.masks import checked_mask
 from spine_models.levels import LEVELS
 from spine_models.models.unet import CsnUNet, UNetSettings
@@ -64,8 +63,7 @@ class Run:
         return published(path)
 
     def infer(self, settings: InferMasksSettings = SETTINGS) -> Shelf:
-        networks, table = fold_networks(self.models), read_fold_table(self.folds)
-        infer_masks(self.half, networks, table, settings, gpus=0, code="code", out=self.out)
+        infer_masks(MaskInputs(self.half, self.folds, self.models), settings, gpus=0, code="code", out=self.out)
         return Shelf([self.out])
 
     def times(self) -> dict[str, int]:

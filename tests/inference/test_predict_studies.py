@@ -23,7 +23,7 @@ from spine_models.inference.predict_study import StudyPredictor, volume_settings
 from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.levels import TARGETS
 from spine_models.provenance.manifest import read_manifest
-from spine_models.report.predictions_page import PredictionOutputs, publish_predictions
+from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
 from tests.inference.conftest import SETTINGS as SETTINGS_OF_THE_BUNDLE
 
 SETTINGS = PredictSettings(allow_symlinks=False, math_threads=1, device="cpu")
@@ -86,7 +86,7 @@ def test_studies_are_predicted_and_one_that_cannot_be_is_refused(studies, bundle
 
 def publish(out, bundle_folder):
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
-    return publish_predictions([out / "0.json"], index_of(out), bundle_folder, None, outputs)
+    return publish_predictions(PredictionInputs([out / "0.json"], bundle_folder), index_of(out), outputs)
 
 
 def test_nothing_of_the_patient_is_in_any_output(studies, bundle_folder, tmp_path):

@@ -29,9 +29,24 @@ class QuarantineRow:
     reason: str
 
 
-def collect_quarantine(
-    dataset_dir: Path, index: Iterable[Path], half: Iterable[Path], labels: Iterable[Path]
-) -> list[QuarantineRow]:
+@dataclass(frozen=True)
+class QuarantineInputs:
+    """What the table is collected from.
+
+    Attributes:
+        dataset: the data set.
+        index: the index of each shard.
+        half: manifests of the half-size volumes.
+        labels: manifests of the labels.
+    """
+
+    dataset: Path
+    index: Sequence[Path]
+    half: Sequence[Path]
+    labels: Sequence[Path] = ()
+
+
+def collect_quarantine(inputs: QuarantineInputs) -> list[QuarantineRow]:
     """Join what every stage refused, and what the folders and ``train.csv`` do not share.
 
     A study refused by ``labels`` is lost for the segmentation alone, one refused by ``tables`` for the classifiers.
@@ -39,20 +54,20 @@ def collect_quarantine(
     Raises:
         UserError: if ``train.csv`` or ``train_bounding_boxes.csv`` is wrong, or no label map has a cervical level.
     """
-    rows = [row for path in sorted(index) for row in read_index(path)]
+    rows = [row for path in sorted(inputs.index) for row in read_index(path)]
     found = [
         QuarantineRow(row.study, "index", row.refused_code, row.refused_reason) for row in rows if row.refused_code
     ]
-    found += _refused("volumes", read_manifests(half))
-    maps = list(read_manifests(labels))
+    found += _refused("volumes", read_manifests(inputs.half))
+    maps = list(read_manifests(inputs.labels))
     found += _refused("labels", maps)
     _require_levels(maps)
-    listed = set(tables.read_train(dataset_dir / layout.TRAIN_TABLE)["StudyInstanceUID"])
-    if (dataset_dir / layout.BOXES_TABLE).is_file():
-        tables.read_boxes(dataset_dir / layout.BOXES_TABLE, listed)
+    listed = set(tables.read_train(inputs.dataset / layout.TRAIN_TABLE)["StudyInstanceUID"])
+    if (inputs.dataset / layout.BOXES_TABLE).is_file():
+        tables.read_boxes(inputs.dataset / layout.BOXES_TABLE, listed)
     there = {row.study for row in rows}
     usable = {row.study for row in rows if not row.refused_code}
-    found += unshared(there, usable, listed, label_files(dataset_dir))
+    found += unshared(there, usable, listed, label_files(inputs.dataset))
     return sorted(found, key=lambda row: (row.study, STAGES.index(row.stage)))
 
 

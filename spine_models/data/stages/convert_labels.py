@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +18,24 @@ from spine_models.provenance.shard import open_shard
 from spine_models.provenance.shelf import Shelf
 
 
-def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSettings, code: str) -> None:
+@dataclass(frozen=True)
+class LabelInputs:
+    """What the conversion of label maps reads.
+
+    Attributes:
+        dataset: the data set.
+        half: manifest of the half-size volumes.
+    """
+
+    dataset: Path
+    half: Path
+
+
+def convert_labels(inputs: LabelInputs, out: Path, settings: LabelSettings, code: str) -> None:
     """Bring the label maps of a shard's studies onto their half grids.
 
     Args:
-        dataset_dir: the data set.
-        half: manifest of the half-size volumes.
+        inputs: the files.
         out: manifest to write.
         settings: see there.
         code: fingerprint of the code.
@@ -30,18 +43,18 @@ def convert_labels(dataset_dir: Path, half: Path, out: Path, settings: LabelSett
     Raises:
         UserError: if another process writes this shard.
     """
-    volumes = Shelf([half])
-    files = label_files(dataset_dir)
+    volumes = Shelf([inputs.half])
+    files = label_files(inputs.dataset)
     config = {"label_geometry": settings.label_geometry, "label_numbers": settings.numbers}
     with open_shard("convert_labels", out) as shard:
         for study in sorted(set(volumes.studies) & set(files)):
             with shard.study(study):
                 path = one_label_file(files[study])
                 if not settings.allow_symlinks:
-                    require_inside(path, dataset_dir)
+                    require_inside(path, inputs.dataset)
                 facts = volumes.facts(study, VolumeFacts)
-                inputs = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
-                key = Key("convert_labels", inputs, config, code)
+                made_from = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
+                key = Key("convert_labels", made_from, config, code)
                 shard.result(study, key, partial(_write_label, path, facts, settings, key))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,24 @@ from spine_models.provenance.shard import Shard, open_shard
 SOURCE_SUFFIX = ".source.json"
 
 
-def convert_volumes(
-    dataset_dir: Path, index: Path, volumes: Path, half: Path, settings: VolumeSettings, code: str
-) -> None:
+@dataclass(frozen=True)
+class VolumeInputs:
+    """What the conversion reads.
+
+    Attributes:
+        dataset: the data set.
+        index: the shard's index.
+    """
+
+    dataset: Path
+    index: Path
+
+
+def convert_volumes(inputs: VolumeInputs, volumes: Path, half: Path, settings: VolumeSettings, code: str) -> None:
     """Convert the studies of one shard to full and half-size volumes; one study is in memory at a time.
 
     Args:
-        dataset_dir: the data set.
-        index: the shard's index.
+        inputs: the files.
         volumes: manifest to write for the full volumes; arrays and records lie in the folder of its name.
         half: likewise for the half-size volumes.
         settings: see there.
@@ -43,13 +53,13 @@ def convert_volumes(
     Raises:
         UserError: if another process writes this shard.
     """
-    labels = label_files(dataset_dir)
+    labels = label_files(inputs.dataset)
     with ChildProcess() as child, open_shard("convert_volumes", volumes, half) as shard:
-        for row in read_index(index):
+        for row in read_index(inputs.index):
             if not row.refused_code:
                 with shard.study(row.study):
-                    grid = label_grid(labels.get(row.study, []), dataset_dir, settings)
-                    _convert_study(dataset_dir, row.study, grid, settings, code, shard, child)
+                    grid = label_grid(labels.get(row.study, []), inputs.dataset, settings)
+                    _convert_study(inputs.dataset, row.study, grid, settings, code, shard, child)
 
 
 def _convert_study(

@@ -13,6 +13,7 @@ from spine_models.data.crops.crop import CropSettings, spine_crop
 from spine_models.data.crops.crop_facts import NoCropFacts
 from spine_models.data.crops.files import crop_facts
 from spine_models.data.crops.mask_facts import MaskFacts
+from spine_models.data.dicom.study import VolumeSettings
 from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.volume_facts import VolumeFacts
 from spine_models.errors import UserError
@@ -22,18 +23,34 @@ from spine_models.provenance.shard import open_shard
 from spine_models.provenance.shelf import Shelf
 
 
+@dataclass(frozen=True)
+class CropInputs:
+    """What crops are made from.
+
+    Attributes:
+        dataset: the data set, for full-size volumes that are not stored.
+        volumes: manifest of the full-size volumes.
+        half: manifest of the half-size volumes, for their facts.
+        masks: manifest of the masks; its studies are the ones to crop.
+    """
+
+    dataset: Path
+    volumes: Path
+    half: Path
+    masks: Path
+
+
 def make_crops(
-    *, volumes: FullVolumes, half: Path, masks: Path, out: Path, settings: CropSettings, code: str
+    inputs: CropInputs, conversion: VolumeSettings, settings: CropSettings, *, code: str, out: Path
 ) -> list[str]:
     """Store the crop of every study of a shard; memory holds one study at a time.
 
     Args:
-        volumes: full-size volumes of the shard.
-        half: manifest of the half-size volumes, for their facts.
-        masks: manifest of the masks; its studies are the ones to crop.
-        out: manifest to write; the crops lie beside it.
+        inputs: the files.
+        conversion: settings by which the volumes were converted.
         settings: see there.
         code: fingerprint of the code.
+        out: manifest to write; the crops lie beside it.
 
     Returns:
         The studies that show no usable vertebra. They get a record without an array, and the prior as prediction.
@@ -41,7 +58,8 @@ def make_crops(
     Raises:
         UserError: if an input is damaged, or another process writes this shard.
     """
-    stages = Stages(volumes, Shelf([half]), Shelf([masks]))
+    volumes = FullVolumes(inputs.volumes, inputs.dataset, conversion)
+    stages = _Stages(volumes, Shelf([inputs.half]), Shelf([inputs.masks]))
     with open_shard("make_crops", out) as shard:
         for study in stages.masks.studies:
             with shard.study(study):
@@ -52,8 +70,8 @@ def make_crops(
 
 
 @dataclass(frozen=True)
-class Stages:
-    """What crops are made from."""
+class _Stages:
+    """The inputs, opened."""
 
     volumes: FullVolumes
     half: Shelf
@@ -64,7 +82,7 @@ class Stages:
         return {name: getattr(self, name).digest(study) for name in ("volumes", "half", "masks")}
 
 
-def _make_crop(key: Key, study: str, stages: Stages, settings: CropSettings, path: Path) -> Record:
+def _make_crop(key: Key, study: str, stages: _Stages, settings: CropSettings, path: Path) -> Record:
     volume, mask = stages.volumes.array(study), stages.masks.array(study)
     mask_facts = stages.masks.facts(study, MaskFacts)
     if volume.shape[0] != mask.shape[0]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from spine_models.data.dataset import layout, tables
@@ -12,20 +13,26 @@ from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.shelf import Shelf
 
 
-def make_folds(
-    dataset_dir: Path,
-    half: Iterable[Path],
-    labels: Iterable[Path],
-    outputs: tuple[Path, Path],
-    state: Path,
-    settings: FoldSettings,
-) -> None:
+@dataclass(frozen=True)
+class FoldInputs:
+    """What the folds are made from.
+
+    Attributes:
+        dataset: the data set, for ``train.csv``.
+        half: manifests of the half-size volumes.
+        labels: manifests of the labels.
+    """
+
+    dataset: Path
+    half: Sequence[Path]
+    labels: Sequence[Path] = ()
+
+
+def make_folds(inputs: FoldInputs, outputs: tuple[Path, Path], state: Path, settings: FoldSettings) -> None:
     """Write the folds of the segmentation and of the classifiers.
 
     Args:
-        dataset_dir: the data set, for ``train.csv``.
-        half: manifests of the half-size volumes.
-        labels: manifests of the labels.
+        inputs: the files.
         outputs: tables to write, for the segmentation and for the classifiers.
         state: folder that remembers earlier assignments.
         settings: see there.
@@ -33,10 +40,10 @@ def make_folds(
     Raises:
         UserError: if there are too few studies, or ``train.csv`` or the user's folds are wrong.
     """
-    groups = _groups(Shelf(half))
-    train = tables.read_train(dataset_dir / layout.TRAIN_TABLE)
+    groups = _groups(Shelf(inputs.half))
+    train = tables.read_train(inputs.dataset / layout.TRAIN_TABLE)
     overall = dict(zip(train["StudyInstanceUID"], train["patient_overall"], strict=True))
-    labelled = sorted(set(Shelf(labels).studies) & set(groups))
+    labelled = sorted(set(Shelf(inputs.labels).studies) & set(groups))
     segmentation = [FoldStudy(study, groups[study]) for study in labelled]
     classification = [FoldStudy(s, groups[s], int(overall[s])) for s in sorted(groups) if s in overall]
     with folder_lock(state):

@@ -9,8 +9,7 @@ from benchmarks.tiny_data import volume_facts
 from spine_models.data.crops.crop import CropSettings, spine_crop
 from spine_models.data.crops.files import open_crop
 from spine_models.data.dicom.study import VolumeSettings
-from spine_models.data.stages.full_volumes import FullVolumes
-from spine_models.data.stages.make_crops import make_crops
+from spine_models.data.stages.make_crops import CropInputs, make_crops
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.shelf import Shelf
@@ -38,9 +37,8 @@ class Stages:
         self.paths["masks"] = write_stage(self.folder, "masks", masks, facts)
 
     def make(self, **config: object) -> list[str]:
-        volumes = FullVolumes(self.paths["volumes"], self.folder / "set", VolumeSettings())
-        stages = self.paths | {"volumes": volumes}
-        return make_crops(**stages, out=self.out, settings=CropSettings(**CROPS | config), code="code")
+        inputs = CropInputs(dataset=self.folder / "set", **self.paths)
+        return make_crops(inputs, VolumeSettings(), CropSettings(**CROPS | config), code="code", out=self.out)
 
     def times(self) -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in self.out.with_suffix("").glob("1.*")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -17,12 +18,18 @@ from spine_models.data.dicom.study import VolumeSettings, decode_study
 from spine_models.data.labels.nifti import LabelSettings
 from spine_models.data.stages import convert_labels as labels_stage
 from spine_models.data.stages import convert_volumes as volumes_stage
-from spine_models.data.stages.collect_quarantine import QuarantineSettings, collect_quarantine, write_quarantine
-from spine_models.data.stages.convert_labels import convert_labels
-from spine_models.data.stages.convert_volumes import convert_volumes
+from spine_models.data.stages.collect_quarantine import (
+    QuarantineInputs,
+    QuarantineRow,
+    QuarantineSettings,
+    collect_quarantine,
+    write_quarantine,
+)
+from spine_models.data.stages.convert_labels import LabelInputs, convert_labels
+from spine_models.data.stages.convert_volumes import VolumeInputs, convert_volumes
 from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.stages.index_studies import IndexSettings, index_shard
-from spine_models.data.stages.make_folds import make_folds
+from spine_models.data.stages.make_folds import FoldInputs, make_folds
 from spine_models.errors import UserError
 from spine_models.processes import ChildProcess
 from spine_models.provenance.locks import folder_lock
@@ -66,14 +73,19 @@ class Run:
     def convert(self, code: str = "c1", settings: VolumeSettings = SETTINGS, allow_symlinks: bool = False) -> None:
         write_index(self.out / "0.csv", index_shard(self.dataset, 0, IndexSettings(1, allow_symlinks)))
         published(self.out / "0.csv")
-        convert_volumes(self.dataset, self.out / "0.csv", self.paths["volumes"], self.paths["half"], settings, code)
-        convert_labels(
-            self.dataset, self.paths["half"], self.paths["labels"], LabelSettings(allow_symlinks=allow_symlinks), code
-        )
+        inputs = VolumeInputs(self.dataset, self.out / "0.csv")
+        convert_volumes(inputs, self.paths["volumes"], self.paths["half"], settings, code)
+        self.convert_labels(LabelSettings(allow_symlinks=allow_symlinks), code)
+
+    def convert_labels(self, settings: LabelSettings, code: str = "c1") -> None:
+        convert_labels(LabelInputs(self.dataset, self.paths["half"]), self.paths["labels"], settings, code)
 
     def quarantine(self) -> dict[tuple[str, str], str]:
-        rows = collect_quarantine(self.dataset, [self.out / "0.csv"], [self.paths["half"]], [self.paths["labels"]])
-        return {(row.study, row.stage): row.code for row in rows}
+        return {(row.study, row.stage): row.code for row in self.rows([self.paths["labels"]])}
+
+    def rows(self, labels: Sequence[Path] = ()) -> list[QuarantineRow]:
+        inputs = QuarantineInputs(self.dataset, [self.out / "0.csv"], [self.paths["half"]], labels)
+        return collect_quarantine(inputs)
 
 
 @pytest.fixture
@@ -273,7 +285,7 @@ def test_labels_without_usable_affines_are_placed_by_index_where_that_is_configu
     nib.save(image, path)
     run.convert()
     assert run.quarantine()[UIDS[0], "labels"] == "label_geometry"
-    convert_labels(run.dataset, run.paths["half"], run.paths["labels"], LabelSettings("index"), "c1")
+    run.convert_labels(LabelSettings("index"))
     assert run.quarantine() == {}
 
 
@@ -282,8 +294,7 @@ def test_a_folder_name_that_may_be_a_persons_is_kept_in_the_index_alone(run: Run
     run.convert()
     row = next(row for row in read_index(run.out / "0.csv") if row.folder == "John Doe")
     assert row.study == study_id("John Doe")
-    rows = collect_quarantine(run.dataset, [run.out / "0.csv"], [run.paths["half"]], [])
-    write_quarantine(run.out / "q.csv", rows, QuarantineSettings())
+    write_quarantine(run.out / "q.csv", run.rows(), QuarantineSettings())
     for path in run.out.rglob("*"):
         if path.is_file() and path.name != "0.csv":
             assert b"John" not in path.read_bytes()
@@ -319,7 +330,7 @@ def test_patients_whose_ids_are_in_other_scripts_are_not_one(run: Run) -> None:
 def test_strict_writes_the_table_and_stops(run: Run) -> None:
     run.table(UIDS[1:])
     run.convert()
-    rows = collect_quarantine(run.dataset, [run.out / "0.csv"], [run.paths["half"]], [])
+    rows = run.rows()
     with pytest.raises(UserError, match="1 entries are in quarantine"):
         write_quarantine(run.out / "q.csv", rows, QuarantineSettings(strict=True))
     assert (run.out / "q.csv").read_text().splitlines() == [
@@ -344,7 +355,8 @@ def test_a_second_writer_is_stopped(run: Run) -> None:
 def folds_of(run: Run, folds_csv: str = "") -> tuple[list[str], list[str]]:
     outputs = run.out / "s.csv", run.out / "c.csv"
     settings = FoldSettings(seed=1, segmentation_folds=2, classification_parts=3, folds_csv=folds_csv)
-    make_folds(run.dataset, [run.paths["half"]], [run.paths["labels"]], outputs, run.out / "state", settings)
+    inputs = FoldInputs(run.dataset, [run.paths["half"]], [run.paths["labels"]])
+    make_folds(inputs, outputs, run.out / "state", settings)
     tables = [path.read_text().splitlines() for path in outputs]
     return tables[0], tables[1]
 
