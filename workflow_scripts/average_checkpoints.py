@@ -28,8 +28,8 @@ def main() -> None:
     compute = use_device(config["device"], args.gpus, config["math_threads"])
     report = average_checkpoints(inputs, args.fold, settings, compute, code=args.code, out=args.out)
     say(
-        f"{args.variant}, fold {args.fold}: best single epoch {report['best_single']:.4f}, "
-        f"average of {len(report['epochs'])} {report['averaged']:.4f}; published: {report['published']}"
+        f"{args.variant}, fold {args.fold}: best single epoch {report.best_single:.4f}, "
+        f"average of {len(report.epochs)} {report.averaged:.4f}; published: {report.published}"
     )
 
 

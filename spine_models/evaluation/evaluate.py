@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spine_models.errors import UserError
+from spine_models.evaluation.averages import Averaging
 from spine_models.evaluation.dice import mean_dice, mean_dice_per_level
 from spine_models.evaluation.ensemble import ensemble_of, read_predictions
 from spine_models.evaluation.grades import grade_scores, read_grades
 from spine_models.evaluation.scores import calibration, classification_scores, permuted_label_control, rounded
+from spine_models.evaluation.segmentation_figures import PublishedFigures
 from spine_models.evaluation.tables import FROM_PRIOR, STUDY, read_csv
 from spine_models.evaluation.truth import read_truth
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.canonical import digest_file
-from spine_models.provenance.files import read_json
+from spine_models.provenance.published_facts import read_facts
 from spine_models.provenance.vouched import vouched
 
 if TYPE_CHECKING:
@@ -106,9 +108,9 @@ def segmentation_scores(paths: Sequence[Path]) -> dict[str, Any]:
     Args:
         paths: ``metrics.json`` of each fold, with ``per_study``: study to level to Dice.
     """
-    tables = [read_json(vouched(path))["per_study"] for path in sorted(paths)]
+    tables = [read_facts(path, PublishedFigures).per_study for path in sorted(paths)]
     per_study = {study: levels for table in tables for study, levels in table.items()}
-    studies = [{level: dice[level] for level in LEVELS if dice.get(level) is not None} for dice in per_study.values()]
+    studies = [{level: dice[level] for level in LEVELS if level in dice} for dice in per_study.values()]
     mean = mean_dice(studies)
     return {
         "dice_mean": None if mean is None else rounded(mean),
@@ -141,8 +143,8 @@ def _classification(
 def _averaging(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(paths):
-        facts = read_json(vouched(path))
-        kept = {key: facts[key] for key in ("best_single", "averaged", "greedy", "published") if key in facts}
+        kept = read_facts(path, Averaging).to_json()
+        del kept["epochs"]
         found.setdefault(path.parent.parent.name, {})[path.parent.name] = kept
     return found
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,18 +14,21 @@ from spine_models.compute.devices import Compute
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
+from spine_models.evaluation.averages import Averaging, GreedyAverage
 from spine_models.evaluation.competition import competition_loss
+from spine_models.evaluation.epochs import Epoch
 from spine_models.models.averaging import average_states
 from spine_models.models.network import Network
 from spine_models.models.weights import load_model, load_state, save_state
 from spine_models.provenance.canonical import digest_json
+from spine_models.provenance.facts import Facts
 from spine_models.provenance.files import clear_left_overs, write_json
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Work, write_record
 from spine_models.provenance.shelf import Shelf
 from spine_models.provenance.vouched import digests, vouch
-from spine_models.training.epoch_table import TABLE, Epoch, read_table
+from spine_models.training.epoch_table import TABLE, read_table
 from spine_models.training.held_out_crops import FoldData, HeldOutStudies, probabilities_or_prior, read_fold
 
 Judge = Callable[[Sequence[Epoch]], float]
@@ -50,6 +52,13 @@ class AveragingInputs:
 
 
 @dataclass(frozen=True)
+class Judgement(Facts):
+    """The challenge's loss of an average on the held-out studies."""
+
+    loss: float
+
+
+@dataclass(frozen=True)
 class AveragingSettings:
     """How checkpoints are averaged and judged.
 
@@ -66,7 +75,7 @@ class AveragingSettings:
 
 def average_checkpoints(
     inputs: AveragingInputs, fold: int, settings: AveragingSettings, compute: Compute, *, code: str, out: Path
-) -> dict[str, Any]:
+) -> Averaging:
     """Write ``model.safetensors`` and ``averaging.json`` to ``out``; return the latter.
 
     Weights are summed in float64, best epoch first. The table compares, on the very studies that chose the epochs,
@@ -90,7 +99,7 @@ def average_checkpoints(
 
 def _average(
     inputs: AveragingInputs, fold: int, settings: AveragingSettings, compute: Compute, code: str, out: Path
-) -> dict[str, Any]:
+) -> Averaging:
     epochs = inputs.epochs
     table = read_table(epochs)
     if len(table) < settings.average:
@@ -104,7 +113,7 @@ def _average(
     report, states, names = _compare(epochs, table, settings, judge)
     judge.work.say()
     description = load_state(epochs / table[0].file)[1]
-    chosen = report["published"]
+    chosen = report.published
     provenance = description["provenance"] | {
         "averaged": [{"epoch": epoch.epoch, "sha256": epoch.sha256} for epoch in names[chosen]],
         "averaging_code": code,
@@ -113,7 +122,7 @@ def _average(
         clear_left_overs(out, stem)
     model, comparison = out / "model.safetensors", out / "averaging.json"
     save_state(model, states[chosen], description | {"provenance": provenance})
-    write_json(comparison, report)
+    write_json(comparison, report.to_json())
     read = digests(epochs=epochs / TABLE, folds=inputs.folds, train=inputs.train_csv, crops=inputs.crops)
     for path in (model, comparison):
         vouch(path, Key("average_checkpoints", read, asdict(settings), code))
@@ -136,27 +145,17 @@ def greedy_choice(candidates: Sequence[Epoch], loss_of: Callable[[list[Epoch]], 
 
 def _compare(
     folder: Path, table: Sequence[Epoch], settings: AveragingSettings, judge: Judge
-) -> tuple[dict[str, Any], dict[str, dict[str, torch.Tensor]], dict[str, list[Epoch]]]:
+) -> tuple[Averaging, dict[str, dict[str, torch.Tensor]], dict[str, list[Epoch]]]:
     plain = list(table[: settings.average])
     single_loss = judge(table[:1])
     averaged_loss = judge(plain) if len(plain) > 1 else single_loss
     states, names = {"averaged": _mean_of(folder, plain)}, {"averaged": plain}
-    report: dict[str, Any] = {
-        "best_single": single_loss,
-        "averaged": averaged_loss,
-        "epochs": [_entry(epoch) for epoch in plain],
-        "greedy": None,
-        "published": "averaged",
-    }
+    report = Averaging(single_loss, averaged_loss, tuple(plain), greedy=None, published="averaged")
     if settings.greedy:
         chosen, loss = greedy_choice(table, judge)
         states["greedy"], names["greedy"] = _mean_of(folder, chosen), chosen
-        report |= {"greedy": {"loss": loss, "epochs": [_entry(epoch) for epoch in chosen]}, "published": "greedy"}
+        report = replace(report, greedy=GreedyAverage(loss, tuple(chosen)), published="greedy")
     return report, states, names
-
-
-def _entry(epoch: Epoch) -> dict[str, Any]:
-    return {name: value for name, value in asdict(epoch).items() if name != "facts"}
 
 
 def _mean_of(folder: Path, epochs: Sequence[Epoch]) -> dict[str, torch.Tensor]:
@@ -185,10 +184,8 @@ class _Judge:
     def __call__(self, epochs: Sequence[Epoch]) -> float:
         key = self._key(epochs)
         path = self._folder / f"{key.digest[:16]}.json"
-        record = self.work.result(
-            path, key, lambda: write_record(path, key, {}, {"loss": self._loss(_mean_of(self._epochs, epochs))})
-        )
-        return float(record.facts["loss"])
+        record = self.work.result(path, key, lambda: write_record(path, key, {}, self._judged(epochs).to_json()))
+        return Judgement.from_json(record.facts).loss
 
     def _key(self, epochs: Sequence[Epoch]) -> Key:
         studies = self._data.split.validation
@@ -201,11 +198,12 @@ class _Judge:
         config = {"crops": asdict(self._settings), "math_threads": self._compute.math_threads}
         return Key("average_checkpoints", inputs, config, self._code)
 
-    def _loss(self, state: Mapping[str, torch.Tensor]) -> float:
+    def _judged(self, epochs: Sequence[Epoch]) -> Judgement:
         compute, data = self._compute, self._data
         network = self._load()
-        network.load_state_dict(state, strict=True)
+        network.load_state_dict(_mean_of(self._epochs, epochs), strict=True)
         predictor = CropPredictor(InferenceNetwork(network, compute.device))
         studies = HeldOutStudies(self._shelf, self._settings, data.split.validation, data.labels)
         predicted = [probabilities_or_prior(predictor, studies[i], data.prior) for i in range(len(studies))]
-        return competition_loss(predicted, [list(data.labels[study]) for study in data.split.validation])
+        truth = [list(data.labels[study]) for study in data.split.validation]
+        return Judgement(competition_loss(predicted, truth))

@@ -16,12 +16,13 @@ from spine_models.models.networks import build
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.shelf import Shelf
 from spine_models.training.batching import BatchPlan
-from spine_models.training.classification_module import ClassificationModule
+from spine_models.training.classification_module import ClassificationModule, ClassifierVerdict
 from spine_models.training.classification_recipe import ClassificationRecipe
-from spine_models.training.epoch_table import Epoch, write_table
+from spine_models.training.epoch_table import write_table
 from spine_models.training.held_out_crops import FoldData, HeldOutStudies, read_fold
 from spine_models.training.initial_weights import InitialNetworks, InitialWeights, choose_initial, load_initial
 from spine_models.training.job import Job, run_job
+from spine_models.training.kept_epoch import KeptEpoch
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,19 @@ class ClassificationTask:
             load_initial(network, initial)
         return module
 
-    def collect(self, folder: Path, best: list[Epoch], result: Path) -> None:
+    @property
+    def verdict(self) -> type[ClassifierVerdict]:
+        """See ``fit.Task``."""
+        return ClassifierVerdict
+
+    def collect(self, folder: Path, best: list[KeptEpoch], result: Path) -> None:
         """Publish the best epochs' weights and their table."""
         epochs = result / "epochs"
         epochs.mkdir()
-        for epoch in best:
+        rows = [epoch.row for epoch in best]
+        for epoch in rows:
             shutil.copyfile(folder / "epochs" / epoch.file, epochs / epoch.file)
-        write_table(epochs, best)
+        write_table(epochs, rows)
 
 
 def train_classifier(task: ClassificationTask, job: Job, compute: Compute) -> None:

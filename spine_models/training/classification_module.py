@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,9 +14,31 @@ from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.evaluation.competition import competition_loss
 from spine_models.levels import TARGETS
 from spine_models.models.network import Network
+from spine_models.provenance.facts import Facts
 from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.held_out_crops import HeldOutStudy, probabilities_or_prior
 from spine_models.training.stage_module import StageModule
+
+
+@dataclass(frozen=True)
+class ClassifierVerdict(Facts):
+    """The challenge's loss over the ``n_studies`` held-out studies."""
+
+    competition_loss: float
+    n_studies: int
+
+    @property
+    def metric(self) -> float:
+        """What epochs are compared by."""
+        return self.competition_loss
+
+
+@dataclass(frozen=True)
+class AssessedStudy(Facts):
+    """Probabilities and true targets of a held-out study, eight each."""
+
+    probabilities: tuple[float, ...]
+    target: tuple[int, ...]
 
 
 class ClassificationModule(StageModule):
@@ -39,10 +62,10 @@ class ClassificationModule(StageModule):
     def assess(self, item: HeldOutStudy, network: InferenceNetwork) -> dict[str, Any]:
         """Return the study's probabilities and targets; see ``StageModule``."""
         probabilities = probabilities_or_prior(CropPredictor(network), item, self.prior)
-        return {"probabilities": probabilities, "target": [int(value) for value in item.target.tolist()]}
+        return AssessedStudy(tuple(probabilities), tuple(int(value) for value in item.target.tolist())).to_json()
 
-    def judge(self, results: dict[str, Any]) -> dict[str, Any]:
+    def judge(self, results: dict[str, Any]) -> ClassifierVerdict:
         """Return the metric and the number of studies."""
-        found = list(results.values())
-        loss = competition_loss([study["probabilities"] for study in found], [study["target"] for study in found])
-        return {"competition_loss": loss, "n_studies": len(found)}
+        found = [AssessedStudy.from_json(study) for study in results.values()]
+        loss = competition_loss([study.probabilities for study in found], [study.target for study in found])
+        return ClassifierVerdict(loss, len(found))

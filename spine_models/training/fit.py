@@ -28,9 +28,9 @@ from spine_models.models.pretrained import PretrainedReport
 from spine_models.provenance.files import write_json
 from spine_models.training.batching import BatchPlan, plan_batches
 from spine_models.training.best_epochs import BestEpochs
-from spine_models.training.epoch_table import Epoch
 from spine_models.training.history import History
 from spine_models.training.initial_weights import InitialWeights
+from spine_models.training.kept_epoch import KeptEpoch, Verdict
 from spine_models.training.loaders import (
     EpochBatches,
     Samples,
@@ -107,7 +107,12 @@ class Task(Protocol):
         """Build the module for a training of ``steps`` optimizer steps."""
         ...
 
-    def collect(self, folder: Path, best: list[Epoch], result: Path) -> None:
+    @property
+    def verdict(self) -> type[Verdict]:
+        """What a validation finds."""
+        ...
+
+    def collect(self, folder: Path, best: list[KeptEpoch], result: Path) -> None:
         """Copy from the state in ``folder`` to ``result`` what is published besides the history; best epoch first."""
         ...
 
@@ -139,7 +144,7 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
         synchronise(module.network)
     # Every process drops other features.
     torch.manual_seed(settings.seed * 1009 + place.rank + 1)
-    best = BestEpochs(folder / "epochs", settings.keep_best, settings.provenance)
+    best = BestEpochs(folder / "epochs", settings.keep_best, settings.provenance, task.verdict)
     history = History(folder)
     held_out = task.held_out()
     keeper = StateKeeper(folder, settings.checkpoint_minutes, batches, len(held_out), best)
@@ -163,7 +168,7 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
         )
     if place.rank == 0:
         facts = {"resumes": keeper.resumes, "skipped_steps": module.skipped, "pretrained": _listed(module.pretrained)}
-        write_json(folder / OUTCOME, {"best": [asdict(epoch) for epoch in best.best], "facts": facts})
+        write_json(folder / OUTCOME, {"best": [epoch.to_json() for epoch in best.best], "facts": facts})
 
 
 def build_trainer(compute: Compute, recipe: Recipe, plan: BatchPlan, callbacks: list[Callback]) -> pl.Trainer:

@@ -52,13 +52,13 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's row and tell it."""
-        assert isinstance(pl_module, StageModule)
+        assert isinstance(pl_module, StageModule) and pl_module.verdict is not None
         row: Row = {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
             "learning_rate": pl_module.last_rate(),
             **pl_module.take_means(),
-            **{name: value for name, value in pl_module.verdict.items() if isinstance(value, float)},
+            pl_module.metric: pl_module.verdict.metric,
             "skipped_steps": pl_module.skipped,
         }
         run = {"epoch": trainer.current_epoch, **self._clock.take(trainer.world_size), **memory_figures()}

@@ -21,8 +21,8 @@ from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work
 from spine_models.training.batching import BatchPlan, plan_batches
-from spine_models.training.epoch_table import Epoch
 from spine_models.training.fit import OUTCOME, FitSettings, Task, fit
+from spine_models.training.kept_epoch import KeptEpoch
 from spine_models.training.ranks import run_ranks
 from spine_models.training.recipe import Recipe
 from spine_models.training.state import State, open_state
@@ -149,7 +149,7 @@ def _provenance(job: Job, task: Task, key: Key) -> dict[str, Any]:
 
 def _finish(state: State, task: Task) -> Record:
     outcome = read_json(state.folder / OUTCOME)
-    best = [Epoch(**epoch) for epoch in outcome["best"]]
+    best = [KeptEpoch.from_json(epoch, task.verdict) for epoch in outcome["best"]]
     shutil.rmtree(state.result, ignore_errors=True)
     state.result.mkdir()
     for name in ("history.csv", "history.run.json"):

@@ -14,16 +14,17 @@ import torch
 from spine_models.compute.devices import Compute
 from spine_models.data.samples.segmentation import SegmentationSamples
 from spine_models.data.volume_facts import VolumeFacts
+from spine_models.evaluation.segmentation_figures import PublishedFigures, SegmentationFigures
 from spine_models.models.batch_norm import adjust_momentum
 from spine_models.models.networks import build
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import write_json
 from spine_models.provenance.shelf import Shelf
 from spine_models.training.batching import BatchPlan
-from spine_models.training.epoch_table import Epoch
 from spine_models.training.folds import Split, read_split
 from spine_models.training.initial_weights import InitialNetworks, InitialWeights, choose_initial, load_initial
 from spine_models.training.job import Job, run_job
+from spine_models.training.kept_epoch import KeptEpoch
 from spine_models.training.segmentation_module import HeldOutVolume, SegmentationModule
 from spine_models.training.segmentation_recipe import SegmentationRecipe
 
@@ -120,10 +121,17 @@ class SegmentationTask:
             load_initial(network, initial)
         return module
 
-    def collect(self, folder: Path, best: list[Epoch], result: Path) -> None:
+    @property
+    def verdict(self) -> type[SegmentationFigures]:
+        """See ``fit.Task``."""
+        return SegmentationFigures
+
+    def collect(self, folder: Path, best: list[KeptEpoch], result: Path) -> None:
         """Publish the best epoch and the figures of its validation."""
-        shutil.copyfile(folder / "epochs" / best[0].file, result / "model.safetensors")
-        write_json(result / "metrics.json", best[0].facts | {"epoch": best[0].epoch})
+        epoch, verdict = best[0].row, best[0].verdict
+        assert isinstance(verdict, SegmentationFigures)
+        shutil.copyfile(folder / "epochs" / epoch.file, result / "model.safetensors")
+        write_json(result / "metrics.json", PublishedFigures(**vars(verdict), epoch=epoch.epoch).to_json())
 
 
 class HeldOutVolumes:

@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.evaluation.dice import dice_per_level, mean_dice, mean_dice_per_level
+from spine_models.evaluation.segmentation_figures import SegmentationFigures
 from spine_models.models.losses import segmentation_loss
 from spine_models.models.network import Network
 from spine_models.training.batching import BatchPlan
@@ -81,15 +82,10 @@ class SegmentationModule(StageModule):
         mask = MaskPredictor([network], windows).mask(item.half.cpu().numpy(), item.mean, item.std)
         return dice_per_level(mask, item.label.cpu().numpy())
 
-    def judge(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Return the figures of ``metrics.json``."""
+    def judge(self, results: dict[str, dict[str, float]]) -> SegmentationFigures:
+        """Return Dice of the fold."""
         studies = list(results.values())
-        return {
-            "dice_mean": mean_dice(studies),
-            "dice_per_class": mean_dice_per_level(studies),
-            "n_studies": len(results),
-            "per_study": results,
-        }
+        return SegmentationFigures(mean_dice(studies), mean_dice_per_level(studies), len(results), results)
 
 
 class ActivationMaxima:

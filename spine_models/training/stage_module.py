@@ -15,6 +15,7 @@ from spine_models.compute.layout import arrange
 from spine_models.models.network import Network
 from spine_models.models.pretrained import PretrainedReport
 from spine_models.training.batching import BatchPlan
+from spine_models.training.kept_epoch import Verdict
 from spine_models.training.non_finite import StepGuard, held_out_error, skipped_step_error
 from spine_models.training.optimizer import build_optimizer, cosine_rate, cosine_schedule
 from spine_models.training.recipe import Recipe
@@ -33,7 +34,7 @@ class StageModule(pl.LightningModule, ABC):
         larger_is_better: direction of the metric.
         network: what is trained; ``models.weights`` can save it.
         skipped: steps skipped so far for a loss or gradient that was not finite.
-        verdict: metric and facts of the last validation, the same in every process.
+        verdict: what the last validation found, the same in every process; None before the first.
         good_checkpoint: where the last state lies, for the sentence of an error.
         pretrained: what became of the published weights; None for a training from scratch.
         asks_for_state: whether this process would have the state written behind the step.
@@ -64,7 +65,7 @@ class StageModule(pl.LightningModule, ABC):
         self.skipped = 0
         self.asks_for_state: Callable[[], bool] = _never
         self.state_is_due = False
-        self.verdict: dict[str, Any] = {}
+        self.verdict: Verdict | None = None
         self.good_checkpoint = "none was written yet"
         self._guard = StepGuard(network)
         self._sums: dict[str, torch.Tensor] = {}
@@ -83,8 +84,8 @@ class StageModule(pl.LightningModule, ABC):
         """
 
     @abstractmethod
-    def judge(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Return the metric under its name, and further facts, from every study's ``assess``."""
+    def judge(self, results: dict[str, Any]) -> Verdict:
+        """Return the metric, and further facts, from every study's ``assess``."""
 
     def configure_optimizers(self) -> Any:
         """Return AdamW and its cosine schedule, advanced every step."""

@@ -116,7 +116,7 @@ class StateKeeper(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Continue the running means."""
         assert isinstance(pl_module, StageModule)
-        self._named = {epoch.file for epoch in self.best.best}
+        self._named = self.best.files
         pl_module.restore_sums(self._sums)
         pl_module.asks_for_state = self._is_due
         if self.path.exists():
@@ -179,7 +179,7 @@ class StateKeeper(Callback):
     def _save(self, trainer: pl.Trainer, module: pl.LightningModule, position: tuple[int, int]) -> None:
         assert isinstance(module, StageModule)
         self._position = position
-        self._named = {epoch.file for epoch in self.best.best}
+        self._named = self.best.files
         trainer.save_checkpoint(self.path)
         module.good_checkpoint = str(self.path)
         self._written = time.monotonic()

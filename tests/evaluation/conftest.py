@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spine_models.evaluation.averages import Averaging
 from spine_models.evaluation.evaluate import EvaluationInputs
+from spine_models.evaluation.segmentation_figures import PublishedFigures
 from spine_models.evaluation.tables import OOF_COLUMNS, STUDY
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.files import write_json
@@ -54,7 +56,7 @@ def write_inputs(tmp_path: Path) -> EvaluationInputs:
         table.to_csv(folder / "oof.csv", index=False, float_format="%.6f")
         write_json(
             folder / "averaging.json",
-            {"best_single": 0.4, "averaged": 0.39, "epochs": [3, 4], "greedy": None, "published": "averaged"},
+            Averaging(0.4, 0.39, epochs=(), greedy=None, published="averaged").to_json(),
         )
         oof.append(published(folder / "oof.csv"))
         averaging.append(published(folder / "averaging.json"))
@@ -63,7 +65,7 @@ def write_inputs(tmp_path: Path) -> EvaluationInputs:
         path = tmp_path / "segmentation" / f"fold{fold}" / "metrics.json"
         path.parent.mkdir(parents=True)
         per_study = {STUDIES[fold]: {"C1": 0.5 + 0.3 * fold, "C2": 0.7}}
-        write_json(path, {"dice_mean": 0.0, "dice_per_class": {}, "n_studies": 1, "per_study": per_study})
+        write_json(path, PublishedFigures(0.0, {}, 1, per_study, epoch=0).to_json())
         segmentation.append(published(path))
     quarantine = pd.DataFrame({"study": ["9.1", "9.2"], "stage": "index", "code": "no_images", "reason": ["a", "b"]})
     quarantine.to_csv(tmp_path / "quarantine.csv", index=False)

@@ -10,8 +10,11 @@ from benchmarks import tiny_data
 from benchmarks.tiny_training import classification_task, die_when, make_job
 from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
+from spine_models.evaluation.averages import Averaging
+from spine_models.evaluation.epochs import Epoch
 from spine_models.models.weights import load_model, load_state
 from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.published_facts import read_facts
 from spine_models.training import average_checkpoints as averaging
 from spine_models.training.average_checkpoints import (
     AveragingInputs,
@@ -19,7 +22,6 @@ from spine_models.training.average_checkpoints import (
     average_checkpoints,
     greedy_choice,
 )
-from spine_models.training.epoch_table import Epoch
 from spine_models.training.job import run_job
 from tests.training.conftest import ONE, files_of, run_in_child
 
@@ -41,7 +43,7 @@ def average(trained, out, count=2, greedy=False):
 
 def test_the_published_weights_are_the_mean_of_the_best(trained, tmp_path):
     report = average(trained, tmp_path)
-    states = [load_state(trained.epochs / entry["file"])[0] for entry in report["epochs"]]
+    states = [load_state(trained.epochs / epoch.file)[0] for epoch in report.epochs]
     found, description = load_state(tmp_path / "model.safetensors")
     for name, value in found.items():
         if value.is_floating_point():
@@ -50,31 +52,33 @@ def test_the_published_weights_are_the_mean_of_the_best(trained, tmp_path):
         else:
             assert torch.equal(value, states[0][name]), name
     assert any("running_var" in name for name in found)
-    assert [entry["epoch"] for entry in description["provenance"]["averaged"]] == [e["epoch"] for e in report["epochs"]]
+    assert [entry["epoch"] for entry in description["provenance"]["averaged"]] == [e.epoch for e in report.epochs]
     load_model(tmp_path / "model.safetensors", "classification")
 
 
 def test_the_table_compares_the_best_single_epoch_with_the_average(trained, tmp_path):
     report = average(trained, tmp_path)
     # The same studies, crops and network as in the training's validation.
-    assert report["best_single"] == pytest.approx(report["epochs"][0]["metric"], abs=1e-6)
-    metrics = [entry["metric"] for entry in report["epochs"]]
+    assert report.best_single == pytest.approx(report.epochs[0].metric, abs=1e-6)
+    metrics = [epoch.metric for epoch in report.epochs]
     assert metrics == sorted(metrics) and len(metrics) == 2
-    assert report["published"] == "averaged" and report["greedy"] is None
-    assert all(len(entry["sha256"]) == 64 for entry in report["epochs"])
+    assert report.published == "averaged" and report.greedy is None
+    assert all(len(epoch.sha256) == 64 for epoch in report.epochs)
+    assert read_facts(tmp_path / "averaging.json", Averaging) == report
 
 
 def test_the_average_of_one_is_that_epoch(trained, tmp_path):
     report = average(trained, tmp_path, count=1)
-    assert report["averaged"] == report["best_single"]
+    assert report.averaged == report.best_single
 
 
 def test_the_greedy_choice_is_never_worse_than_the_best(trained, tmp_path):
     report = average(trained, tmp_path, greedy=True)
-    assert report["greedy"]["loss"] <= report["best_single"]
-    assert report["published"] == "greedy"
+    assert report.greedy.loss <= report.best_single
+    assert report.published == "greedy"
+    assert read_facts(tmp_path / "averaging.json", Averaging) == report
     averaged = load_state(tmp_path / "model.safetensors")[1]["provenance"]["averaged"]
-    assert [one["epoch"] for one in averaged] == [one["epoch"] for one in report["greedy"]["epochs"]]
+    assert [one["epoch"] for one in averaged] == [one.epoch for one in report.greedy.epochs]
 
 
 def test_twice_gives_the_same_bytes(trained, tmp_path):
@@ -113,7 +117,7 @@ def test_more_than_are_kept_is_refused(trained, tmp_path):
 
 
 def test_a_checkpoint_joins_only_when_it_helps():
-    one = Epoch(0, 0.0, "", "", {})
+    one = Epoch(0, 0.0, "", "")
     epochs = [replace(one, epoch=number) for number in range(4)]
     losses = {(0,): 0.5, (0, 1): 0.6, (0, 2): 0.4, (0, 2, 3): 0.4}
     chosen, loss = greedy_choice(epochs, lambda some: losses[tuple(epoch.epoch for epoch in some)])
@@ -124,7 +128,7 @@ def test_the_same_average_is_judged_once(trained, tmp_path, capsys):
     average(trained, tmp_path)
     assert "average_checkpoints: 2 of 2 judgements made, 0 reused" in capsys.readouterr().err
     published = files_of(tmp_path)
-    assert average(trained, tmp_path)["averaged"]
+    assert average(trained, tmp_path).averaged
     assert "average_checkpoints: 0 of 2 judgements made, 2 reused" in capsys.readouterr().err
     assert files_of(tmp_path) == published
     average(trained, tmp_path, count=3)
