@@ -10,10 +10,11 @@ from spine_models.configuration.checked import checked
 from spine_models.configuration.contradictions import require_arrays_fit
 from spine_models.configuration.trainings import classifier_recipe, folds_of, published_file, segmentation_recipe
 from spine_models.errors import UserError
-from spine_models.provenance.acceptance import code_in_force, read_acceptances, store_code
+from spine_models.provenance.acceptance import code_in_force, read_acceptances
 from spine_models.provenance.canonical import canonical_json
 from spine_models.models.networks import modules_of, modules_of_stages
 from spine_models.provenance.fingerprint import Fingerprints, fingerprint
+from spine_models.provenance.stored_code import store_code
 from spine_models.configuration.user_folders import UserFolders
 
 
@@ -234,6 +235,11 @@ def input_options(wildcards, input):
 def folder_of(name):
     """Return a function of a rule's outputs: the folder of the output `name`."""
     return lambda wildcards, output: str(Path(output[name]).parent)
+
+
+def run_folder(wildcards, output):
+    """Return the run's folder, where `accepted.json` may be: no input, as what a person accepts makes nothing anew."""
+    return str(Path(output[0]).parents[1])
 
 
 # --- Resources --------------------------------------------------------------------------------------------------------

@@ -23,9 +23,10 @@ rule evaluate:
         config=settings("seed"),
         code=code_of("evaluate"),
         inputs=input_options,
+        run=run_folder,
     shell:
         "python -m workflow_scripts.evaluate --config {params.config:q} --code {params.code}"
-        " {params.inputs} --out {output:q} > {log:q} 2>&1"
+        " {params.inputs} --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule export_bundle:
@@ -58,9 +59,10 @@ rule export_bundle:
         ),
         code=code_of("export_bundle"),
         inputs=input_options,
+        run=run_folder,
     shell:
         "python -m workflow_scripts.export_bundle --config {params.config:q} --code {params.code}"
-        " {params.inputs} --out {output:q} > {log:q} 2>&1"
+        " {params.inputs} --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule bundle:

@@ -23,8 +23,7 @@ rule report:
     params:
         code=code_of("report"),
         inputs=input_options,
-        # No input: what a person accepts makes nothing anew.
-        run=lambda wildcards, output: str(Path(output[0]).parents[1]),
+        run=run_folder,
     shell:
         "python -m workflow_scripts.report --code {params.code} {params.inputs}"
         " --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"

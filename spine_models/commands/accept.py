@@ -58,7 +58,8 @@ def accept(
 
 
 def _acceptance(output_dir: Path, found: CodeDifference, reason: str) -> Acceptance:
-    from spine_models.provenance.acceptance import Acceptance, changed_modules
+    from spine_models.provenance.acceptance import Acceptance
+    from spine_models.provenance.stored_code import changed_modules
 
     parts = _parts(found)
     modules = None if parts is None else changed_modules(output_dir, found.earlier, parts)

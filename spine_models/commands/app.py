@@ -15,6 +15,7 @@ import typer
 from spine_models.commands.accept import accept
 from spine_models.commands.check import check
 from spine_models.commands.import_published import import_published
+from spine_models.commands.lineage import lineage
 from spine_models.commands.phantom import phantom
 from spine_models.commands.predict import predict
 from spine_models.commands.prune_state import prune_state
@@ -27,6 +28,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     accept,
     check,
     import_published,
+    lineage,
     phantom,
     predict,
     prune_state,

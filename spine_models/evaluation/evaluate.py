@@ -18,6 +18,7 @@ from spine_models.evaluation.segmentation_figures import PublishedFigures
 from spine_models.evaluation.tables import FROM_PRIOR, STUDY, read_csv
 from spine_models.evaluation.truth import read_truth
 from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.acceptance import acceptances_of
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.published_facts import read_facts
 from spine_models.provenance.vouched import vouched
@@ -49,6 +50,7 @@ class EvaluationInputs:
         averaging: ``classification/<variant>/fold<fold>/averaging.json`` of each classifier.
         quarantine: studies that were not used.
         grades: fractures of a phantom data set with their grade, or None for real studies.
+        output_dir: of the run, whose acceptances the provenance names; None where there is no run.
     """
 
     train_csv: Path
@@ -58,6 +60,7 @@ class EvaluationInputs:
     averaging: Sequence[Path]
     quarantine: Path
     grades: Path | None = None
+    output_dir: Path | None = None
 
 
 def evaluate(inputs: EvaluationInputs, settings: EvaluationSettings, code: str) -> dict[str, Any]:
@@ -98,7 +101,12 @@ def evaluate(inputs: EvaluationInputs, settings: EvaluationSettings, code: str) 
         },
         "per_grade": grade_scores(ensemble, truth, grades) if grades else {},
         "notes": _notes(folds, ensemble),
-        "provenance": {"inputs": _digests(inputs), "config": {"seed": settings.seed}, "code": code},
+        "provenance": {
+            "inputs": _digests(inputs),
+            "config": {"seed": settings.seed},
+            "code": code,
+            "accepted": acceptances_of(inputs.output_dir),
+        },
     }
 
 

@@ -20,6 +20,7 @@ from spine_models.inference.bundle import DESCRIPTION, SCHEMA, load_bundle
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.networks import Stage, kinds_of
 from spine_models.models.weights import load_state
+from spine_models.provenance.acceptance import acceptances_of
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import replacing, write_json
 from spine_models.provenance.vouched import vouched
@@ -77,11 +78,13 @@ class ExportInputs:
         segmentation: files of segmentation networks, or the ``bundle.json`` of a bundle whose networks were used.
         classification: files of classifiers.
         train_csv: the training studies' targets, for the prior.
+        output_dir: of the run, whose acceptances the provenance names; None where there is no run.
     """
 
     segmentation: Sequence[Path]
     classification: Sequence[Path]
     train_csv: Path
+    output_dir: Path | None = None
 
 
 def export_bundle(inputs: ExportInputs, settings: ExportSettings, *, code: str, out: Path) -> None:
@@ -104,7 +107,12 @@ def export_bundle(inputs: ExportInputs, settings: ExportSettings, *, code: str, 
         settings={name: getattr(settings, name) for name in names},
         prior=prior_of(truth),
         phantom=settings.phantom,
-        provenance={"code": code, "train_csv": digest_file(inputs.train_csv), "training_studies": len(truth)},
+        provenance={
+            "code": code,
+            "accepted": acceptances_of(inputs.output_dir),
+            "train_csv": digest_file(inputs.train_csv),
+            "training_studies": len(truth),
+        },
     )
     write_bundle(out, _expanded(inputs.segmentation), [vouched(path) for path in inputs.classification], contents)
 

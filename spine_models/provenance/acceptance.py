@@ -1,23 +1,22 @@
 """Code that a person has judged to make the same as the code before it, so that an upgrade retrains nothing.
 
-Every run stores what its fingerprints were made from, ``code/<fingerprint>.json`` in its ``output_dir``: module to
-digest. ``accepted.json`` beside it holds one line for each acceptance. The workflow gives a rule whose fingerprint was
-accepted the earlier one: its parameters and the keys of its work stay equal, so that nothing is planned or rewritten.
+``accepted.json`` in a run's ``output_dir`` holds one line for each acceptance. The workflow gives a rule whose
+fingerprint was accepted the earlier one: its parameters and the keys of its work stay equal, so that nothing is planned
+or rewritten.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from spine_models.errors import UserError
-from spine_models.provenance.files import read_json, write_json, write_text
-from spine_models.provenance.fingerprint import fingerprint
+from spine_models.provenance.files import read_json, write_text
 
 ACCEPTED = "accepted.json"
-_CODE = "code"
 
 
 @dataclass(frozen=True)
@@ -39,33 +38,6 @@ class Acceptance:
     reason: str
 
 
-def store_code(output_dir: Path, parts: Mapping[str, str]) -> None:
-    """Store what a fingerprint is made from, unless a run has done so before.
-
-    Args:
-        output_dir: of the run.
-        parts: see ``Fingerprints.parts``.
-    """
-    path = _code_path(output_dir, fingerprint(parts))
-    if not path.is_file():
-        write_json(path, dict(parts))
-
-
-def changed_modules(output_dir: Path, earlier: str, parts: Mapping[str, str]) -> tuple[str, ...] | None:
-    """Return what differs between earlier code and ``parts``, sorted; None if the earlier code was not stored.
-
-    Args:
-        output_dir: of the run.
-        earlier: fingerprint of the earlier code.
-        parts: of the code now; see ``Fingerprints.parts``.
-    """
-    try:
-        before: dict[str, str] = read_json(_code_path(output_dir, earlier))
-    except (OSError, ValueError):
-        return None
-    return tuple(sorted(name for name in before.keys() | parts.keys() if before.get(name) != parts.get(name)))
-
-
 def read_acceptances(output_dir: Path) -> list[Acceptance]:
     """Return the lines of ``accepted.json``, oldest first; none where there is no such file.
 
@@ -84,6 +56,11 @@ def read_acceptances(output_dir: Path) -> list[Acceptance]:
         ) from None
 
 
+def acceptances_of(output_dir: Path | None) -> list[dict[str, Any]]:
+    """Return the acceptances of a run as JSON values, for the provenance of what it publishes; none without a run."""
+    return [] if output_dir is None else [asdict(line) for line in read_acceptances(output_dir)]
+
+
 def write_acceptances(output_dir: Path, acceptances: Iterable[Acceptance]) -> None:
     """Write ``accepted.json``; of several lines for the same stage and code, the last."""
     lines = {(line.stage, line.code): line for line in acceptances}
@@ -99,7 +76,3 @@ def code_in_force(acceptances: Iterable[Acceptance], stage: str, code: str) -> s
 
 def _modules(names: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
-
-
-def _code_path(output_dir: Path, code: str) -> Path:
-    return output_dir / _CODE / f"{code}.json"

@@ -15,6 +15,7 @@ from spine_models.evaluation.evaluate import EvaluationSettings, evaluate
 from spine_models.evaluation.tables import STUDY
 from spine_models.evaluation.truth import read_truth
 from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.acceptance import Acceptance, write_acceptances
 from spine_models.provenance.files import write_json
 from tests.evaluation.conftest import STUDIES, labels
 
@@ -35,6 +36,14 @@ def test_every_promised_key(inputs):
     assert metrics["quarantine"] == {"n": 2, "by_code": {"no_images": 2}}
     assert metrics["phantom"] is True
     json.dumps(metrics, allow_nan=False)
+
+
+def test_the_provenance_names_what_was_accepted_in_the_run(inputs, tmp_path):
+    assert evaluate(inputs, SETTINGS, "code")["provenance"]["accepted"] == []
+    line = Acceptance("train_segmentation", "new", "old", ("spine_models.models.losses",), "renamed")
+    write_acceptances(tmp_path, [line])
+    accepted = evaluate(dataclasses.replace(inputs, output_dir=tmp_path), SETTINGS, "code")["provenance"]["accepted"]
+    assert accepted == [dataclasses.asdict(line)]
 
 
 def test_segmentation_pools_the_folds(inputs):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from spine_models.errors import UserError
 from spine_models.inference.bundle import DESCRIPTION, load_bundle
 from spine_models.inference.export_bundle import ExportInputs, export_bundle
 from spine_models.models.weights import load_model, load_state, save_state
+from spine_models.provenance.acceptance import Acceptance, write_acceptances
 from spine_models.provenance.canonical import digest_file, digest_json
 from tests.inference.conftest import SETTINGS
 
@@ -38,6 +40,14 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path, bundle_folder, networks, 
     export_bundle(ExportInputs(**networks, train_csv=train_csv), SETTINGS, code="code", out=again)
     for path in bundle_folder.iterdir():
         assert (again.parent / path.name).read_bytes() == path.read_bytes()
+
+
+def test_it_names_what_was_accepted_in_its_run(tmp_path, networks, train_csv):
+    line = Acceptance("train_classifier", "new", "old", None, "renamed")
+    write_acceptances(tmp_path, [line])
+    inputs = ExportInputs(**networks, train_csv=train_csv, output_dir=tmp_path)
+    export_bundle(inputs, SETTINGS, code="code", out=tmp_path / "bundle" / DESCRIPTION)
+    assert load_bundle(tmp_path / "bundle").provenance["accepted"] == [asdict(line)]
 
 
 def test_it_needs_nothing_outside_its_folder(tmp_path, bundle_folder):

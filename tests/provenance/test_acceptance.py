@@ -5,34 +5,14 @@ import pytest
 from spine_models.errors import UserError
 from spine_models.provenance.acceptance import (
     Acceptance,
-    changed_modules,
     code_in_force,
     read_acceptances,
-    store_code,
     write_acceptances,
 )
-from spine_models.provenance.fingerprint import fingerprint
-
-BEFORE = {"script": "1", "spine_models.a": "2", "spine_models.b": "3"}
-NOW = {"script": "1", "spine_models.a": "9", "spine_models.c": "4"}
 
 
 def line(stage="train_segmentation", code="new", accepted="old", modules=("spine_models.a",), reason="renamed"):
     return Acceptance(stage, code, accepted, modules, reason)
-
-
-def test_modules_that_changed_came_or_went_are_named(tmp_path):
-    store_code(tmp_path, BEFORE)
-    assert changed_modules(tmp_path, fingerprint(BEFORE), BEFORE) == ()
-    assert changed_modules(tmp_path, fingerprint(BEFORE), NOW) == (
-        "spine_models.a",
-        "spine_models.b",
-        "spine_models.c",
-    )
-
-
-def test_modules_of_code_that_was_never_stored_are_unknown(tmp_path):
-    assert changed_modules(tmp_path, "0123456789abcdef", NOW) is None
 
 
 def test_an_accepted_code_stands_for_the_new_one_in_its_stage_alone(tmp_path):

@@ -140,7 +140,14 @@ def test_accepted_code_is_named_in_the_report_and_covers_no_other_difference(cop
     assert line["modules"] == ["spine_models.models.losses"]
     assert run(project, work, "--force", "results/report/index.html", **jobs).returncode == 0
     page = (work / "results/report/index.html").read_text()
-    assert all(text in page for text in (line["accepted"], line["code"], line["modules"][0], line["reason"]))
+    named = line["accepted"], line["code"], line["modules"][0], line["reason"]
+    assert all(text in page for text in named)
+    command = [sys.executable, "-m", "spine_models", "lineage", work / "results"]
+    said = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout
+    assert all(text in said.partition("train_segmentation: ")[2] for text in named)
+    targets = ["results/evaluation/metrics.json", "results/bundle/bundle.json"]
+    assert run(project, work, "--force", *targets, **jobs).returncode == 0
+    assert all(json.loads((work / target).read_text())["provenance"]["accepted"] == [line] for target in targets)
     configure(segmentation={"training": {"learning_rate": 2.0e-2}})(project, work)
     assert planned(run(project, work, "-n"))["train_segmentation"] == JOBS["train_segmentation"]
 
