@@ -13,7 +13,7 @@ from typing import Any
 
 from spine_models.compute.devices import Compute
 from spine_models.compute.facts import run_facts
-from spine_models.compute.precision import choose_precision
+from spine_models.compute.precision import Precision, choose_precision
 from spine_models.data.dataset.study_tokens import PARTLY_UNKNOWN, TRAINING_STUDIES, study_tokens
 from spine_models.log import say
 from spine_models.provenance.files import read_json, write_json
@@ -78,6 +78,7 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
     _warn_of_unknown_studies(task)
     key = Key(job.stage, task.digests(), key_config(job, task, plan, compute), job.code)
     started, work = time.time(), Work(job.stage, "trainings")
+    precision = choose_precision(recipe.precision, compute.kind)
     with folder_lock(job.state):
         state = open_state(job.state, key)
         found = state.finished()
@@ -85,14 +86,13 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
             say(f"{job.out}: finished before under the same configuration, code and inputs; copied")
 
         def train() -> Record:
-            provenance = _provenance(job, task, key)
+            provenance = _provenance(job, task, key, precision)
             settings = FitSettings(job.seed, job.workers, job.checkpoint_minutes, job.keep_best, provenance)
             run_ranks(fit, compute, task, settings, state.folder)
             return _finish(state, task)
 
         work.count(found, train)
         state.publish(job.out)
-        precision = choose_precision(recipe.precision, compute.kind)
         how = run_facts(compute.kind, precision) | {"processes": compute.processes, "found_finished": found is not None}
         _write_run_facts(job, state, how, started)
     work.say()
@@ -134,7 +134,7 @@ def _warn_of_unknown_studies(task: Task) -> None:
         )
 
 
-def _provenance(job: Job, task: Task, key: Key) -> dict[str, Any]:
+def _provenance(job: Job, task: Task, key: Key, precision: Precision) -> dict[str, Any]:
     initial = task.initial()
     tokens = set(study_tokens(task.training_studies())) | (initial.tokens if initial else frozenset())
     return {
@@ -143,6 +143,7 @@ def _provenance(job: Job, task: Task, key: Key) -> dict[str, Any]:
         "key": key.digest,
         TRAINING_STUDIES: sorted(tokens),
         **({PARTLY_UNKNOWN: True} if initial and not initial.says_all else {}),
+        "precision": precision,
         "packages": {name: version(name) for name in _PACKAGES},
     }
 

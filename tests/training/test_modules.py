@@ -51,6 +51,15 @@ def test_the_segmentation_publishes_its_best_epoch(segmented):
     assert {"inputs", "config", "packages", "key"} <= provenance.keys()
 
 
+@pytest.mark.parametrize(("precision", "stored"), [("auto", "fp32"), ("bf16", "bf16")])
+def test_weights_say_in_which_precision_they_were_trained(data, tmp_path, precision, stored):
+    """What ``auto`` chose on this device, the same in every epoch's file and in the record of the run."""
+    run_job(make_job(tmp_path), classification_task(data, precision=precision), ONE)
+    files = sorted((tmp_path / "out" / "epochs").glob("*.safetensors"))
+    assert [load_model(path, "classification")[1]["precision"] for path in files] == [stored] * 2
+    assert read_json(tmp_path / "out" / "training.run.json")["precision"] == stored
+
+
 def test_the_history_has_what_a_person_looks_for(segmented):
     history = pd.read_csv(segmented / "history.csv")
     columns = {"learning_rate", "loss", "focal", "jaccard", "dice_mean", "activation_max", "gradient_norm"}
