@@ -109,6 +109,23 @@ def test_float32_means_float32_on_a_gpu(driver, monkeypatch):
     assert not torch.backends.cuda.matmul.allow_tf32
 
 
+@pytest.mark.parametrize(("chosen", "set_by_us"), [(None, ["expandable_segments:True"]), ("max_split_size_mb:64", [])])
+def test_segments_of_the_allocator_grow_unless_the_user_chose(driver, monkeypatch, chosen, set_by_us):
+    driver(FakeNvml())
+    found = []
+    monkeypatch.setattr(torch._C, "_accelerator_setAllocatorSettings", found.append)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.delenv(name, raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", chosen)
+    use_device("cuda", 1, 1)
+    assert found == set_by_us
+    use_device("cpu", 1, 1)
+    assert found == set_by_us
+
+
 def test_gpus_are_leased_and_shown_to_cuda(driver, monkeypatch):
     driver(FakeNvml())
     monkeypatch.setattr(torch.version, "cuda", "13.0")
