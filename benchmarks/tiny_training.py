@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import tiny_data
 from spine_models.data.crops.crop import CropSettings
 from spine_models.provenance.settings import settings_from
@@ -67,7 +69,7 @@ def die_when(owner: Any, name: str, count: int, after: bool = False) -> Callable
 
 
 class Poisoned:
-    """Samples of which the draws in some global steps hold an infinity."""
+    """Samples of which the draws in some global steps are infinite once they are standardised."""
 
     def __init__(self, samples: Any, draws: set[tuple[int, int]]) -> None:
         self._samples, self._draws = samples, draws
@@ -76,10 +78,10 @@ class Poisoned:
         return len(self._samples)
 
     def sample(self, epoch: int, index: int) -> Any:
-        image, target, study = self._samples.sample(epoch, index)
+        crop, target, study = self._samples.sample(epoch, index)
         if (epoch, index) in self._draws:
-            image[..., 0, 0] = float("inf")
-        return image, target, study
+            crop = crop._replace(mean=np.float32("inf"))
+        return crop, target, study
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Intensities: the one fill value in Hounsfield units, and how volumes are standardised for the networks."""
+"""Intensities: the one fill value in Hounsfield units, and the type in which images are stored and handed on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ AIR_HU = -1000
 """The one fill value: rotation borders, padding, z beyond the volume, padding tags (method, crops and targets)."""
 
 
-def standardised(image: NDArray[np.float32], mean: float, std: float) -> NDArray[np.float32]:
-    """Return ``(image - mean) / std`` in float32; both numbers are the half volume's, in HU, and ``std`` is above 0."""
-    return (image - np.float32(mean)) / np.float32(std)
+def whole_hu(image: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Round resampled HU to whole ones (half to even), which is what scanners store; C-contiguous.
+
+    Resampling is linear, so that nothing leaves the range of the int16 that it started from.
+    """
+    return np.ascontiguousarray(np.rint(image).astype(np.int16))

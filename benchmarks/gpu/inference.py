@@ -12,6 +12,7 @@ from spine_models.compute.crop_predictor import CropPredictor
 from spine_models.compute.devices import use_device
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
+from spine_models.data.crops.crop import ClassifierCrop
 from spine_models.models.networks import build
 from spine_models.models.unet import CsnUNet, UNetSettings
 
@@ -49,8 +50,17 @@ def _mask(bench: Bench, count: int, where: str = "") -> None:
 
 
 def _crops(bench: Bench, mode: str) -> None:
-    shape = (14, 3, 40, 256, 256) if bench.real else (2, 3, 8, 32, 32)
-    crops = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    count, *shape = (14, 40, 256, 256) if bench.real else (2, 8, 32, 32)
+    random = np.random.default_rng(0)
+    crops = [
+        ClassifierCrop(
+            random.integers(-1000, 2000, shape, dtype=np.int16),
+            random.integers(0, 8, shape, dtype=np.uint8),
+            np.float32(0.0),
+            np.float32(500.0),
+        )
+        for _ in range(count)
+    ]
     size = {"depth": 152, "base_channels": 64} if bench.real else {"depth": 50, "base_channels": 8}
     network = build({"kind": "csn", "mode": mode, "dropout": 0.5, **size}).eval()
     predictor = CropPredictor(InferenceNetwork(network, bench.device))

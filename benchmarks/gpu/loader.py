@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.gpu.bench import Bench
 from spine_models.commands.training_needs import read_configuration
 from spine_models.compute.devices import use_device
+from spine_models.compute.network_input import classifier_input
 from spine_models.configuration.trainings import classifier_recipe
 from spine_models.data.crops.crop import CropSettings
 from spine_models.levels import LEVELS, TARGETS
@@ -58,12 +59,12 @@ def _rate(bench: Bench, samples: Any, workers: int) -> None:
         started = time.monotonic()
         count = 0
         while count < 2 * workers and time.monotonic() - started < 5.0:
-            image, target, _ = next(loaded)
-            image.to(bench.device, non_blocking=True)
+            crops, target, _ = next(loaded)
+            classifier_input(*(part.to(bench.device, non_blocking=True) for part in crops))
             count += 1
         bench.clean()
         facts["crops_per_s"] = count * BATCH / (time.monotonic() - started)
-        facts["batch_mb"] = (image.nbytes + target.nbytes) / 1e6
+        facts["batch_mb"] = sum(part.nbytes for part in (*crops, target)) / 1e6
         facts["shm_free_gb"] = shutil.disk_usage("/dev/shm").free / 1e9
         del loaded
 

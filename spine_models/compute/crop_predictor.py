@@ -6,23 +6,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch.utils.data import default_collate
 
 from spine_models.compute.flips import NO_FLIP, Flip, mean_over_flips
 from spine_models.compute.inference_network import InferenceNetwork, finite_or_again, require_finite
+from spine_models.compute.network_input import classifier_input
 from spine_models.compute.precision import Precision
+from spine_models.data.crops.crop import ClassifierCrop
 from spine_models.evaluation.aggregate import study_probabilities
 from spine_models.evaluation.competition import Floats
 from spine_models.levels import TARGETS
 
 CROPS_AT_ONCE = 4
 """Crops that a classifier gets at once: always the same, so that a study's figures depend on nothing else."""
-
-Crop = NDArray[np.float32] | torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class CropPredictor:
         self._network, self._flips, self._batch = network, flips, batch
         self.repeated = 0
 
-    def study(self, crops: Iterable[Crop], *, clip: bool = True) -> Floats | None:
+    def study(self, crops: Iterable[ClassifierCrop], *, clip: bool = True) -> Floats | None:
         """Return the probabilities of a study, (8,): the maximum over its crops; None without a crop.
 
         Args:
@@ -63,12 +62,11 @@ class CropPredictor:
         probabilities = self.probabilities(crops)
         return study_probabilities(list(probabilities), clip=clip) if len(probabilities) else None
 
-    def probabilities(self, crops: Iterable[Crop]) -> Floats:
+    def probabilities(self, crops: Iterable[ClassifierCrop]) -> Floats:
         """Return the probabilities of the eight targets for each crop, averaged over its flips.
 
         Args:
-            crops: each (3, depth, size, size) as ``data.crops.crop.classifier_input`` makes it; drawn batch by batch,
-                so that an iterator need not hold all of them.
+            crops: of arrays or of tensors; drawn batch by batch, so that an iterator need not hold all of them.
 
         Returns:
             (N, 8) in the order of ``levels.TARGETS``; N may be 0.
@@ -83,8 +81,8 @@ class CropPredictor:
             parts.append(part)
         return np.concatenate(parts) if parts else np.zeros((0, len(TARGETS)))
 
-    def _forward(self, crops: list[Crop], precision: Precision) -> Floats:
-        images = torch.stack([torch.as_tensor(crop) for crop in crops])
+    def _forward(self, crops: list[ClassifierCrop], precision: Precision) -> Floats:
+        images = classifier_input(*(part.to(self._network.device) for part in default_collate(crops)))
         sigmoid = partial(self._sigmoid, precision)
         return np.asarray(mean_over_flips(images, self._flips, sigmoid, spatial=False).numpy())
 
@@ -94,7 +92,7 @@ class CropPredictor:
         return torch.sigmoid(logits).cpu()
 
 
-def _batches(crops: Iterable[Any], size: int) -> Iterator[list[Any]]:
+def _batches(crops: Iterable[ClassifierCrop], size: int) -> Iterator[list[ClassifierCrop]]:
     rest = iter(crops)
     while batch := list(islice(rest, size)):
         yield batch

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from spine_models.compute.flips import NO_FLIP, Flip, mean_over_flips
 from spine_models.compute.inference_network import InferenceNetwork, finite_or_again, require_finite
+from spine_models.compute.network_input import standardised
 from spine_models.compute.precision import Precision
-from spine_models.hounsfield import AIR_HU, standardised
+from spine_models.hounsfield import AIR_HU
 from spine_models.models.sliding_window import sliding_window
 
 
@@ -74,8 +75,11 @@ class MaskPredictor:
         device = self._networks[0].device
         finite = torch.ones((), dtype=torch.bool, device=device)
         mean_probabilities = partial(self._mean_probabilities, finite, precision)
+        # A copy, since torch takes no array that cannot be written, such as a memory map.
+        volume = torch.from_numpy(np.array(half))[None].to(device)
+        facts = (torch.tensor([fact], dtype=torch.float32, device=device) for fact in (mean, std))
         probabilities = sliding_window(
-            torch.from_numpy(standardised(half.astype(np.float32), mean, std)).to(device),
+            standardised(volume, *facts)[0],
             lambda windows: mean_over_flips(windows, self._windows.flips, mean_probabilities, spatial=True),
             window=self._windows.window,
             overlap=self._windows.overlap,

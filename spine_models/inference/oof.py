@@ -169,7 +169,7 @@ def _facts(crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier
     windows = list(validation_windows(crop, settings))
     with memory_advice("set device: cpu, or use a GPU with more memory"):
         before = classifier.predictor.repeated
-        probabilities = classifier.predictor.study(image for _, image in windows)
+        probabilities = classifier.predictor.study(window for _, window in windows)
         again = classifier.predictor.repeated > before
     assert probabilities is not None, "a crop has at least one window"
     seen = dict.fromkeys(level for level, _ in windows)

@@ -131,7 +131,7 @@ class StudyPredictor:
         prior = self._bundle.prior
         if prior is None:
             return {"probabilities": None, "models": {}, "source": MASK_ALONE}
-        windows = [image for _, image in validation_windows(crop, self._crops)] if crop else []
+        windows = [window for _, window in validation_windows(crop, self._crops)] if crop else []
         clips_models = self._bundle.settings.get("clip", "models") == "models"
         found = {name: predictor.study(windows, clip=clips_models) for name, predictor in self._classifiers.items()}
         models = {name: values for name, values in found.items() if values is not None}

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from spine_models.compute.crop_predictor import CropPredictor
 from spine_models.compute.inference_network import InferenceNetwork
+from spine_models.compute.network_input import classifier_input
 from spine_models.evaluation.competition import competition_loss
 from spine_models.levels import TARGETS
 from spine_models.models.network import Network
@@ -54,6 +55,10 @@ class ClassificationModule(StageModule):
     network: Network
     recipe: ClassificationRecipe
     prior: Sequence[float] = (0.5,) * len(TARGETS)
+
+    def images(self, sample: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the input of stacked ``ClassifierCrop``s, (N, 3, D, S, S)."""
+        return classifier_input(*sample)
 
     def losses(self, image: torch.Tensor, target: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """Return the loss of crops (N, 3, D, S, S) with targets (N, 8)."""

@@ -36,6 +36,7 @@ from spine_models.training.loaders import (
     Samples,
     Studies,
     require_shared_memory,
+    shared_memory,
     training_loader,
     validation_loader,
 )
@@ -132,8 +133,10 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     plan = plan_batches(stage, recipe.global_batch, recipe.micro_batch, compute.processes)
     samples = task.samples(settings.seed)
     batches = EpochBatches(len(samples), plan, place.rank, settings.seed)
-    if place.rank == 0:
-        require_shared_memory(stage, samples, recipe.micro_batch, compute.processes, settings.workers)
+    held_out = task.held_out()
+    if place.rank == 0 and settings.workers:
+        need = shared_memory(samples, recipe.micro_batch, held_out, compute.processes, settings.workers)
+        require_shared_memory(stage, need, compute.processes * settings.workers)
     torch.manual_seed(settings.seed)
     module = task.module(plan, recipe.epochs * batches.steps)
     if module.pretrained is not None and place.rank == 0:
@@ -146,7 +149,6 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     torch.manual_seed(settings.seed * 1009 + place.rank + 1)
     best = BestEpochs(folder / "epochs", settings.keep_best, settings.provenance, task.verdict)
     history = History(folder)
-    held_out = task.held_out()
     keeper = StateKeeper(folder, settings.checkpoint_minutes, batches, len(held_out), best)
     callbacks = [best, history, *_bar(place), keeper]
     chosen = choose_precision(recipe.precision, compute.kind)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
+from torch.utils.data import default_collate
 
 from spine_models.compute.crop_predictor import CropPredictor
-from spine_models.data.crops.crop import CropSettings, validation_windows
+from spine_models.data.crops.crop import ClassifierCrop, CropSettings, validation_windows
 from spine_models.data.crops.files import open_crop
 from spine_models.evaluation.competition import prior_probabilities
 from spine_models.evaluation.truth import read_truth
@@ -55,12 +55,12 @@ class HeldOutStudy(NamedTuple):
 
     Attributes:
         study: its id.
-        crops: (K, 3, D, S, S), all windows of its usable levels; K is 0 where there is none.
+        crops: all windows of its usable levels, each field stacked to a tensor of (K, ...); None where there is none.
         target: (8,), the labels as given.
     """
 
     study: str
-    crops: torch.Tensor
+    crops: Any
     target: torch.Tensor
 
 
@@ -79,9 +79,9 @@ class HeldOutStudies:
         """Return one study."""
         study = self._studies[index]
         crop = open_crop(self._crops, study)
-        images = [] if crop is None else [image for _, image in validation_windows(crop, self._settings)]
-        crops = torch.from_numpy(np.stack(images)) if images else torch.zeros(0)
-        return HeldOutStudy(study, crops, torch.tensor(self._labels[study]))
+        windows = [] if crop is None else [window for _, window in validation_windows(crop, self._settings)]
+        # Stacked, since each tensor that a worker sends takes a file of the shared memory.
+        return HeldOutStudy(study, default_collate(windows) if windows else None, torch.tensor(self._labels[study]))
 
 
 def probabilities_or_prior(predictor: CropPredictor, item: HeldOutStudy, prior: Sequence[float]) -> list[float]:
@@ -90,5 +90,6 @@ def probabilities_or_prior(predictor: CropPredictor, item: HeldOutStudy, prior: 
     Raises:
         NonFiniteOutputError: if the network's output is not finite.
     """
-    probabilities = predictor.study(item.crops)
+    crops = () if item.crops is None else map(ClassifierCrop._make, zip(*item.crops, strict=True))
+    probabilities = predictor.study(crops)
     return [float(value) for value in (prior if probabilities is None else probabilities)]

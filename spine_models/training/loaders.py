@@ -29,8 +29,8 @@ class Samples(Protocol):
         """Return the draws of an epoch."""
         ...
 
-    def sample(self, epoch: int, index: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], str]:
-        """Return image, target and study."""
+    def sample(self, epoch: int, index: int) -> tuple[Any, np.ndarray[Any, Any], str]:
+        """Return a named tuple of arrays, which the stage's module makes images of; target; study."""
         ...
 
 
@@ -46,17 +46,16 @@ class Studies(Protocol):
         ...
 
 
-class Draws(Dataset[tuple[torch.Tensor, torch.Tensor, str]]):
+class Draws(Dataset[tuple[Any, np.ndarray[Any, Any], str]]):
     """Samples as a torch data set whose keys carry the epoch, so that worker processes need no message."""
 
     def __init__(self, samples: Samples) -> None:
         """Wrap ``samples``."""
         self.samples = samples
 
-    def __getitem__(self, key: Key) -> tuple[torch.Tensor, torch.Tensor, str]:
-        """Return image, target and study of the draw ``(epoch, index)``."""
-        image, target, study = self.samples.sample(*key)
-        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(np.ascontiguousarray(target)), study
+    def __getitem__(self, key: Key) -> tuple[Any, np.ndarray[Any, Any], str]:
+        """Return the draw ``(epoch, index)``, of which PyTorch stacks each field."""
+        return self.samples.sample(*key)
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -133,43 +132,65 @@ class _Share(Dataset[Any]):
         return self.studies[self.indices[index]]
 
 
-def require_shared_memory(stage: str, samples: Samples, batch: int, processes: int, workers: int) -> None:
-    """Refuse to start where the batches that the workers prepare ahead do not fit ``/dev/shm``.
+def shared_memory(samples: Samples, batch: int, held_out: Studies, processes: int, workers: int) -> int:
+    """Return the bytes of ``/dev/shm`` that all workers of a job need for what they prepare ahead.
+
+    Training and validation take turns: the larger of the two counts. One draw and one held-out study stand for all.
+
+    Args:
+        samples: of the training.
+        batch: samples of a batch.
+        held_out: studies of the validation.
+        processes: that train on this machine.
+        workers: of each process.
+    """
+    training = _bytes_of(samples.sample(0, 0)) * batch * workers
+    validation = _bytes_of(held_out[0]) * _validation_workers(workers) if len(held_out) else 0
+    return max(training, validation) * processes * _BATCHES_AHEAD
+
+
+def require_shared_memory(stage: str, need: int, workers: int) -> None:
+    """Refuse to start where what the workers prepare ahead does not fit ``/dev/shm``.
 
     Otherwise a worker ends with a bus error as soon as it is full; containers have 64 MB of it by default.
 
     Args:
         stage: section of the configuration, for the sentence.
-        samples: of the training; one is drawn.
-        batch: samples of a batch.
-        processes: that train on this machine.
-        workers: of each process.
+        need: bytes, see ``shared_memory``.
+        workers: of all processes on this machine.
 
     Raises:
         UserError: if they need more than is free.
     """
-    if workers == 0:
-        return
-    image, target, _ = samples.sample(0, 0)
-    need = (image.nbytes + target.nbytes) * batch * processes * workers * _BATCHES_AHEAD
     free = shutil.disk_usage(_SHARED_MEMORY).free
     if need > free:
         raise UserError(
-            f"{_SHARED_MEMORY} has {free / 1e9:.1f} GB free and the {processes * workers} workers of {stage} need "
+            f"{_SHARED_MEMORY} has {free / 1e9:.1f} GB free and the {workers} workers of {stage} need "
             f"{need / 1e9:.1f} GB: give a container more (docker run --shm-size={need // 10**9 + 1}g) or lower "
             f"{stage}.workers"
         )
 
 
 def training_loader(samples: Samples, batches: EpochBatches, workers: int, pin: bool) -> DataLoader[Any]:
-    """Return the batches of one process: images (N, ...), targets (N, ...) and a tuple of studies."""
+    """Return the batches of one process: samples, whose fields are (N, ...), targets (N, ...), a list of studies."""
     return DataLoader(Draws(samples), batch_sampler=batches, num_workers=workers, pin_memory=pin, **_common(workers))
 
 
 def validation_loader(studies: Studies, rank: int, processes: int, workers: int) -> DataLoader[Any]:
     """Return this process's share of the validation, one study an item, as the data set gives it."""
     share = _Share(studies, range(rank, len(studies), processes))
-    return DataLoader(share, batch_size=None, num_workers=min(workers, 2), **_common(workers))
+    return DataLoader(share, batch_size=None, num_workers=_validation_workers(workers), **_common(workers))
+
+
+def _validation_workers(workers: int) -> int:
+    return min(workers, 2)
+
+
+def _bytes_of(value: Any) -> int:
+    """Return the bytes of all arrays and tensors in nested tuples."""
+    if isinstance(value, tuple):
+        return sum(map(_bytes_of, value))
+    return int(getattr(value, "nbytes", 0))
 
 
 def _common(workers: int) -> dict[str, Any]:

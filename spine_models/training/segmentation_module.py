@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
+from spine_models.compute.network_input import standardised
 from spine_models.evaluation.dice import dice_per_level, mean_dice, mean_dice_per_level
 from spine_models.evaluation.segmentation_figures import SegmentationFigures
 from spine_models.models.losses import segmentation_loss
@@ -71,9 +72,9 @@ class SegmentationModule(StageModule):
         loss = segmentation_loss(logits, target, self.recipe.loss)
         return {"loss": loss.total, "focal": loss.focal, "jaccard": loss.jaccard}
 
-    def with_channels(self, image: torch.Tensor) -> torch.Tensor:
-        """Add the channel axis to (N, Z, Y, X)."""
-        return image[:, None]
+    def images(self, sample: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the standardised images, (N, 1, Z, Y, X), of stacked ``SegmentationWindow``s."""
+        return standardised(*sample)[:, None]
 
     def assess(self, item: HeldOutVolume, network: InferenceNetwork) -> dict[str, float]:
         """Return the Dice of each level that the study's label holds; see ``StageModule``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -72,6 +72,14 @@ class StageModule(pl.LightningModule, ABC):
         self.assessed: dict[str, Any] = {}
 
     @abstractmethod
+    def images(self, sample: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return what the network sees, (N, C, Z, Y, X), on the device of ``sample``.
+
+        Args:
+            sample: what the draws of a micro-batch hold beside targets and studies, field by field.
+        """
+
+    @abstractmethod
     def losses(self, image: torch.Tensor, target: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """Return the losses of a micro-batch, float32 scalars; the one named "loss" is minimised."""
 
@@ -100,9 +108,9 @@ class StageModule(pl.LightningModule, ABC):
             self._guard.begin()
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-        """Return the loss of a micro-batch (images, targets, studies)."""
-        image, target, studies = batch
-        losses = self.losses(arrange(self.with_channels(image), self.device), target)
+        """Return the loss of a micro-batch (samples, targets, studies)."""
+        sample, target, studies = batch
+        losses = self.losses(arrange(self.images(sample), self.device), target)
         self._guard.note(losses["loss"], studies)
         for name, value in losses.items():
             self._add(name, value.detach())
@@ -152,10 +160,6 @@ class StageModule(pl.LightningModule, ABC):
         if len(results) != sum(len(part) for part in parts):
             raise RuntimeError("a study was validated twice")
         self.verdict = self.judge({study: results[study] for study in sorted(results)})
-
-    def with_channels(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the images of a batch as (N, C, Z, Y, X)."""
-        return image
 
     def take_means(self) -> dict[str, float]:
         """Return the means of the epoch's losses over all processes and start anew; call it in every process."""

@@ -6,6 +6,7 @@ import torch
 
 from spine_models.compute.crop_predictor import CropPredictor
 from spine_models.compute.inference_network import InferenceNetwork, NonFiniteOutputError
+from spine_models.data.crops.crop import ClassifierCrop
 from spine_models.evaluation.aggregate import study_probabilities
 from tests import tiny
 
@@ -15,14 +16,27 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def crops():
     random = np.random.default_rng(2)
-    return [random.standard_normal((3, 8, 32, 32)).astype(np.float32) for _ in range(5)]
+    return [
+        ClassifierCrop(
+            random.integers(-1000, 1500, (8, 32, 32), dtype=np.int16),
+            random.integers(0, 8, (8, 32, 32), dtype=np.uint8),
+            np.float32(-100.0 + 10 * number),
+            np.float32(400.0 + 10 * number),
+        )
+        for number in range(5)
+    ]
+
+
+def _input(crop):
+    image = (crop.image.astype(np.float32) - crop.mean) / crop.std
+    return torch.from_numpy(np.stack([image, image, crop.mask.astype(np.float32)])[None])
 
 
 @pytest.mark.parametrize("variant", ["ir", "ip"])
 def test_folded_and_batched_equals_plain(crops, variant):
     network = tiny.classifier(variant)
     with torch.inference_mode():
-        plain = np.concatenate([torch.sigmoid(network(torch.from_numpy(crop[None]))).numpy() for crop in crops])
+        plain = np.concatenate([torch.sigmoid(network(_input(crop))).numpy() for crop in crops])
     assert plain.std(axis=0).max() > 1e-3
     predictor = CropPredictor(InferenceNetwork(network, CPU), batch=2)
     np.testing.assert_allclose(predictor.probabilities(iter(crops)), plain, atol=1e-5)
@@ -31,15 +45,14 @@ def test_folded_and_batched_equals_plain(crops, variant):
 
 def test_arrays_and_tensors_give_the_same(crops):
     predictor = CropPredictor(InferenceNetwork(tiny.classifier("ir"), CPU))
-    tensors = torch.from_numpy(np.stack(crops))
+    tensors = [ClassifierCrop(*(torch.as_tensor(part) for part in crop)) for crop in crops]
     np.testing.assert_array_equal(predictor.probabilities(tensors), predictor.probabilities(crops))
 
 
 def test_flips_are_averaged_as_probabilities_of_each_crop(crops):
     network = InferenceNetwork(tiny.classifier("ir"), CPU)
-    plain, mirrored = (
-        CropPredictor(network).probabilities(images) for images in (crops, [crop[..., ::-1].copy() for crop in crops])
-    )
+    turned = [crop._replace(image=crop.image[..., ::-1].copy(), mask=crop.mask[..., ::-1].copy()) for crop in crops]
+    plain, mirrored = (CropPredictor(network).probabilities(images) for images in (crops, turned))
     assert np.abs(plain - mirrored).max() > 1e-4
     both = CropPredictor(network, ("none", "horizontal"), batch=3)
     np.testing.assert_allclose(both.probabilities(crops), (plain + mirrored) / 2, atol=1e-6)
@@ -55,6 +68,6 @@ def test_no_crop_gives_no_row_and_no_probabilities_of_the_study():
 
 def test_an_output_that_is_not_finite_is_refused(crops):
     predictor = CropPredictor(InferenceNetwork(tiny.classifier("ir"), CPU))
-    crops = [*crops[:2], np.full_like(crops[2], np.nan)]
+    crops = [*crops[:2], crops[2]._replace(mean=np.float32("nan"))]
     with pytest.raises(NonFiniteOutputError):
         predictor.study(crops)

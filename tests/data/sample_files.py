@@ -52,7 +52,9 @@ def mask_facts(mask: np.ndarray, **statuses: str) -> MaskFacts:
     return MaskFacts(levels, boxes, level_voxels(mask), flags=())
 
 
-def crop_shelf(folder: Path, masks: dict[str, np.ndarray], seed: int = 0) -> Shelf:
+def crop_shelf(
+    folder: Path, masks: dict[str, np.ndarray], seed: int = 0, settings: CropSettings | None = None
+) -> Shelf:
     """Write volumes of noise, make the crops of ``masks`` and return them."""
     rng = np.random.default_rng(seed)
     full = {
@@ -67,5 +69,5 @@ def crop_shelf(folder: Path, masks: dict[str, np.ndarray], seed: int = 0) -> She
         half=write_stage(folder, "volumes_half", {s: f[:, ::2, ::2] for s, f in full.items()}, facts),
         masks=write_stage(folder, "masks", masks, {s: mask_facts(mask) for s, mask in masks.items()}),
     )
-    make_crops(inputs, VolumeSettings(), CropSettings(**CROPS), code="code", out=out)
+    make_crops(inputs, VolumeSettings(), settings or CropSettings(**CROPS), code="code", out=out)
     return Shelf([out])

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 from spine_models.compute.crop_predictor import CropInferenceSettings
+from spine_models.compute.network_input import classifier_input
 from spine_models.data.crops.crop import CropSettings, SpineCrop, validation_windows
 from spine_models.data.crops.crop_facts import NoCropFacts
 from spine_models.data.crops.files import crop_facts, open_crop
@@ -84,11 +86,11 @@ def test_only_the_fold_is_predicted_and_by_the_maximum_over_all_windows(inputs, 
     table = _predict(inputs, tmp_path / "oof.csv")
     assert list(table.index) == ["1.2.1", "1.2.3"]
     assert list(table.reset_index().columns) == list(OOF_COLUMNS)
-    windows = [image for _, image in validation_windows(open_crop(Shelf(inputs.crops), "1.2.1"), CROPS)]
+    windows = [window for _, window in validation_windows(open_crop(Shelf(inputs.crops), "1.2.1"), CROPS)]
     assert len(windows) == 4, "one of C1, two of C2, one of the interpolated C3"
     model, _ = load_model(inputs.model, "classification")
     with torch.inference_mode():
-        plain = torch.sigmoid(model(torch.from_numpy(np.stack(windows)))).numpy()
+        plain = torch.sigmoid(model(classifier_input(*default_collate(windows)))).numpy()
     expected = np.clip(plain.max(axis=0), 0.01, 0.99)
     np.testing.assert_allclose(table.loc["1.2.1", list(TARGETS)].astype(float), expected, atol=1e-5)
     assert table.loc["1.2.1", "source"] == "crops"

@@ -1,15 +1,34 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from benchmarks.tiny_data import volume_facts
+from spine_models.commands.training_needs import read_configuration
+from spine_models.configuration.trainings import classifier_recipe, segmentation_recipe
+from spine_models.data.crops.crop import CropSettings
+from spine_models.data.samples.classification import ClassificationSamples
+from spine_models.data.samples.segmentation import SegmentationSamples
 from spine_models.errors import UserError
+from spine_models.provenance.settings import settings_from
+from spine_models.provenance.shelf import Shelf
 from spine_models.training import loaders
 from spine_models.training.batching import plan_batches
-from spine_models.training.loaders import EpochBatches, require_shared_memory, training_loader, validation_loader
+from spine_models.training.classification_recipe import ClassificationRecipe
+from spine_models.training.held_out_crops import HeldOutStudies
+from spine_models.training.loaders import (
+    EpochBatches,
+    require_shared_memory,
+    shared_memory,
+    training_loader,
+    validation_loader,
+)
+from spine_models.training.segmentation_recipe import SegmentationRecipe
+from tests.data.sample_files import crop_shelf, spine_mask, write_stage
 
 
 class Echo:
@@ -19,7 +38,7 @@ class Echo:
         return 23
 
     def sample(self, epoch, index):
-        return np.array([epoch, index], np.float32), np.zeros(1, np.float32), f"study-{index}"
+        return (np.array([epoch, index], np.int16),), np.zeros(1, np.float32), f"study-{index}"
 
 
 def keys(processes, rank, *, epoch=0, start=0, seed=7):
@@ -69,7 +88,7 @@ def test_samples_arrive_in_order_with_and_without_workers(workers):
     loader = training_loader(Echo(), batches, workers, pin=False)
     for epoch in (2, 3):
         batches.set_epoch(epoch)
-        got = [[tuple(int(v) for v in row) for row in images] for images, _, _ in loader]
+        got = [[tuple(int(v) for v in row) for row in images] for (images,), _, _ in loader]
         assert got == keys(1, 0, epoch=epoch)[4 if epoch == 2 else 0 :]
 
 
@@ -94,7 +113,7 @@ class Threads:
     def sample(self, epoch, index):
         import cv2
 
-        return np.array([cv2.getNumThreads()]), np.array([0]), "study"
+        return (np.array([cv2.getNumThreads()]),), np.array([0]), "study"
 
 
 def test_opencv_has_one_thread_in_each_worker():
@@ -104,8 +123,11 @@ def test_opencv_has_one_thread_in_each_worker():
     cv2.setNumThreads(4)
     cv2.warpAffine(np.zeros((1024, 1024), np.float32), np.eye(2, 3, dtype=np.float32), (1024, 1024))
     batches = EpochBatches(4, plan_batches("segmentation", 2, 2, 1), 0, 7)
-    found = [int(image.max()) for image, _, _ in training_loader(Threads(), batches, 1, pin=False)]
+    found = [int(counts.max()) for (counts,), _, _ in training_loader(Threads(), batches, 1, pin=False)]
     assert found == [1, 1]
+
+
+PUBLISHED = Path(__file__).parents[2] / "presets" / "original-4x48g.yaml"
 
 
 class Large:
@@ -115,15 +137,87 @@ class Large:
         return 8
 
     def sample(self, epoch, index):
-        return np.zeros(900_000, np.uint8), np.zeros(100_000, np.uint8), "study"
+        return (np.zeros(900_000, np.uint8),), np.zeros(100_000, np.uint8), "study"
 
 
-@pytest.mark.parametrize(("workers", "fits"), [(0, True), (3, True), (4, False)])
-def test_batches_that_do_not_fit_the_shared_memory_are_refused_before_the_start(monkeypatch, workers, fits):
+@pytest.mark.parametrize(("workers", "held_out", "need"), [
+    (1, [], 8_000_000),
+    (3, [], 24_000_000),
+    # Two workers at most load the validation, which may be more than the training.
+    (3, [("study", np.zeros(1_000_000, np.uint8))], 24_000_000),
+    (3, [("study", np.zeros(5_000_000, np.uint8))], 40_000_000),
+    (1, [("study", np.zeros(5_000_000, np.uint8))], 20_000_000),
+    (3, [("study", None)], 24_000_000),
+])  # fmt: skip
+def test_the_larger_of_training_and_validation_counts_for_every_worker(workers, held_out, need):
     # A batch is 2 MB; 2 processes x workers x 2 batches ahead.
-    monkeypatch.setattr(loaders.shutil, "disk_usage", lambda _path: SimpleNamespace(free=30_000_000))
+    assert shared_memory(Large(), 2, held_out, 2, workers) == need
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_batches_that_do_not_fit_the_shared_memory_are_refused_before_the_start(monkeypatch, fits):
+    need = 30_000_000
+    monkeypatch.setattr(loaders.shutil, "disk_usage", lambda _path: SimpleNamespace(free=need - (not fits)))
     if fits:
-        require_shared_memory("segmentation", Large(), 2, 2, workers)
+        require_shared_memory("segmentation", need, 8)
     else:
-        with pytest.raises(UserError, match=r"the 8 workers of segmentation need .*--shm-size=1g"):
-            require_shared_memory("segmentation", Large(), 2, 2, workers)
+        with pytest.raises(UserError, match=r"8 workers of segmentation need .*--shm-size=1g.* segmentation\.workers"):
+            require_shared_memory("segmentation", need, 8)
+
+
+def bytes_of(batch):
+    """Return the bytes of a collated batch, whose first entry is a tuple of tensors."""
+    fields, target, _ = batch
+    return sum(part.element_size() * part.numel() for part in (*fields, target))
+
+
+def test_four_gpus_that_train_a_classifier_of_the_published_size_take_at_most_9_gb(tmp_path):
+    """A whole batch as a worker makes it, times workers, times the batches ahead, times GPUs."""
+    config = read_configuration([PUBLISHED])
+    recipe = settings_from(ClassificationRecipe, classifier_recipe(config, "ir"))
+    settings = CropSettings(**config["crops"])
+    crops = crop_shelf(tmp_path, {"1.2": spine_mask(depth=72)}, settings=settings)
+    labels = {"1.2": [0] * 8}
+    samples = ClassificationSamples(
+        crops,
+        ["1.2"],
+        labels,
+        settings=settings,
+        augmentation=recipe.augmentation,
+        draws_per_study=recipe.micro_batch,
+        fractured_probability=recipe.fractured_probability,
+        seed=0,
+    )
+    batches = EpochBatches(
+        len(samples), plan_batches("classification", recipe.micro_batch, recipe.micro_batch, 1), 0, 0
+    )
+    batch = next(iter(training_loader(samples, batches, 0, pin=False)))
+    assert batch[0].image.shape == (16, 40, 256, 256)
+    gpus, workers = config["classification"]["gpus"], config["classification"]["workers"]
+    assert (gpus, workers) == (4, 8)
+    ahead = 2 * workers * gpus * bytes_of(batch)
+    assert 8.0e9 < ahead <= 9e9
+    held_out = HeldOutStudies(crops, settings, ["1.2"], labels)
+    assert shared_memory(samples, recipe.micro_batch, held_out, gpus, workers) == ahead
+
+
+def test_a_batch_of_the_published_segmentation_holds_three_bytes_a_voxel(tmp_path):
+    config = read_configuration([PUBLISHED])
+    recipe = settings_from(SegmentationRecipe, segmentation_recipe(config))
+    shape = (recipe.window, config["half_size"], config["half_size"])
+    facts = {"1.2": volume_facts()}
+    half = write_stage(tmp_path, "volumes_half", {"1.2": np.zeros(shape, np.int16)}, facts)
+    label = write_stage(tmp_path, "labels_half", {"1.2": np.zeros(shape, np.uint8)}, facts)
+    samples = SegmentationSamples(
+        Shelf([half]),
+        Shelf([label]),
+        ["1.2"],
+        window=recipe.window,
+        draws_per_study=recipe.micro_batch,
+        augmentation=recipe.augmentation,
+        seed=0,
+    )
+    batches = EpochBatches(len(samples), plan_batches("segmentation", recipe.micro_batch, recipe.micro_batch, 1), 0, 0)
+    batch = next(iter(training_loader(samples, batches, 0, pin=False)))
+    voxels = recipe.micro_batch * int(np.prod(shape))
+    assert bytes_of(batch) == 3 * voxels + 8 * recipe.micro_batch

@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.crops.boxes import Box, LevelStatus, box_from_json, box_slices, corner_of, level_voxels, union_of
 from spine_models.data.crops.windows import validation_window_starts, window_reach
-from spine_models.hounsfield import AIR_HU
+from spine_models.hounsfield import AIR_HU, whole_hu
 from spine_models.levels import LEVELS
 
 if TYPE_CHECKING:  # a new fact of a volume or a mask is no part of a classifier's key
@@ -40,7 +40,7 @@ class CropSettings:
         clamp_start: validation windows begin at the volume's first slice at the earliest, so that one near the top is
             not centred; what the published networks were applied to (method, published checkpoints).
         plane_fill: beside an image in its window, "air" or "raw_zero", the HU of the stored value 0.
-        z_fill: slices beyond the volume, "air" or "mean", which is 0 once standardised.
+        z_fill: slices beyond the volume, "air" or "mean", which is 0 once standardised (to half a HU, as all values).
     """
 
     margin: int
@@ -99,6 +99,24 @@ class Window:
     image: NDArray[np.float32]
     mask: NDArray[np.uint8]
     inside: dict[str, int]
+
+
+class ClassifierCrop(NamedTuple):
+    """A window as it travels to the device: a quarter of the bytes of the input that is made of it there.
+
+    Its fields are the arguments of ``compute.network_input.classifier_input``, which takes many of them stacked.
+
+    Attributes:
+        image: (depth, size, size) int16 HU.
+        mask: (depth, size, size) uint8 levels.
+        mean: of the half volume in HU, float32.
+        std: of the half volume in HU, float32, above 0.
+    """
+
+    image: NDArray[np.int16]
+    mask: NDArray[np.uint8]
+    mean: np.float32
+    std: np.float32
 
 
 def trainable_levels(levels: Mapping[str, LevelStatus], voxels: Mapping[str, int], min_voxels: int) -> list[str]:
@@ -180,27 +198,19 @@ def cut_window(crop: SpineCrop, level: str, start: int, settings: CropSettings) 
     )
 
 
-def classifier_input(image: NDArray[np.float32], mask: NDArray[np.uint8], crop: SpineCrop) -> NDArray[np.float32]:
-    """Standardise a window and stack its three channels: image, image, mask as numbers 0 to 7.
+def classifier_crop(image: NDArray[np.float32], mask: NDArray[np.uint8], crop: SpineCrop) -> ClassifierCrop:
+    """Round a window that is resized, and augmented where it is to be, to whole HU.
 
     Args:
         image: (depth, size, size) HU.
         mask: (depth, size, size).
         crop: of the study, for mean and standard deviation.
-
-    Returns:
-        (3, depth, size, size).
     """
-    channels = np.empty((3, *image.shape), dtype=np.float32)
-    np.subtract(image, np.float32(crop.mean), out=channels[0])
-    channels[0] /= np.float32(crop.std)
-    channels[1] = channels[0]
-    channels[2] = mask
-    return channels
+    return ClassifierCrop(whole_hu(image), np.ascontiguousarray(mask), np.float32(crop.mean), np.float32(crop.std))
 
 
-def validation_windows(crop: SpineCrop, settings: CropSettings) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Yield every validation window of a study as (level, classifier input), without augmentation.
+def validation_windows(crop: SpineCrop, settings: CropSettings) -> Iterator[tuple[str, ClassifierCrop]]:
+    """Yield every validation window of a study with its level, without augmentation.
 
     Centred windows, unless ``settings.clamp_start`` moves them; a vertebra taller than a window yields its first and
     its last one. Interpolated levels are among them.
@@ -209,7 +219,7 @@ def validation_windows(crop: SpineCrop, settings: CropSettings) -> Iterator[tupl
         z0, z1 = crop.boxes[level][:2]
         for start in validation_window_starts(z0, z1, settings.depth):
             window = cut_window(crop, level, max(0, start) if settings.clamp_start else start, settings)
-            yield level, classifier_input(window.image, window.mask, crop)
+            yield level, classifier_crop(window.image, window.mask, crop)
 
 
 def _region(boxes: list[Box], full_shape: tuple[int, ...], factor: float, settings: CropSettings) -> Box:

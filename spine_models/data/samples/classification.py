@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.crops.crop import (
+    ClassifierCrop,
     CropSettings,
     SpineCrop,
-    classifier_input,
+    classifier_crop,
     cut_window,
     trainable_levels,
 )
@@ -67,7 +68,7 @@ class ClassificationSamples:
         """Draws of an epoch."""
         return self._draws * len(self.studies)
 
-    def sample(self, epoch: int, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32], str]:
+    def sample(self, epoch: int, index: int) -> tuple[ClassifierCrop, NDArray[np.float32], str]:
         """Return an augmented window around a drawn vertebra.
 
         Args:
@@ -75,7 +76,7 @@ class ClassificationSamples:
             index: of the draw, 0 to ``len(self) - 1``.
 
         Returns:
-            Image (3, depth, size, size); target (8,) by the 30 % rule; study.
+            Crop; target (8,) by the 30 % rule; study.
         """
         generator = draw_generator(self._seed, epoch, index)
         study = self._balanced.draw(generator)
@@ -85,7 +86,7 @@ class ClassificationSamples:
         window = cut_window(crop, level, start, self._settings)
         target = window_target(self._labels[study], window.inside, crop.voxels, self._settings.visible_fraction)
         image, mask = self._augment(window.image, window.mask, generator)
-        return classifier_input(image, mask, crop), target, study
+        return classifier_crop(image, mask, crop), target, study
 
     def _crop_of(self, study: str) -> SpineCrop:
         crop = open_crop(self._crops, study)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,23 @@ from numpy.typing import NDArray
 from spine_models.data.samples.augmentation import Augmentation, SegmentationAugmentation, segmentation_augmentation
 from spine_models.data.samples.sampling import draw_generator, study_in_turn
 from spine_models.data.volume_facts import VolumeFacts
-from spine_models.hounsfield import AIR_HU, standardised
+from spine_models.hounsfield import AIR_HU, whole_hu
 from spine_models.levels import IGNORE_LABEL
 from spine_models.provenance.shelf import Shelf
+
+
+class SegmentationWindow(NamedTuple):
+    """A window as it travels to the device; its fields are the arguments of ``compute.network_input.standardised``.
+
+    Attributes:
+        image: (z, y, x) int16 HU.
+        mean: of the half volume in HU, float32.
+        std: of the half volume in HU, float32, above 0.
+    """
+
+    image: NDArray[np.int16]
+    mean: np.float32
+    std: np.float32
 
 
 class SegmentationSamples:
@@ -54,7 +68,7 @@ class SegmentationSamples:
         """Draws of an epoch."""
         return self._draws * len(self.studies)
 
-    def sample(self, epoch: int, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8], str]:
+    def sample(self, epoch: int, index: int) -> tuple[SegmentationWindow, NDArray[np.uint8], str]:
         """Return an augmented window.
 
         The window's position is uniform over the volume. A volume with fewer slices than the window lies at a random
@@ -65,7 +79,7 @@ class SegmentationSamples:
             index: of the draw, 0 to ``len(self) - 1``.
 
         Returns:
-            Image (z, y, x), standardised; label (z, y, x); study.
+            Window; label (z, y, x); study.
         """
         study = study_in_turn(self.studies, self._seed, epoch, index)
         generator = draw_generator(self._seed, epoch, index)
@@ -77,11 +91,9 @@ class SegmentationSamples:
         if self._augmentation is None:
             self._augmentation = segmentation_augmentation(self._settings, side=image.shape[-1])
         image, truth = self._augmentation(image, truth, generator)
-        return self._standardise(image, study), truth, study
-
-    def _standardise(self, image: NDArray[np.float32], study: str) -> NDArray[np.float32]:
         facts = self._half.facts(study, VolumeFacts)
-        return standardised(image, facts.mean, facts.std)
+        window = SegmentationWindow(whole_hu(image), np.float32(facts.mean), np.float32(facts.std))
+        return window, np.ascontiguousarray(truth), study
 
 
 def cut_slices(volume: NDArray[Any], start: int, depth: int, fill: int) -> NDArray[Any]:

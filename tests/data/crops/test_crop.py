@@ -6,7 +6,7 @@ import pytest
 from benchmarks.tiny_data import volume_facts
 from spine_models.data.crops.crop import (
     CropSettings,
-    classifier_input,
+    classifier_crop,
     cut_window,
     predictable_levels,
     spine_crop,
@@ -143,7 +143,8 @@ def test_slices_beyond_the_volume_and_the_padding_can_hold_the_mean_and_the_stor
     _, crop = _crop(mask, settings=settings)
     window = cut_window(crop, "C1", -5, settings)
     assert np.all(window.image[5:, [0, 1, 30, 31]] == -1024.0)
-    assert np.all(classifier_input(window.image, window.mask, crop)[:, :5] == 0.0)
+    assert np.all(window.image[:5] == crop.mean)
+    assert np.all(window.mask[:5] == 0)
     default = cut_window(crop, "C1", -5, SETTINGS)
     np.testing.assert_array_equal(window.image[5:, 2:30], default.image[5:, 2:30])
     assert np.all(default.image[:5] == AIR_HU)
@@ -155,22 +156,21 @@ def test_a_clamped_window_begins_with_the_volume():
     full, crop = _crop(mask)
     clamped = dataclasses.replace(SETTINGS, clamp_start=True)
     (_, centred), *others = validation_windows(crop, SETTINGS)
-    (level, image), *same = validation_windows(crop, clamped)
+    (level, first), *same = validation_windows(crop, clamped)
     assert level == "C1"
-    np.testing.assert_allclose(image[0], (full[0:12, 12:44, 16:48] + 400.0) / 500, rtol=1e-5)
-    np.testing.assert_array_equal(centred[0, 2:], image[0, :10])
-    assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(others, same, strict=True))
+    np.testing.assert_array_equal(first.image, full[0:12, 12:44, 16:48])
+    np.testing.assert_array_equal(centred.image[2:], first.image[:10])
+    assert all(np.array_equal(one.image, other.image) for (_, one), (_, other) in zip(others, same, strict=True))
 
 
 def test_a_volume_shorter_than_the_window_is_wholly_in_it():
     mask = np.zeros((7, 32, 32), np.uint8)
     mask[2:5, 10:18, 12:20] = 4
     _full, crop = _crop(mask)
-    ((level, image),) = validation_windows(crop, SETTINGS)
+    ((level, window),) = validation_windows(crop, SETTINGS)
     assert level == "C4"
-    assert np.count_nonzero(image[2].any(axis=(1, 2))) == 3
-    restored = image[0] * 500 - 400
-    outside = np.all(np.isclose(restored, AIR_HU), axis=(1, 2))
+    assert np.count_nonzero(window.mask.any(axis=(1, 2))) == 3
+    outside = np.all(window.image == AIR_HU, axis=(1, 2))
     assert outside.tolist() == [True] * 2 + [False] * 7 + [True] * 3  # centred: slice -2 to 10
 
 
@@ -192,16 +192,19 @@ def test_the_box_limits_the_count_in_the_plane():
     assert cut_window(crop, "C2", 9, settings).inside == {"C2": 512, "C3": 8 * 8}  # one of two columns, no row
 
 
-def test_classifier_input_has_the_image_twice_standardised_and_the_mask_as_numbers():
-    _, crop = _crop(spine_mask())
-    window = cut_window(crop, "C3", 16, SETTINGS)
-    image = classifier_input(window.image, window.mask, crop)
-    assert image.shape == (3, 12, 32, 32)
-    assert image.dtype == np.float32
-    np.testing.assert_allclose(image[0], (window.image + 400) / 500, rtol=1e-6)
-    np.testing.assert_array_equal(image[0], image[1])
-    np.testing.assert_array_equal(image[2], window.mask)
-    assert set(np.unique(image[2])) == {0, 2, 3, 4}
+@pytest.mark.parametrize("settings", [SETTINGS, dataclasses.replace(SETTINGS, size=47, z_fill="mean")])
+def test_what_travels_is_within_half_a_hu_and_its_mask_bit_for_bit(settings):
+    random = np.random.default_rng(0)
+    full = random.integers(np.iinfo(np.int16).min, np.iinfo(np.int16).max, (60, 64, 64), dtype=np.int16)
+    full, crop = _crop(spine_mask(), full, settings=settings)
+    crop = dataclasses.replace(crop, mean=-400.3)
+    window = cut_window(crop, "C1", -5, settings)
+    sent = classifier_crop(window.image[..., ::-1], window.mask[..., ::-1], crop)
+    assert (sent.image.dtype, sent.mask.dtype, sent.mean.dtype, sent.std.dtype) == ("int16", "uint8", "f4", "f4")
+    assert sent.image.flags.c_contiguous and sent.mask.flags.c_contiguous
+    assert np.abs(sent.image - window.image[..., ::-1].astype(np.float64)).max() <= 0.5
+    np.testing.assert_array_equal(sent.mask, window.mask[..., ::-1])
+    assert (sent.mean, sent.std) == (np.float32(-400.3), np.float32(500.0))
 
 
 def test_a_tall_vertebra_gives_two_validation_windows_and_the_tail_is_in_the_second():
@@ -212,9 +215,8 @@ def test_a_tall_vertebra_gives_two_validation_windows_and_the_tail_is_in_the_sec
     full, crop = _crop(mask)
     windows = list(validation_windows(crop, SETTINGS))
     assert [level for level, _ in windows] == ["C2", "C2", "C3"]
-    for (_, image), start in zip(windows, (10, 18, 35), strict=True):
-        expected = (full[start : start + 12, 12:44, 16:48] + 400.0) / 500
-        np.testing.assert_allclose(image[0], expected, rtol=1e-5)
+    for (_, window), start in zip(windows, (10, 18, 35), strict=True):
+        np.testing.assert_array_equal(window.image, full[start : start + 12, 12:44, 16:48])
 
 
 def test_interpolated_levels_are_among_the_validation_windows():
@@ -224,4 +226,4 @@ def test_interpolated_levels_are_among_the_validation_windows():
     crop = spine_crop(_ramp((60, 64, 64)), mask, volume_facts(), facts, SETTINGS)
     windows = dict(validation_windows(crop, SETTINGS))
     assert list(windows) == ["C3", "C4", "C5"]
-    assert set(np.unique(windows["C4"][2])) == {0, 3, 5}
+    assert set(np.unique(windows["C4"].mask)) == {0, 3, 5}

@@ -54,24 +54,46 @@ def test_studies_without_a_usable_vertebra_are_left_out_of_the_draws(shelf):
 
 
 def test_a_sample_has_the_shapes_and_types_of_the_contract(shelf):
-    image, target, study = _samples(shelf).sample(0, 0)
-    assert image.shape == (3, 12, 32, 32)
-    assert image.dtype == target.dtype == np.float32
+    crop, target, study = _samples(shelf).sample(0, 0)
+    assert crop.image.shape == crop.mask.shape == (12, 32, 32)
+    assert (crop.image.dtype, crop.mask.dtype, target.dtype) == (np.int16, np.uint8, np.float32)
     assert target.shape == (8,)
     assert study in LABELS
-    assert set(np.unique(image[2])) <= set(range(8))
+    assert set(np.unique(crop.mask)) <= set(range(8))
+    assert (crop.mean, crop.std) == (-400.0, 500.0)
+
+
+def test_a_sample_is_the_augmented_window_to_half_a_hu_with_its_mask_and_target_bit_for_bit(shelf):
+    samples, seen = _samples(shelf), []
+
+    def recorded(image, mask, generator, augment=samples._augment):
+        seen.append(augment(image, mask, generator))
+        return seen[-1]
+
+    samples._augment = recorded
+    rounded = 0
+    for index in range(12):
+        crop, target, study = samples.sample(0, index)
+        image, mask = seen[-1]
+        assert np.abs(crop.image - image.astype(np.float64)).max() <= 0.5
+        rounded += int(np.any(crop.image != image))
+        np.testing.assert_array_equal(crop.mask, mask)
+        assert set(np.unique(target)) <= {0.0, 1.0}
+        assert np.all(target <= np.array(LABELS[study]))
+    assert rounded, "no draw was resampled"
 
 
 def test_draws_are_the_same_in_any_order_and_differ_between_epochs_indices_and_seeds(shelf):
     samples, again = _samples(shelf), _samples(shelf)
     first = [samples.sample(2, index) for index in range(6)]
     for index in reversed(range(6)):
-        image, target, study = again.sample(2, index)
-        np.testing.assert_array_equal(image, first[index][0])
+        crop, target, study = again.sample(2, index)
+        for part, expected in zip(crop, first[index][0], strict=True):
+            np.testing.assert_array_equal(part, expected)
         np.testing.assert_array_equal(target, first[index][1])
         assert study == first[index][2]
     for other in (samples.sample(3, 0), samples.sample(2, 1), _samples(shelf, seed=2).sample(2, 0)):
-        assert np.any(other[0] != first[0][0])
+        assert np.any(other[0].image != first[0][0].image)
 
 
 _ELSEWHERE = """
@@ -79,7 +101,7 @@ import hashlib, sys
 from pathlib import Path
 from tests.data.samples import test_classification as tests
 samples = tests._samples(tests.Shelf([Path(sys.argv[1])]))
-print(hashlib.sha256(samples.sample(4, 11)[0].tobytes()).hexdigest())
+print(hashlib.sha256(samples.sample(4, 11)[0].image.tobytes()).hexdigest())
 """
 
 
@@ -88,7 +110,7 @@ def test_draws_are_the_same_in_another_process(shelf, tmp_path_factory):
     command = [sys.executable, "-c", _ELSEWHERE, str(manifest)]
     root = Path(__file__).parents[3]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
-    expected = hashlib.sha256(_samples(Shelf([manifest])).sample(4, 11)[0].tobytes()).hexdigest()
+    expected = hashlib.sha256(_samples(Shelf([manifest])).sample(4, 11)[0].image.tobytes()).hexdigest()
     assert result.stdout.strip() == expected
 
 
@@ -96,13 +118,13 @@ def test_training_and_validation_share_one_path(shelf):
     """Without augmentation a training window of a vertebra as tall as a validation window shows the same voxels."""
     samples = _samples(shelf, ("fine",), QUIET)
     crops = dict(validation_windows(open_crop(shelf, "fine"), CropSettings(**CROPS)))
-    shown = {level: image[2].max(axis=0) for level, image in crops.items()}
+    shown = {level: (crop.mask == int(level[1])).any(axis=0) for level, crop in crops.items()}
     for index in range(30):
-        image, target, _ = samples.sample(0, index)
+        crop, target, _ = samples.sample(0, index)
         assert not target.any()
-        centre = image[2][:, 16, 16]
+        centre = crop.mask[:, 16, 16]
         level = f"C{int(np.bincount(centre.astype(int), minlength=8)[1:].argmax() + 1)}"
-        assert shown[level].shape == image[2].max(axis=0).shape
+        np.testing.assert_array_equal((crop.mask == int(level[1])).any(axis=0), shown[level])
         assert np.count_nonzero(centre == int(level[1])) == 8  # the whole vertebra is inside
 
 
@@ -123,7 +145,7 @@ def test_without_the_thirty_percent_rule_the_label_would_stay(shelf):
     """Windows around C1 never hold C5, so their target is empty although the study is fractured."""
     samples = _samples(shelf, ("broken",), QUIET, fractured_probability=0.0)
     for index in range(60):
-        image, target, _ = samples.sample(0, index)
-        inside = np.count_nonzero(image[2] == 5) / (4 * 8 * 64)  # resized twofold in the plane
+        crop, target, _ = samples.sample(0, index)
+        inside = np.count_nonzero(crop.mask == 5) / (4 * 8 * 64)  # resized twofold in the plane
         assert target[5] == (inside >= 0.3 - 1e-9)
         assert target[0] == target[5]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.tiny_data import volume_facts
-from spine_models.data.samples.augmentation import SegmentationAugmentation
+from spine_models.data.samples.augmentation import Augmentation, SegmentationAugmentation
 from spine_models.data.samples.segmentation import SegmentationSamples, cut_slices
 from spine_models.levels import IGNORE_LABEL
 from spine_models.provenance.shelf import Shelf
@@ -38,14 +38,15 @@ def test_an_epoch_draws_every_study_64_times(stages):
     assert all(drawn.count(study) == 64 for study in DEPTHS)
 
 
-def test_windows_are_uniform_over_the_volume_standardised_and_aligned_with_their_label(stages):
+def test_windows_are_uniform_over_the_volume_and_aligned_with_their_label(stages):
     samples = _samples(stages, studies=("long",))
     starts = []
     for index in range(600):
-        image, label, _ = samples.sample(0, index)
-        assert image.shape == label.shape == (16, 24, 24)
-        assert (image.dtype, label.dtype) == (np.float32, np.uint8)
-        slices = np.round((image[:, 3, 3] * 500 - 400) / 10).astype(int)
+        window, label, _ = samples.sample(0, index)
+        assert window.image.shape == label.shape == (16, 24, 24)
+        assert (window.image.dtype, label.dtype) == (np.int16, np.uint8)
+        assert (window.mean, window.std) == (-400.0, 500.0)
+        slices = window.image[:, 3, 3] // 10
         np.testing.assert_array_equal(slices, np.arange(slices[0], slices[0] + 16))
         np.testing.assert_array_equal(label[:, 3, 3], slices % 8)
         starts.append(slices[0])
@@ -58,24 +59,42 @@ def test_beyond_a_short_volume_there_is_air_to_ignore(stages):
     samples = _samples(stages, studies=("short",))
     tops = set()
     for index in range(100):
-        image, label, _ = samples.sample(0, index)
+        window, label, _ = samples.sample(0, index)
         outside = label[:, 0, 0] == IGNORE_LABEL
         assert outside.sum() == 6
-        np.testing.assert_allclose(image[outside], (-1000 + 400) / 500)
+        assert np.all(window.image[outside] == -1000)
         assert np.all(label[outside] == IGNORE_LABEL)
         tops.add(int(np.argmin(outside)))
     assert tops == set(range(7))
+
+
+def test_a_sample_is_the_augmented_window_to_half_a_hu_with_its_label_bit_for_bit(stages, monkeypatch):
+    seen = []
+
+    def recorded(self, image, mask, generator, augment=Augmentation.__call__):
+        seen.append(augment(self, image, mask, generator))
+        return seen[-1]
+
+    monkeypatch.setattr(Augmentation, "__call__", recorded)
+    samples, rounded = _samples(stages, LOUD), 0
+    for index in range(12):
+        window, label, _ = samples.sample(0, index)
+        image, truth = seen[-1]
+        assert np.abs(window.image - image.astype(np.float64)).max() <= 0.5
+        rounded += int(np.any(window.image != image))
+        np.testing.assert_array_equal(label, truth)
+    assert rounded, "no draw was resampled"
 
 
 def test_draws_are_the_same_in_any_order(stages):
     samples, again = _samples(stages, LOUD), _samples(stages, LOUD)
     first = [samples.sample(5, index) for index in range(8)]
     for index in reversed(range(8)):
-        image, label, study = again.sample(5, index)
-        np.testing.assert_array_equal(image, first[index][0])
+        window, label, study = again.sample(5, index)
+        np.testing.assert_array_equal(window.image, first[index][0].image)
         np.testing.assert_array_equal(label, first[index][1])
         assert study == first[index][2]
-    assert np.any(samples.sample(6, 0)[0] != first[0][0])
+    assert np.any(samples.sample(6, 0)[0].image != first[0][0].image)
 
 
 @pytest.mark.parametrize(("start", "values"), [(-2, [9, 9, 0, 1]), (1, [1, 2, 3, 4]), (4, [4, 5, 9, 9])])
