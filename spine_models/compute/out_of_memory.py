@@ -9,6 +9,9 @@ import torch
 
 from spine_models.errors import UserError
 
+OTHER_DEVICE = "set device: cpu, or use a GPU with more memory"
+"""Advice where no key of the configuration makes a job smaller."""
+
 
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:

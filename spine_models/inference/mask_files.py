@@ -90,8 +90,8 @@ def _write_mask(
     key: Key,
     path: Path,
 ) -> Record:
-    predictor = MaskPredictor([load(network) for network in chosen], settings.inference)
     with memory_advice("lower segmentation.inference.window, which makes all masks anew, or set device: cpu"):
+        predictor = MaskPredictor([load(network) for network in chosen], settings.inference)
         facts = volumes.facts(study, VolumeFacts)
         mask, shown = checked_mask(volumes.array(study), facts, predictor, settings.plausibility)
     files = {f"{study}.npy": write_array(path.with_name(f"{study}.npy"), mask)}

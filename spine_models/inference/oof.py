@@ -13,7 +13,7 @@ import numpy as np
 from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredictor
 from spine_models.compute.devices import use_device
 from spine_models.compute.inference_network import InferenceNetwork
-from spine_models.compute.out_of_memory import memory_advice
+from spine_models.compute.out_of_memory import OTHER_DEVICE, memory_advice
 from spine_models.data.crops.crop import CropSettings, validation_windows
 from spine_models.data.crops.files import open_crop
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
@@ -163,11 +163,11 @@ def _facts(crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier
     crop = open_crop(crops, study)
     if crop is None:
         return OofFacts(None, ())
-    classifier = load()
-    if study_token(study) in classifier.trained_on:
-        raise UserError(f"{model} learnt from study {study}, which its fold holds out: train it anew")
     windows = list(validation_windows(crop, settings))
-    with memory_advice("set device: cpu, or use a GPU with more memory"):
+    with memory_advice(OTHER_DEVICE):
+        classifier = load()
+        if study_token(study) in classifier.trained_on:
+            raise UserError(f"{model} learnt from study {study}, which its fold holds out: train it anew")
         before = classifier.predictor.repeated
         probabilities = classifier.predictor.study(window for _, window in windows)
         again = classifier.predictor.repeated > before

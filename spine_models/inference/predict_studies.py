@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from spine_models.compute.devices import use_device
 from spine_models.compute.flips import Flip
-from spine_models.compute.out_of_memory import memory_advice
+from spine_models.compute.out_of_memory import OTHER_DEVICE, memory_advice
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.choice import Choose, for_the_neck, the_series
 from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_candidates
@@ -157,7 +157,7 @@ class _ShardPredictor:
         decode = partial(_decode_in, self._child)
         settings = [self._settings_for(source) for source in sources]
         try:
-            with memory_advice("set device: cpu, or use a GPU with more memory"):
+            with memory_advice(OTHER_DEVICE):
                 best = predictor.most_of_the_neck(sources, settings, decode)
                 return predictor.predict(sources[best], settings[best], decode)
         except UserError as error:
@@ -183,4 +183,6 @@ def _decode_in(child: ChildProcess, source: StudySource, settings: VolumeSetting
 
 
 def _load_predictor(bundle: Bundle, settings: PredictSettings, gpus: int) -> StudyPredictor:
-    return StudyPredictor(bundle, use_device(settings.device, gpus, settings.math_threads).device, settings.flips)
+    device = use_device(settings.device, gpus, settings.math_threads).device
+    with memory_advice(OTHER_DEVICE):
+        return StudyPredictor(bundle, device, settings.flips)

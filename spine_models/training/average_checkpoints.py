@@ -12,6 +12,7 @@ import torch
 from spine_models.compute.crop_predictor import CropPredictor
 from spine_models.compute.devices import Compute
 from spine_models.compute.inference_network import InferenceNetwork
+from spine_models.compute.out_of_memory import OTHER_DEVICE, memory_advice
 from spine_models.data.crops.crop import CropSettings
 from spine_models.errors import UserError
 from spine_models.evaluation.averages import Averaging, GreedyAverage
@@ -202,8 +203,9 @@ class _Judge:
         compute, data = self._compute, self._data
         network = self._load()
         network.load_state_dict(_mean_of(self._epochs, epochs), strict=True)
-        predictor = CropPredictor(InferenceNetwork(network, compute.device))
         studies = HeldOutStudies(self._shelf, self._settings, data.split.validation, data.labels)
-        predicted = [probabilities_or_prior(predictor, studies[i], data.prior) for i in range(len(studies))]
+        with memory_advice(OTHER_DEVICE):
+            predictor = CropPredictor(InferenceNetwork(network, compute.device))
+            predicted = [probabilities_or_prior(predictor, studies[i], data.prior) for i in range(len(studies))]
         truth = [list(data.labels[study]) for study in data.split.validation]
         return Judgement(competition_loss(predicted, truth))

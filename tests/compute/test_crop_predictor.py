@@ -9,6 +9,7 @@ from spine_models.compute.inference_network import InferenceNetwork, NonFiniteOu
 from spine_models.data.crops.crop import ClassifierCrop
 from spine_models.evaluation.aggregate import study_probabilities
 from tests import tiny
+from tests.gpu_troubles import overflowing
 
 CPU = torch.device("cpu")
 
@@ -71,3 +72,18 @@ def test_an_output_that_is_not_finite_is_refused(crops):
     crops = [*crops[:2], crops[2]._replace(mean=np.float32("nan"))]
     with pytest.raises(NonFiniteOutputError):
         predictor.study(crops)
+
+
+def test_a_batch_that_overflows_in_half_precision_is_predicted_once_more_in_float32(crops, monkeypatch, capsys):
+    expected = CropPredictor(InferenceNetwork(tiny.classifier("ir"), CPU)).probabilities(crops)
+    overflowing(monkeypatch)
+    predictor = CropPredictor(InferenceNetwork(tiny.classifier("ir"), CPU))
+    np.testing.assert_array_equal(predictor.probabilities(crops), expected)
+    assert predictor.repeated == 2
+    assert "fp16 overflowed in this study" in capsys.readouterr().err
+
+
+def test_an_output_that_is_not_finite_in_float32_either_is_refused(crops, monkeypatch):
+    overflowing(monkeypatch, ("fp16", "fp32"))
+    with pytest.raises(NonFiniteOutputError, match="computed in fp32"):
+        CropPredictor(InferenceNetwork(tiny.classifier("ir"), CPU)).study(crops)

@@ -10,6 +10,7 @@ from spine_models.compute.inference_network import InferenceNetwork, NonFiniteOu
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from tests import tiny
 from tests.fake_tensors import fake_tensors
+from tests.gpu_troubles import overflowing
 
 WINDOWS = SlidingWindowSettings(window=16, overlap=8, z_multiple=8, batch=2)
 CPU = torch.device("cpu")
@@ -88,30 +89,19 @@ def test_an_output_that_is_not_finite_is_refused():
         _predict(_stairs(), -400.0, 100.0, networks)
 
 
-def overflowing(network, monkeypatch, wrong=("fp16",)):
-    """Let ``network`` say that it computes in fp16, in which its output is not finite; values are otherwise its own."""
-    own = network.logits
-    monkeypatch.setattr(network, "precision", "fp16")
-    monkeypatch.setattr(
-        network, "logits", lambda image, precision: own(image, "fp32") * (float("inf") if precision in wrong else 1.0)
-    )
-    return network
-
-
 def test_a_study_that_overflows_in_half_precision_is_predicted_once_more_in_float32(monkeypatch, capsys):
-    network = overflowing(InferenceNetwork(tiny.Levels(), CPU), monkeypatch)
-    predictor = MaskPredictor([network], WINDOWS)
-    np.testing.assert_array_equal(
-        predictor.mask(_stairs(), -400.0, 100.0), _predict(_stairs(), -400.0, 100.0, [tiny.Levels()])
-    )
+    expected = _predict(_stairs(), -400.0, 100.0, [tiny.Levels()])
+    overflowing(monkeypatch)
+    predictor = MaskPredictor([InferenceNetwork(tiny.Levels(), CPU)], WINDOWS)
+    np.testing.assert_array_equal(predictor.mask(_stairs(), -400.0, 100.0), expected)
     assert predictor.repeated == 1
     assert "fp16 overflowed in this study" in capsys.readouterr().err
 
 
 def test_an_output_that_is_not_finite_in_float32_either_is_refused(monkeypatch):
-    network = overflowing(InferenceNetwork(tiny.Levels(), CPU), monkeypatch, ("fp16", "fp32"))
+    overflowing(monkeypatch, ("fp16", "fp32"))
     with pytest.raises(NonFiniteOutputError, match="computed in fp32"):
-        MaskPredictor([network], WINDOWS).mask(_stairs(), -400.0, 100.0)
+        _predict(_stairs(), -400.0, 100.0, [tiny.Levels()])
 
 
 def test_four_networks_hold_little_more_than_one(monkeypatch):

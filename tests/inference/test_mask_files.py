@@ -1,5 +1,6 @@
 """Masks of a shard on disk: who made them, what is reused, what is left."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,6 +25,7 @@ from spine_models.models.weights import load_model, save_model
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.shelf import Shelf
 from tests.data.sample_files import write_stage
+from tests.gpu_troubles import out_of_memory, overflowing
 from tests.vouching import published
 
 STUDIES = ("1.2.1", "1.2.2", "1.2.3", "1.2.4")
@@ -153,3 +155,22 @@ def test_the_script_takes_a_bundle_and_says_in_one_sentence_what_is_wrong(run, b
     start, sentence = result.stderr.splitlines()
     assert start.startswith("infer_masks starts on ")
     assert sentence.startswith("error: ")
+
+
+def test_a_mask_says_that_half_precision_overflowed_and_is_float32s(run, monkeypatch):
+    masks = run.infer()
+    expected = np.array(masks.array("1.2.3"))
+    assert not masks.facts("1.2.3", MaskFacts).overflowed
+    shutil.rmtree(run.out.parent)
+    overflowing(monkeypatch)
+    masks = run.infer()
+    np.testing.assert_array_equal(masks.array("1.2.3"), expected)
+    assert all(masks.facts(study, MaskFacts).overflowed for study in STUDIES)
+
+
+@pytest.mark.parametrize("where", ["__init__", "logits"])
+def test_memory_that_runs_out_is_a_sentence_with_the_key_that_takes_less(run, monkeypatch, where):
+    out_of_memory(monkeypatch, where)
+    with pytest.raises(UserError, match=r"^out of GPU memory: lower segmentation\.inference\.window.* device: cpu$"):
+        run.infer()
+    assert not run.out.exists()

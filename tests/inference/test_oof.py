@@ -23,6 +23,7 @@ from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
 from spine_models.provenance.records import read_record, write_array, write_record
 from spine_models.provenance.shelf import Shelf
+from tests.gpu_troubles import out_of_memory, overflowing
 from tests.inference.conftest import SETTINGS as BUNDLE
 from tests.vouching import published
 
@@ -146,3 +147,18 @@ def test_a_model_that_learnt_from_a_study_of_the_fold_is_refused(inputs, tmp_pat
 def test_a_model_of_another_variant_is_refused(inputs, tmp_path):
     with pytest.raises(UserError, match="no classifier of the variant ip"):
         _predict(inputs, tmp_path / "oof.csv", variant="ip")
+
+
+def test_a_study_says_that_half_precision_overflowed_and_is_float32s(inputs, tmp_path, monkeypatch):
+    expected = _predict(inputs, tmp_path / "oof.csv")
+    assert read_record(tmp_path / "oof" / "1.2.1.json").facts["overflowed"] is False
+    overflowing(monkeypatch)
+    pd.testing.assert_frame_equal(_predict(inputs, tmp_path / "oof.csv", code="other"), expected)
+    assert read_record(tmp_path / "oof" / "1.2.1.json").facts["overflowed"] is True
+
+
+@pytest.mark.parametrize("where", ["__init__", "logits"])
+def test_memory_that_runs_out_is_a_sentence(inputs, tmp_path, monkeypatch, where):
+    out_of_memory(monkeypatch, where)
+    with pytest.raises(UserError, match=r"^out of GPU memory: set device: cpu"):
+        _predict(inputs, tmp_path / "oof.csv")

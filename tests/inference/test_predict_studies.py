@@ -15,6 +15,7 @@ import torch
 from spine_models.data.dataset.prediction_tables import PredictionIndex
 from spine_models.data.dicom.study import VolumeSettings, open_study, read_study
 from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions, read_studies
+from spine_models.errors import UserError
 from spine_models.inference.bundle import DESCRIPTION, load_bundle
 from spine_models.inference.export_bundle import BundleContents, write_bundle
 from spine_models.inference.inventory import INVENTORY
@@ -24,6 +25,7 @@ from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.levels import TARGETS
 from spine_models.provenance.manifest import read_manifest
 from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
+from tests.gpu_troubles import out_of_memory, overflowing
 from tests.inference.conftest import SETTINGS as SETTINGS_OF_THE_BUNDLE
 
 SETTINGS = PredictSettings(allow_symlinks=False, math_threads=1, device="cpu")
@@ -174,6 +176,34 @@ def test_a_nested_tree_gives_the_probabilities_of_tidy_folders(studies, bundle_f
                 shutil.copy(path, target)
         manifest, _ = _predict(tmp_path / layout, bundle_folder, tmp_path / f"{layout} out" / "0.json")
         assert {study: manifest.record(study).facts["probabilities"] for study in manifest.studies} == expected
+
+
+def test_a_study_says_that_half_precision_overflowed_and_is_float32s(studies, bundle_folder, tmp_path, monkeypatch):
+    def predicted(out):
+        manifest, _ = _predict(studies, bundle_folder, out)
+        return [manifest.facts(study, PredictionFacts) for study in manifest.studies]
+
+    expected = predicted(tmp_path / "a" / "0.json")
+    overflowing(monkeypatch)
+    for found, plain in zip(predicted(tmp_path / "b" / "0.json"), expected, strict=True):
+        assert found.probabilities == plain.probabilities
+        assert set(found.notes) - set(plain.notes) == {
+            "half precision overflowed in a network: this study was computed once more in float32"
+        }
+
+
+def test_memory_that_runs_out_is_a_sentence(studies, bundle_folder, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        out_of_memory(patch, "logits")
+        manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
+    assert list(manifest.studies) == []
+    for why in manifest.refused.values():
+        assert why["code"] == "failed"
+        assert why["reason"].startswith("out of GPU memory: set device: cpu")
+    # Networks that do not fit fit no study.
+    out_of_memory(monkeypatch, "__init__")
+    with pytest.raises(UserError, match=r"^out of GPU memory: set device: cpu"):
+        _predict(studies, bundle_folder, tmp_path / "other" / "0.json")
 
 
 def test_a_study_that_fails_does_not_take_others_along(studies, bundle_folder, tmp_path, monkeypatch):

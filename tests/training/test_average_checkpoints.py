@@ -23,6 +23,7 @@ from spine_models.training.average_checkpoints import (
     greedy_choice,
 )
 from spine_models.training.job import run_job
+from tests.gpu_troubles import out_of_memory
 from tests.training.conftest import ONE, files_of, run_in_child
 
 CROPS = CropSettings(**tiny_data.CROPS)
@@ -133,3 +134,9 @@ def test_the_same_average_is_judged_once(trained, tmp_path, capsys):
     assert files_of(tmp_path) == published
     average(trained, tmp_path, count=3)
     assert "average_checkpoints: 1 of 2 judgements made, 1 reused" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_is_a_sentence(trained, tmp_path, monkeypatch):
+    out_of_memory(monkeypatch, "logits")
+    with pytest.raises(UserError, match=r"^out of GPU memory: set device: cpu"):
+        average(trained, tmp_path)
