@@ -15,7 +15,7 @@ from spine_models.compute.inference_network import InferenceNetwork
 
 
 def overflowing(monkeypatch: pytest.MonkeyPatch, wrong: tuple[str, ...] = ("fp16",)) -> None:
-    """Let every network from here on choose fp16, with an infinite output in ``wrong`` and float32's values otherwise."""
+    """Let every network choose fp16, with an infinite output in ``wrong`` and float32's values otherwise."""
     own = InferenceNetwork.logits
 
     def logits(self: InferenceNetwork, images: torch.Tensor, precision: Any = None) -> torch.Tensor:
