@@ -3,13 +3,15 @@ from snakemake.utils import min_version
 min_version("9.27.0")
 
 
-configfile: f"{workflow.basedir}/config.yaml"
+# The Snakefile's own folder: where another workflow imports this one, `workflow.basedir` is that one's.
+configfile: f"{workflow.current_basedir.get_path_or_uri(secret_free=True)}/config.yaml"
 
 
 include: "rules/common.smk"
 
 
 onstart:
+    results_can_be_written()
     store_codes()
     arrays_fit()
 

@@ -15,11 +15,12 @@ from spine_models.levels import TARGETS
 
 def write_empty_studies(folder: Path, studies: int) -> Path:
     """Make a data set of ``studies`` folders with one empty file each, and return ``folder``."""
-    for number in range(1, studies + 1):
-        study = folder / "train_images" / f"1.2.826.0.1.3680043.{number}"
+    names = [f"1.2.826.0.1.3680043.{number}" for number in range(1, studies + 1)]
+    for name in names:
+        study = folder / "train_images" / name
         study.mkdir(parents=True)
         (study / "1.dcm").touch()
-    (folder / "train.csv").touch()
+    write_train_table(folder, names)
     return folder
 
 

@@ -3,11 +3,14 @@ import shlex
 import sys
 from pathlib import Path
 
-ROOT = Path(workflow.basedir)
-sys.path.insert(0, str(ROOT))
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent
+if (ROOT / "spine_models").is_dir():
+    sys.path.insert(0, str(ROOT))
 
 from spine_models.configuration.checked import checked
 from spine_models.configuration.contradictions import require_arrays_fit
+from spine_models.configuration.overlays import merge, read_overlay
+from spine_models.configuration.results_folder import require_folder, require_writable
 from spine_models.configuration.trainings import classifier_recipe, folds_of, published_file, segmentation_recipe
 from spine_models.errors import UserError
 from spine_models.provenance.acceptance import code_in_force, read_acceptances
@@ -16,6 +19,8 @@ from spine_models.models.networks import modules_of, modules_of_stages
 from spine_models.provenance.fingerprint import Fingerprints, fingerprint
 from spine_models.provenance.stored_code import store_code
 from spine_models.configuration.user_folders import UserFolders
+from spine_models.configuration.weights_source import require_source
+from spine_models.configuration.workflow_files import package_root
 
 
 def or_sentence(function, *arguments):
@@ -32,15 +37,28 @@ def set_up_shell():
     deployment = workflow.deployment_settings
     if deployment is None or not deployment.deployment_method:
         exports += f' PATH="{Path(sys.executable).parent}:$PATH"'
+    elif package_root() != ROOT:
+        sys.exit(
+            "error: an installed wheel runs its workflow in its own environment: leave --software-deployment-method "
+            "out, or run the workflow of a checkout"
+        )
     shell.prefix(f"set -euo pipefail; export {exports}; ".replace("{", "{{").replace("}", "}}"))
 
 
-config.update(or_sentence(checked, config, ROOT / "rules/config.schema.yaml"))
+def complete(given):
+    """Return the configuration with what is not given taken from config.yaml: another workflow gives changes alone."""
+    config = read_overlay(ROOT / "config.yaml")
+    merge(config, given)
+    return checked(config, ROOT / "rules/config.schema.yaml")
+
+
+config.update(or_sentence(complete, config))
+or_sentence(require_folder, Path(config["output_dir"]), "output_dir")
 set_up_shell()
-folders = UserFolders(config)
+folders = UserFolders(config, look=workflow.is_main_process)
 if workflow.is_main_process:
     folders.look_ahead()
-code_of_script = Fingerprints(ROOT)
+code_of_script = Fingerprints(package_root())
 # What each fingerprint that was asked for is made from, and what a person has accepted in its place.
 CODE = {}
 ACCEPTANCES = or_sentence(read_acceptances, Path(config["output_dir"]))
@@ -118,13 +136,32 @@ def bundle_file(key):
 
 def prediction_bundle(wildcards):
     """Return the bundle that predicts: the user's, or the one that this workflow exports."""
-    return bundle_file("bundle") if config["bundle"] else out("bundle/bundle.json")
+    named = or_sentence(lambda: folders.prediction_bundle)
+    return out("bundle/bundle.json") if named is None else str(named)
 
 
 def pretrained(weights):
     """Return the published weights that a training starts from; none where it starts from scratch."""
     file = published_file(config, weights)
     return [out(f"pretrained/{file}")] if file else []
+
+
+def weights_source(wildcards):
+    """Return no file; the source of published weights that are not there yet is looked at before the first job."""
+    file = f"{wildcards.weights}.pth"
+    if workflow.is_main_process and not Path(out(f"pretrained/{file}")).is_file():
+        or_sentence(require_source, file, config["pretrained"])
+    return []
+
+
+def folds_table(wildcards):
+    """Return the user's own folds."""
+    return or_sentence(lambda: folders.folds_table)
+
+
+def series_table(wildcards):
+    """Return the table in which the user chooses series."""
+    return or_sentence(lambda: folders.series_table)
 
 
 def initial_networks(stage):
@@ -145,7 +182,7 @@ def code_of(rule_name, modules=()):
     """
     if callable(modules):
         return lambda wildcards: code_of(rule_name, modules(wildcards))
-    parts = code_of_script.parts(f"workflow_scripts/{rule_name}.py", modules)
+    parts = code_of_script.parts(str(ROOT / f"workflow_scripts/{rule_name}.py"), modules)
     CODE[fingerprint(parts)] = parts
     return code_in_force(ACCEPTANCES, rule_name, fingerprint(parts))
 
@@ -155,6 +192,12 @@ def store_codes():
     if workflow.is_main_process:
         for parts in CODE.values():
             store_code(Path(config["output_dir"]), parts)
+
+
+def results_can_be_written():
+    """Stop before the first job where output_dir may not be written."""
+    if workflow.is_main_process:
+        or_sentence(require_writable, Path(config["output_dir"]), "output_dir")
 
 
 def arrays_fit():

@@ -29,7 +29,7 @@ rule predict_studies:
         bundle=prediction_bundle,
         files=rules.index_predictions.output.files,
         studies=rules.index_predictions.output.studies,
-        series_csv=config["prediction"]["series_csv"] or [],
+        series_csv=series_table,
     output:
         out("predictions/{shard}.json"),
     log:

@@ -1,4 +1,6 @@
 rule fetch_pretrained:
+    input:
+        weights_source,
     output:
         out("pretrained/{weights}.pth"),
     log:

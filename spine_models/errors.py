@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells give it."""
+_OF_THE_DISK = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EISDIR, errno.ENOTDIR,
+     errno.ENAMETOOLONG)
+)  # fmt: skip
+"""What a person can mend: permissions, a full disk, a file in the place of a folder."""
 
 
 class UserError(Exception):
@@ -15,17 +24,30 @@ class StudyFailedError(UserError):
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a command line's ``main`` and turn a ``UserError`` into its sentence and exit status 1.
+    """Run a command line's ``main`` and turn a person's mistake into one sentence and an exit status.
+
+    A mistake is a ``UserError``, Ctrl-C, or an error of the disk that a person can mend.
 
     Args:
         main: parses the arguments, calls the library and writes the outputs.
 
     Raises:
-        SystemExit: with status 1 after a ``UserError``; any other exception passes with its trace, since it
-            is a defect of ours and not a mistake of the user's.
+        SystemExit: with status 1 after a mistake, 130 after Ctrl-C; any other exception passes with its trace, since
+            it is a defect of ours.
     """
     try:
         main()
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from None
+        _end(str(error))
+    except KeyboardInterrupt:
+        _end("interrupted: run the same command again, which keeps what is finished", INTERRUPTED)
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        where = f"{error.filename} cannot be used" if error.filename else "a file cannot be read or written"
+        _end(f"{where} ({error.strerror}): see to its permissions and to free space, then run the same command again")
+
+
+def _end(sentence: str, status: int = 1) -> None:
+    sys.stderr.write(f"error: {sentence}\n")
+    raise SystemExit(status) from None

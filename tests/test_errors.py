@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 
 from spine_models.errors import UserError, run_command
@@ -18,4 +21,33 @@ def test_a_defect_of_ours_keeps_its_trace():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
+        run_command(main)
+
+
+def test_an_interruption_is_a_sentence_and_the_status_that_shells_give(capsys):
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        run_command(main)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "error: interrupted: run the same command again, which keeps what is finished\n"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC, errno.EROFS, errno.ENOTDIR])
+def test_what_a_person_can_mend_on_the_disk_is_a_sentence(capsys, number):
+    def main():
+        raise OSError(number, os.strerror(number), "results/table.csv")
+
+    with pytest.raises(SystemExit) as caught:
+        run_command(main)
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith(f"error: results/table.csv cannot be used ({os.strerror(number)}): see")
+
+
+def test_any_other_error_of_the_system_is_a_defect_and_keeps_its_trace():
+    def main():
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
         run_command(main)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from spine_models.commands.code_differences import CodeDifference
     from spine_models.provenance.acceptance import Acceptance
 
-_CHECKOUT = Path(__file__).resolve().parents[2]
-
 
 def accept(
     output_dir: Annotated[Path, typer.Argument(metavar="OUTPUT", help="output_dir of the run.")],
@@ -40,13 +38,14 @@ def accept(
       spine-models accept results --stage train_segmentation --reason "a constant renamed" -- --configfile my.yaml
     """
     from spine_models.commands.code_differences import code_differences, planned_jobs
+    from spine_models.configuration.workflow_files import workflow_root
 
     if not output_dir.is_dir():
         raise UserError(f"{output_dir} is not a folder: give the output_dir of a run")
     if stage and not reason.strip():
         raise UserError("--stage without --reason: say why the code makes the same as before")
     arguments = snakemake or []
-    differences = code_differences(planned_jobs(_CHECKOUT, arguments))
+    differences = code_differences(planned_jobs(workflow_root(), arguments))
     lines = [(found, _acceptance(output_dir, found, reason.strip())) for found in differences]
     if not stage:
         typer.echo("\n".join(_line(*line) for line in lines) or "no result differs in its code alone")
@@ -68,12 +67,14 @@ def _acceptance(output_dir: Path, found: CodeDifference, reason: str) -> Accepta
 
 def _parts(found: CodeDifference) -> dict[str, str] | None:
     """Return what the code now is made from: a script, and the modules of the networks that it is configured for."""
+    from spine_models.configuration.workflow_files import package_root, workflow_root
     from spine_models.models.networks import KINDS
     from spine_models.provenance.fingerprint import Fingerprints, fingerprint
 
-    fingerprints, modules = Fingerprints(_CHECKOUT), sorted({kind.module for kind in KINDS.values()})
+    fingerprints, modules = Fingerprints(package_root()), sorted({kind.module for kind in KINDS.values()})
     choices = (chosen for number in range(len(modules) + 1) for chosen in combinations(modules, number))
-    tried = (fingerprints.parts(f"workflow_scripts/{found.stage}.py", chosen) for chosen in choices)
+    script = str(workflow_root() / "workflow_scripts" / f"{found.stage}.py")
+    tried = (fingerprints.parts(script, chosen) for chosen in choices)
     return next((parts for parts in tried if fingerprint(parts) == found.code), None)
 
 
@@ -98,12 +99,13 @@ def _chosen(lines: Sequence[tuple[CodeDifference, Acceptance]], stages: Sequence
 def _store(output_dir: Path, chosen: Sequence[Acceptance], arguments: Sequence[str]) -> None:
     """Write the lines, and take them back if the workflow does not read them there."""
     from spine_models.commands.code_differences import code_differences, planned_jobs
+    from spine_models.configuration.workflow_files import workflow_root
     from spine_models.provenance.acceptance import read_acceptances, write_acceptances
 
     before = read_acceptances(output_dir)
     write_acceptances(output_dir, [*before, *chosen])
     accepted = {(line.stage, line.accepted, line.code) for line in chosen}
-    for left in code_differences(planned_jobs(_CHECKOUT, arguments)):
+    for left in code_differences(planned_jobs(workflow_root(), arguments)):
         if (left.stage, left.earlier, left.code) in accepted:
             write_acceptances(output_dir, before)
             raise UserError(

@@ -21,6 +21,7 @@ from spine_models.commands.predict import predict
 from spine_models.commands.prune_state import prune_state
 from spine_models.commands.resources import resources
 from spine_models.commands.summary import summary
+from spine_models.commands.workflow import workflow
 from spine_models.errors import UserError, run_command
 
 PROGRAM = "spine-models"
@@ -34,6 +35,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     prune_state,
     resources,
     summary,
+    workflow,
 )
 _KEEP_LINES = "\b\n"
 """Before a paragraph: the help keeps its lines as they are."""
@@ -67,7 +69,7 @@ def _run(arguments: Sequence[str] | None) -> None:
 
 def _app() -> typer.Typer:
     app = typer.Typer(
-        help="Find fractures of the cervical spine in CT: everything that is not a run of the workflow.",
+        help="Find fractures of the cervical spine in CT: the workflow, and everything beside it.",
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from spine_models.errors import UserError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -51,6 +53,8 @@ def check(
 
     from spine_models.data.stages.check_dataset import check_dataset, usable_cores
 
+    if output_dir and not (output_dir / "volumes").is_dir():
+        raise UserError(f"--output-dir {output_dir} holds no volumes: give the output_dir of a run that has converted")
     columns = SpinnerColumn(), TextColumn("headers of"), MofNCompleteColumn(), TextColumn("files"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)

@@ -45,8 +45,10 @@ def import_published(
       spine-models import-published /data/checkpoints --out published-bundle
       spine-models import-published DIR --out B --folds folds.csv --seg-folds seg_folds.csv --fold best_f0=0
     """
+    from spine_models.configuration.results_folder import require_writable
     from spine_models.inference.import_solution import SolutionTables, import_solution
 
+    require_writable(out, "--out")
     tables = SolutionTables(folds, seg_folds, _folds(fold or []))
     found = import_solution(folder, out, tables, our_defaults=our_defaults, progress=_say)
     for network in found.networks:

@@ -61,8 +61,10 @@ def phantom(
       spine-models phantom --out phantoms
       spine-models phantom --out phantoms --studies 8 --matrix 256 --threads 4
     """
+    from spine_models.configuration.results_folder import require_writable
     from spine_models.data.phantom.dataset import generate_dataset
 
+    require_writable(out, "--out")
     settings = PhantomSettings(
         studies=studies,
         segmented=min(PhantomSettings.segmented, studies) if segmented is None else segmented,

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from spine_models.errors import UserError
-
 SOME, NONE = 2, 3
 """Exit status where some studies, or none, were predicted."""
 if TYPE_CHECKING:
@@ -56,18 +54,28 @@ def predict(
       spine-models predict --bundle B --studies rsna/test_images --test-csv rsna/test.csv --out O
       spine-models predict --bundle B --studies D --out O --flips none,horizontal
     """
+    from spine_models.configuration.results_folder import require_writable
     from spine_models.data.dataset.layout import require_apart
     from spine_models.data.dataset.prediction_tables import PredictionIndex
-    from spine_models.data.dataset.tables import read_series
-    from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions, read_studies
+    from spine_models.data.dataset.tables import read_series, read_test
+    from spine_models.data.stages.index_predictions import (
+        IndexPredictionsSettings,
+        index_predictions,
+        read_studies,
+        require_tree,
+    )
+    from spine_models.inference.bundle import require_bundle
     from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.predictions import PREDICTED, SEGMENTED
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
 
-    if test_csv and not test_csv.is_file():
-        raise UserError(f"--test-csv {test_csv} does not exist: give the challenge's test.csv, or leave the option out")
+    require_bundle(bundle)
+    require_tree(studies)
+    require_writable(out, "--out")
     require_apart(studies, out)
+    if test_csv:
+        read_test(test_csv)
     wanted = {**(read_series(series_csv) if series_csv else {}), **({EVERY_STUDY: series} if series else {})}
     manifest, index = out / "studies.json", PredictionIndex(out / "index" / "files.csv", out / "index" / "studies.csv")
     index_predictions(studies, index, IndexPredictionsSettings(1, allow_symlinks))

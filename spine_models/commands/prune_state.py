@@ -24,7 +24,10 @@ def prune_state(
 
     if not output_dir.is_dir():
         raise UserError(f"{output_dir} is not a folder: give the output_dir of a run")
-    removed = prune_all(output_dir / "state")
+    states = output_dir / "state"
+    if not states.is_dir():
+        raise UserError(f"{output_dir} holds no states of trainings: give the output_dir of a run that has trained")
+    removed = prune_all(states)
     for folder in removed:
         typer.echo(f"removed {folder}")
     typer.echo(f"{len(removed)} old states removed")

@@ -17,9 +17,11 @@ def summary_of(output_dir: Path) -> str:
     Raises:
         UserError: if the run has not been evaluated.
     """
+    if not output_dir.is_dir():
+        raise UserError(f"{output_dir} is not a folder: give the output_dir of a run")
     path = output_dir / "evaluation" / "metrics.json"
     if not path.is_file():
-        raise UserError(f"{path} is missing: run the workflow up to `evaluate` first")
+        raise UserError(f"{path} is missing: run `snakemake evaluate` first")
     metrics: dict[str, Any] = read_json(path)
     segmentation, classification = metrics["segmentation"], metrics["classification"]
     low, high = classification["competition_loss_ci95"]

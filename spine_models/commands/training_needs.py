@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch.nn import functional
 
 from spine_models.configuration.checked import checked
+from spine_models.configuration.overlays import merge, read_overlay
 from spine_models.configuration.trainings import classifier_recipe, folds_of, segmentation_recipe
-from spine_models.errors import UserError
+from spine_models.configuration.workflow_files import workflow_root
 from spine_models.levels import TARGETS
 from spine_models.models.convolutions import use_plain
 from spine_models.models.losses import LossSettings, segmentation_loss
@@ -44,7 +44,6 @@ STUDIES = 2019
 SEGMENTED = 87
 """Of the challenge's data set (method, data)."""
 _SMALL = (16, 64, 64)
-_ROOT = Path(__file__).resolve().parents[2]
 _AUTOCAST = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16, "auto": torch.bfloat16}
 
 
@@ -138,12 +137,10 @@ def read_configuration(overlays: list[Path]) -> dict[str, Any]:
         UserError: if a file is missing or the configuration is wrong.
     """
     config: dict[str, Any] = {}
-    for path in [_ROOT / "config.yaml", *overlays]:
-        try:
-            _merge(config, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-        except (OSError, yaml.YAMLError) as error:
-            raise UserError(f"{path} cannot be read as YAML ({type(error).__name__}): give a preset's path") from None
-    return checked(config, _ROOT / "rules" / "config.schema.yaml")
+    root = workflow_root()
+    for path in [root / "config.yaml", *overlays]:
+        merge(config, read_overlay(path))
+    return checked(config, root / "rules" / "config.schema.yaml")
 
 
 def _need(name: str, section: Mapping[str, Any], recipe: Recipe, measured: tuple[Step, float, int], kept: int) -> Need:
@@ -194,11 +191,3 @@ def _classification_step(network: Network) -> torch.Tensor:
 
 def _voxels() -> int:
     return _SMALL[0] * _SMALL[1] * _SMALL[2]
-
-
-def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from spine_models.configuration.user_tables import require_folds, require_series, require_tables, require_test
 from spine_models.data.dataset.label_files import label_study
 from spine_models.data.dataset.layout import (
     IMAGES,
@@ -35,22 +36,28 @@ class UserFolders:
 
     Args:
         config: the checked configuration.
+        look: read the tables that the configuration names once something needs them; a job of a cluster, which plans
+            the workflow once more for itself, need not.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], look: bool = False) -> None:
         self._config = config
+        self._look = look
+        self._listed: set[str] = set()
         self.generated: bool = config["phantom"]["enabled"]
         self._ahead: Future[dict[int, str]] | None = None
+        self._tables: Future[set[str]] | None = None
 
     def look_ahead(self) -> None:
-        """Begin to look at the data set's study folders in a second process, while the workflow is being parsed.
+        """Begin to look at the data set's study folders and tables in other processes, while the workflow is parsed.
 
-        For 200,000 folders it takes as long as the parsing, so that the two together take as long as one.
+        For 200,000 folders each takes as long as the parsing, so that all together take as long as one.
         """
         named = self._config["dataset_dir"]
         if named and not self.generated and (Path(named) / IMAGES).is_dir():
-            pool = ProcessPoolExecutor(1, mp_context=get_context("fork"))
+            pool = ProcessPoolExecutor(2, mp_context=get_context("fork"))
             self._ahead = pool.submit(folders_digests, Path(named), self._config["shards"])
+            self._tables = pool.submit(require_tables, Path(named))
             pool.shutdown(wait=False)
 
     @cached_property
@@ -58,11 +65,38 @@ class UserFolders:
         """Folder of the data set.
 
         Raises:
-            UserError: if it is not given or not in the challenge's layout.
+            UserError: if it is not given, not in the challenge's layout, or has a mistake in a table.
         """
         if self.generated:
             return Path(self._config["output_dir"]) / "phantom"
-        return require_dataset(self._config["dataset_dir"])
+        dataset = require_dataset(self._config["dataset_dir"])
+        if self._tables:
+            self._listed = self._tables.result()
+        return dataset
+
+    @cached_property
+    def folds_table(self) -> list[Path]:
+        """The user's own folds; none where they are drawn.
+
+        Raises:
+            UserError: if the table cannot be used.
+        """
+        named = self._config["folds_csv"]
+        if named and self._look and not self.generated and self.dataset:
+            require_folds(Path(named), self._config["classification"]["fold_parts"], self._listed)
+        return [Path(named)] if named else []
+
+    @cached_property
+    def series_table(self) -> list[Path]:
+        """The table in which the user chooses series of studies to predict; none where there is none.
+
+        Raises:
+            UserError: if the table cannot be used.
+        """
+        named = self._config["prediction"]["series_csv"]
+        if named and self._look:
+            require_series(Path(named))
+        return [Path(named)] if named else []
 
     @cached_property
     def _image_digests(self) -> dict[int, str]:
@@ -108,7 +142,7 @@ class UserFolders:
         named = self._config["predict_dir"]
         folder = Path(named) if named else self.dataset / TEST_IMAGES
         if not self.predicts_generated and not folder.is_dir():
-            key = f"predict_dir {folder} is no folder" if named else f"there is no folder {folder}"
+            key = f"predict_dir {folder} is not a folder" if named else f"there is no folder {folder}"
             raise UserError(f"{key}: set predict_dir to the folder that holds the studies")
         if named:
             require_apart(folder, Path(self._config["output_dir"]))
@@ -122,13 +156,37 @@ class UserFolders:
         root, links = self.studies_to_predict, bool(self._config["allow_symlinks"])
         return stat_digest([entry.file for entry in list_tree(root, links)])
 
-    @property
+    @cached_property
     def test_table(self) -> list[Path]:
-        """``test.csv``, if the studies to predict are the data set's test images and it is there."""
+        """``test.csv``, if the studies to predict are the data set's test images and it is there.
+
+        Raises:
+            UserError: if it has a mistake.
+        """
         if self._config["predict_dir"]:
             return []
         table = self.dataset / TEST_TABLE
-        return [table] if self.generated or table.is_file() else []
+        if self.generated:
+            return [table]
+        if self._look and table.is_file():
+            require_test(table)
+        return [table] if table.is_file() else []
+
+    @property
+    def prediction_bundle(self) -> Path | None:
+        """The bundle that predicts, as the user names it; None for the one that this workflow exports.
+
+        Raises:
+            UserError: if it is not there, or there is neither one nor a data set to train one on.
+        """
+        if self._config["bundle"]:
+            return self.bundle_file("bundle")
+        if not (self.generated or self._config["dataset_dir"]):
+            raise UserError(
+                "neither bundle nor dataset_dir is set: name the bundle that predicts (--config bundle=DIR), or a data "
+                "set to train one on"
+            )
+        return None
 
     def bundle_file(self, key: str) -> Path:
         """Return the description of the bundle that the configuration's ``key`` names.
@@ -138,7 +196,9 @@ class UserFolders:
         """
         path = Path(self._config[key]) / "bundle.json"
         if not path.is_file():
-            raise UserError(f"{key} {self._config[key]} has no bundle.json: give the folder that export_bundle wrote")
+            raise UserError(
+                f"{key} {self._config[key]} has no bundle.json: give a bundle's folder; `snakemake bundle` makes one"
+            )
         return path
 
     def bundle_networks(self, key: str, stage: str) -> list[tuple[Path, str]]:

@@ -106,6 +106,15 @@ def load_bundle(folder: Path) -> Bundle:
     return bundle
 
 
+def require_bundle(folder: Path) -> None:
+    """Check that ``folder`` holds the description of a bundle, before anything takes time; weights are not read.
+
+    Raises:
+        UserError: if it holds none, or one that is damaged or of an unknown version.
+    """
+    _description(folder)
+
+
 def _prior(stored: Mapping[str, Any]) -> dict[str, float]:
     return {target: float(stored[target]) for target in TARGETS}
 

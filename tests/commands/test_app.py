@@ -60,8 +60,8 @@ def test_every_module_that_declares_a_command_is_listed():
         (["phantom", "--out"], "'--out' requires an argument"),
         (["phantom", "--out", "x", "--subtle", "1", "2"], "'--subtle' requires 4 arguments"),
         (["prune-state", "nowhere"], "nowhere is not a folder: give the output_dir of a run"),
-        (["summary", "nowhere"], "run the workflow up to `evaluate` first"),
-        (["resources", "--configfile", "nowhere.yaml"], "nowhere.yaml cannot be read as YAML"),
+        (["summary", "nowhere"], "nowhere is not a folder"),
+        (["resources", "--configfile", "nowhere.yaml"], "nowhere.yaml cannot be read as an overlay"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_1(capsys, arguments, named):

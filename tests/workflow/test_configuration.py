@@ -298,7 +298,7 @@ def test_a_mistake_is_one_sentence_that_names_key_and_value(overlay, sentence):
     ("arguments", "sentence"),
     [
         ([], "error: dataset_dir is not set: give the folder of your data set, it must contain train_images/"),
-        (["--config", "dataset_dir=nowhere"], "error: dataset_dir nowhere is no folder"),
+        (["--config", "dataset_dir=nowhere"], "error: dataset_dir nowhere is not a folder"),
         (["--config", "sead=1"], "error: configuration: key 'sead' (value 1) is unknown; did you mean 'seed'?"),
         (["predict", "--config", "predict_dir=nowhere", "bundle=b"], "has no bundle.json"),
         (["predict", "--config", "bundle=b"], "error: bundle b has no bundle.json"),

@@ -58,7 +58,7 @@ def require_dataset(dataset_dir: str | Path) -> Path:
         raise UserError(f"dataset_dir is not set: give the folder of your data set, {advice}")
     root = Path(dataset_dir)
     if not root.is_dir():
-        raise UserError(f"dataset_dir {root} is no folder: {advice}")
+        raise UserError(f"dataset_dir {root} is not a folder: {advice}")
     lacking = [name for name, there in _required(root) if not there]
     if lacking:
         raise UserError(f"dataset_dir {root} lacks {' and '.join(lacking)}: {advice}")

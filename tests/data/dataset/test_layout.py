@@ -52,7 +52,7 @@ def test_one_sentence_says_what_a_data_set_must_contain(tmp_path, lacking, expec
     assert "\n" not in text
 
 
-@pytest.mark.parametrize(("path", "expected"), [("", "dataset_dir is not set"), ("/nowhere/at/all", "is no folder")])
+@pytest.mark.parametrize(("path", "expected"), [("", "dataset_dir is not set"), ("/nowhere/at/all", "is not a folder")])
 def test_no_data_set_at_all(path, expected) -> None:
     with pytest.raises(UserError, match=expected):
         require_dataset(path)

@@ -1,0 +1,107 @@
+"""Run the workflow from wherever the package is installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spine_models.errors import UserError
+
+_CONFIG = ("--config", "-C")
+_OVERLAYS = ("--configfile", "--configfiles")
+_PROFILES = ("--workflow-profile", "--profile")
+_KEY = re.compile(r"[a-zA-Z_][\w-]*\w")
+"""What Snakemake takes as a key of ``--config``."""
+
+
+def workflow(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="-- ARGUMENTS", help="What snakemake is to be given.")
+    ] = None,
+) -> None:
+    """Run the workflow, from a checkout or an installed wheel.
+
+    Everything after -- is for snakemake, whose Snakefile is found by itself. A preset or profile that is not in the
+    current folder is taken from the workflow's own. Results go to output_dir in the current folder.
+
+    Examples:
+      spine-models workflow -- --cores 8 --config dataset_dir=/data/rsna
+      spine-models workflow -- --dry-run --configfile presets/laptop-16g.yaml --config dataset_dir=/data/rsna
+      spine-models workflow -- --config segmentation='{gpus: 1}'
+    """
+    from spine_models.configuration.workflow_files import workflow_root
+
+    root = workflow_root()
+    words = checked_arguments(arguments or [], root)
+    sys.stdout.flush()
+    # Snakemake takes this process's place: it gets Ctrl-C and answers with its own exit status.
+    os.execv(sys.executable, [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), *words])
+
+
+def checked_arguments(arguments: Sequence[str], root: Path) -> list[str]:
+    """Return the arguments for Snakemake, with presets and profiles found, after those checks that it makes by a trace.
+
+    Args:
+        arguments: of Snakemake.
+        root: folder of the workflow.
+
+    Raises:
+        UserError: for a key of ``--config`` that Snakemake refuses, or an overlay that cannot be read.
+    """
+    from spine_models.configuration.overlays import read_overlay
+
+    words = []
+    for option, word in _with_options(arguments):
+        if option in _CONFIG:
+            _require_key(word)
+        if option in (*_OVERLAYS, *_PROFILES):
+            word = _found(word, root)  # noqa: PLW2901
+        if option in _OVERLAYS:
+            read_overlay(Path(word))
+        words.append(word)
+    return words
+
+
+def _with_options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield (the option that a word belongs to, word); the options themselves belong to none."""
+    option = ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not argument.startswith("-"):
+            yield option, argument
+        elif equals and name.startswith("--"):
+            yield "", name
+            yield name, value
+            option = name
+        else:
+            yield "", argument
+            option = argument
+
+
+def _require_key(entry: str) -> None:
+    key, equals, value = entry.partition("=")
+    if not equals:
+        raise UserError(f"--config {entry} is not KEY=VALUE: write for example --config dataset_dir=/data/rsna")
+    if "." in key:
+        raise UserError(f"--config {entry} names a key by dots: write --config {_nested(key, value)}")
+    if not _KEY.fullmatch(key):
+        raise UserError(f"--config {entry}: {key!r} is not a key of config.yaml: see there for the keys")
+
+
+def _nested(key: str, value: str) -> str:
+    """Return a dotted key and its value as Snakemake wants them: a.b.c, 1 becomes a='{b: {c: 1}}'."""
+    first, *others = key.split(".")
+    for name in reversed(others):
+        value = f"{{{name}: {value}}}"
+    return f"{first}='{value}'"
+
+
+def _found(name: str, root: Path) -> str:
+    """Return the path of a preset or profile: as given, or in the workflow's folder where only that is there."""
+    return str(root / name) if not Path(name).exists() and (root / name).exists() else name

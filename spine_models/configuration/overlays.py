@@ -1,0 +1,46 @@
+"""Overlays: files of keys that change ``config.yaml``, merged into it in depth as Snakemake merges them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spine_models.errors import UserError
+
+
+def read_overlay(path: Path) -> dict[str, Any]:
+    """Read one overlay; an empty file changes nothing.
+
+    Raises:
+        UserError: if it cannot be read, is not YAML, or holds anything but keys.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read as an overlay ({error.strerror}): give the path of a YAML file, such as a preset's"
+        ) from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} cannot be read as an overlay (it is not UTF-8 text): give a YAML file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "of an unknown kind"
+        raise UserError(f"{path}{line} cannot be read as YAML ({problem}): correct it") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no keys: write lines like `seed: 1`, as in config.yaml")
+    return content
+
+
+def merge(into: dict[str, Any], overlay: Mapping[str, Any]) -> None:
+    """Change ``into`` by the keys of ``overlay``; groups of keys are merged in depth."""
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value

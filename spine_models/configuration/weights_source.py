@@ -1,0 +1,29 @@
+"""Where published weights come from, looked at before the first job."""
+
+from __future__ import annotations
+
+import urllib.parse
+from pathlib import Path
+
+from spine_models.errors import UserError
+
+
+def require_source(name: str, source: str) -> None:
+    """Check that ``source`` holds the checkpoint ``name``, where it is on a disk; the network is asked by the job.
+
+    Args:
+        name: file name of the checkpoint.
+        source: ``pretrained`` of the configuration.
+
+    Raises:
+        UserError: if a folder or file is not there, or the source is of an unknown kind.
+    """
+    from spine_models.models.pretrained_download import locate
+
+    address = locate(name, source)
+    if urllib.parse.urlsplit(address).scheme in ("http", "https") or Path(address).is_file():
+        return
+    raise UserError(
+        f"pretrained is {source}, but {address} is not there: put the file {name} into that folder, or set pretrained "
+        "to model_zoo, or to none to train from scratch"
+    )
