@@ -33,14 +33,17 @@ def naive(logits: torch.Tensor, labels: torch.Tensor, settings: LossSettings) ->
 
 
 def a_batch(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
-    """Four images: all classes; some ignored; no counted class; nothing but ignored voxels."""
+    """Six images: all classes; some ignored; no counted class; nothing but ignored voxels; one class; one voxel."""
     torch.manual_seed(3)
-    logits = torch.randn(4, 8, 6, 16, 16, dtype=dtype) * 3
-    labels = torch.randint(0, 8, (4, 6, 16, 16), dtype=torch.uint8)
+    logits = torch.randn(6, 8, 6, 16, 16, dtype=dtype) * 3
+    labels = torch.randint(0, 8, (6, 6, 16, 16), dtype=torch.uint8)
     labels[1, :2] = 255
     labels[2] = 0
     labels[2, 0, 0, :16] = 4
     labels[3] = 255
+    labels[4] = torch.where(labels[4] == 6, 6, 0)
+    labels[5] = 255
+    labels[5, 0, 0, 0] = 2
     return logits.requires_grad_(), labels
 
 
@@ -109,8 +112,8 @@ def test_an_image_without_counted_classes_counts_in_the_mean():
 def test_accumulating_images_equals_one_batch():
     logits, labels = a_batch(torch.float64)
     (together,) = torch.autograd.grad(segmentation_loss(logits, labels, LossSettings()).total, logits)
-    for i in range(4):
-        (segmentation_loss(logits[i : i + 1], labels[i : i + 1], LossSettings()).total / 4).backward()
+    for i in range(len(logits)):
+        (segmentation_loss(logits[i : i + 1], labels[i : i + 1], LossSettings()).total / len(logits)).backward()
     torch.testing.assert_close(logits.grad, together, rtol=1e-12, atol=1e-16)
 
 
