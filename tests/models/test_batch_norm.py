@@ -195,6 +195,85 @@ def test_two_processes_with_the_same_samples_are_one_with_both(monkeypatch):
     torch.testing.assert_close(spread(image), plain.eval()(image))
 
 
+class OnGpu(torch.Tensor):
+    """A tensor that says it is on a GPU."""
+
+    is_cuda = True
+
+
+class Kernels:
+    """What PyTorch's kernels for synchronised batch norm compute on a GPU, by their formulas."""
+
+    @staticmethod
+    def batch_norm_stats(image, eps):
+        assert image.is_contiguous()
+        return image.mean((0, 2, 3, 4)), (image.var((0, 2, 3, 4), correction=0) + eps).rsqrt()
+
+    @staticmethod
+    def batch_norm_gather_stats_with_counts(image, means, invstds, running_mean, running_var, momentum, eps, counts):
+        assert means.is_contiguous() and invstds.is_contiguous()
+        total, share = counts.sum(), (counts / counts.sum())[:, None]
+        mean = (share * means).sum(0)
+        variance = (share * (invstds**-2 - eps + (means - mean) ** 2)).sum(0)
+        running_mean.lerp_(mean, momentum)
+        running_var.lerp_(variance * total / (total - 1), momentum)
+        return mean, (variance + eps).rsqrt()
+
+    @staticmethod
+    def batch_norm_elemt(image, weight, bias, mean, invstd, eps):
+        assert eps == 0.1
+        return (image - of_channel(mean)) * of_channel(invstd * weight) + of_channel(bias)
+
+    @staticmethod
+    def batch_norm_backward_reduce(gradient, image, mean, invstd, weight, by_input, by_weight, by_bias):
+        assert (by_input, by_weight, by_bias) == (True, True, True)
+        assert gradient.is_contiguous()
+        sums = gradient.sum((0, 2, 3, 4))
+        of_distance = (gradient * (image - of_channel(mean))).sum((0, 2, 3, 4))
+        return sums, of_distance, of_distance * invstd, sums.clone()
+
+    @staticmethod
+    def batch_norm_backward_elemt(gradient, image, mean, invstd, weight, sum_dy, sum_dy_xmu, counts):
+        assert counts.dtype == torch.int32
+        shared = sum_dy / counts.sum(), invstd**2 * sum_dy_xmu / counts.sum()
+        centred = gradient - of_channel(shared[0]) - (image - of_channel(mean)) * of_channel(shared[1])
+        return centred * of_channel(invstd * weight)
+
+
+def of_channel(values):
+    return values[:, None, None, None]
+
+
+def test_on_gpus_two_processes_with_the_same_samples_are_one_with_both(monkeypatch):
+    """All but the kernels themselves, which tests/gpu runs."""
+    for name in vars(Kernels):
+        if name.startswith("batch_norm"):
+            monkeypatch.setattr(torch, name, getattr(Kernels, name))
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "all_gather", lambda parts, own: [part.copy_(own) for part in parts])
+    monkeypatch.setattr(distributed, "all_reduce", lambda sums: sums.mul_(2))
+    torch.manual_seed(0)
+    plain = nn.BatchNorm3d(3, eps=0.1, momentum=0.3)
+    nn.init.uniform_(plain.weight)
+    nn.init.uniform_(plain.bias)
+    image = torch.randn(2, 3, 2, 4, 5) * 3 + 1
+    spread = SynchronisedBatchNorm.replacing(copy.deepcopy(plain))
+    # Transposed in memory, as a layout that the kernels do not take.
+    one, both = image.clone().requires_grad_(), torch.cat([image, image]).requires_grad_()
+    result = spread(one.transpose(3, 4).contiguous().transpose(3, 4).as_subclass(OnGpu)).as_subclass(torch.Tensor)
+    expected = plain(both)
+    torch.testing.assert_close(result, expected[:2])
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        torch.testing.assert_close(getattr(spread, name), getattr(plain, name))
+    weights = torch.randn_like(result).transpose(3, 4).contiguous().transpose(3, 4)
+    (result * weights).sum().backward()
+    (expected * torch.cat([weights, weights])).sum().backward()
+    torch.testing.assert_close(one.grad, both.grad[:2])
+    for name in ("weight", "bias"):
+        torch.testing.assert_close(2 * getattr(spread, name).grad, getattr(plain, name).grad)
+
+
 def test_frozen_parameters_are_those_of_batch_norm_alone():
     network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2))
     freeze(network)

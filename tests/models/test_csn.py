@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from spine_models.models.batch_norm import batch_norms
-from spine_models.models.csn import CsnBackbone, CsnSettings
+from spine_models.models.csn import CsnBackbone, CsnSettings, fold
 
 NARROW = CsnSettings("ir", 50, 8)
 
@@ -77,10 +77,68 @@ def test_train_and_eval_return_the_network():
     assert not network.training
 
 
-@pytest.mark.parametrize("settings", [{"depth": 34}, {"mode": "xx"}])
-def test_an_impossible_network_is_refused(settings):
-    with pytest.raises(ValueError, match="CSN"):
+@pytest.mark.parametrize(("settings", "named"), [({"depth": 34}, r"'ir', 34$"), ({"mode": "xx"}, r"not 'xx', 50$")])
+def test_an_impossible_network_is_refused(settings, named):
+    with pytest.raises(ValueError, match=r"^a CSN is of mode \('ir', 'ip'\) and depth \(50, 101, 152\), .*" + named):
         CsnSettings(**settings)
+
+
+def test_the_published_network_is_the_default():
+    assert CsnSettings() == CsnSettings("ir", 50, 64, 1e-3)
+
+
+def test_a_new_network_has_kaimings_weights_and_norms_that_change_nothing():
+    """The last norm of a block starts from 1, too: a start from 0 would be another recipe."""
+    torch.manual_seed(0)
+    network = CsnBackbone(CsnSettings("ir", 50, 16))
+    for norm in batch_norms(network):
+        assert (norm.weight == 1).all() and (norm.bias == 0).all()
+        assert norm.weight.requires_grad and norm.bias.requires_grad
+    weight = network.layer3[1].conv1.conv.weight
+    # Fan out, as mmengine's kaiming_init.
+    assert weight.std().item() == pytest.approx((2 / weight.shape[0]) ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize(("checkpointing", "training", "runs"), [(True, True, 2), (True, False, 1), (False, True, 1)])
+def test_checkpointing_runs_each_unit_again_in_the_backward_pass_of_a_training(checkpointing, training, runs):
+    network = CsnBackbone(NARROW, activation_checkpointing=checkpointing).train(training)
+    units = network.units()
+    seen = []
+    for number, unit in enumerate(units):
+        unit.register_forward_pre_hook(lambda *_, number=number: seen.append(number))
+    network(a_clip(side=32))[-1].sum().backward()
+    assert seen[: len(units)] == list(range(1 + 3 + 4 + 6 + 3))
+    assert sorted(seen) == sorted(list(range(len(units))) * runs)
+
+
+def test_a_folded_network_computes_the_same_without_batch_norm():
+    torch.manual_seed(0)
+    network = CsnBackbone(CsnSettings("ip", 50, 8))
+    for norm in batch_norms(network):
+        for values in (norm.weight.data, norm.running_var):
+            values.uniform_(0.5, 1.5)
+        for values in (norm.bias.data, norm.running_mean):
+            values.uniform_(-0.2, 0.2)
+    network.eval()
+    folded = fold(network)
+    assert list(batch_norms(folded)) == []
+    assert len(list(batch_norms(network))) > 50
+    assert not any(parameter.requires_grad for parameter in folded.parameters())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    clip = a_clip(side=32)
+    with torch.no_grad():
+        for one, other in zip(folded(clip), network(clip), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_in_training_is_not_folded():
+    with pytest.raises(ValueError, match=r"^fold batch norm into a network in evaluation: call eval\(\) before$"):
+        fold(CsnBackbone(NARROW))
+
+
+def test_a_batch_norm_that_follows_no_convolution_is_not_folded():
+    with pytest.raises(ValueError, match=r"^a batch norm of this network does not follow a convolution$"):
+        fold(nn.Sequential(nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2)).eval())
 
 
 def test_weights_come_from_the_seed():
