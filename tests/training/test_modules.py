@@ -17,6 +17,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.tiny_training import classification_task, make_job, segmentation_task
+from spine_models.compute import inference_network
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.evaluation.competition import competition_loss, prior_probabilities
 from spine_models.levels import LEVELS
@@ -24,10 +25,12 @@ from spine_models.models.batch_norm import batch_norms
 from spine_models.models.weights import load_model
 from spine_models.provenance.files import read_json
 from spine_models.training.batching import plan_batches
+from spine_models.training.fit import precision_plugin
 from spine_models.training.history import table
 from spine_models.training.job import run_job
 from spine_models.training.segmentation_module import ActivationMaxima
 from spine_models.training.stage_module import merge_sums
+from tests import tiny
 from tests.training.conftest import ONE, files_of
 
 
@@ -58,6 +61,17 @@ def test_weights_say_in_which_precision_they_were_trained(data, tmp_path, precis
     files = sorted((tmp_path / "out" / "epochs").glob("*.safetensors"))
     assert [load_model(path, "classification")[1]["precision"] for path in files] == [stored] * 2
     assert read_json(tmp_path / "out" / "training.run.json")["precision"] == stored
+
+
+@pytest.mark.parametrize(("computes_bf16", "chosen"), [(True, "bf16"), (False, "fp16")])
+def test_training_and_prediction_choose_one_precision_on_a_gpu(monkeypatch, computes_bf16, chosen):
+    """A GPU before Ampere emulates bf16, which counts for neither."""
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: computes_bf16 or including_emulation
+    )
+    monkeypatch.setattr(inference_network, "arrange", lambda what, _device: what)
+    assert precision_plugin("auto", "cuda").precision == {"bf16": "bf16-mixed", "fp16": "16-mixed"}[chosen]
+    assert InferenceNetwork(tiny.classifier("ir"), torch.device("cuda")).precision == chosen
 
 
 def test_the_history_has_what_a_person_looks_for(segmented):
