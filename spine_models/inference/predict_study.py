@@ -25,6 +25,7 @@ from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE
 from spine_models.inference.bundle import Bundle
 from spine_models.inference.masks import checked_mask
 from spine_models.inference.prediction_facts import PredictionFacts
+from spine_models.inference.view_data import places, view_data
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.settings import settings_from
 
@@ -44,11 +45,13 @@ class StudyPrediction:
         half: (z, y, x) int16 HU on the half grid.
         mask: the same shape, uint8 levels.
         facts: what the study's record keeps.
+        images: of the study's page, see ``inference.view_data.view_data``.
     """
 
     half: NDArray[np.int16]
     mask: NDArray[np.uint8]
     facts: PredictionFacts
+    images: dict[str, Any]
 
 
 class StudyPredictor:
@@ -94,6 +97,7 @@ class StudyPredictor:
         mask, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
         answer = self._classify(spine_crop(study.full, mask, study.facts, shown, self._crops))
         again = [_AGAIN] if self._repeated() > before else []
+        where = places(mask, study.facts, {})
         step_notes = _step_notes(source, volume_settings, self._bundle)
         facts = PredictionFacts(
             **answer,
@@ -101,8 +105,10 @@ class StudyPredictor:
             voxels=shown.voxels,
             notes=(*step_notes, *study.facts.notes, *_mask_notes(shown, answer["source"]), *again),
             volume=study.facts,
+            places=where,
         )
-        return StudyPrediction(study.half, mask, facts)
+        images = view_data(study.half, mask, study.full, study.facts, shown.boxes, where.slices)
+        return StudyPrediction(study.half, mask, facts, images)
 
     def _repeated(self) -> int:
         return self._masks.repeated + sum(predictor.repeated for predictor in self._classifiers.values())

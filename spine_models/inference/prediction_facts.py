@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from spine_models.data.crops.boxes import LevelStatus
 from spine_models.data.volume_facts import VolumeFacts
+from spine_models.inference.view_data import Places
 from spine_models.provenance.facts import Facts
 
 
@@ -21,6 +22,7 @@ class PredictionFacts(Facts):
         voxels: of the visible levels.
         notes: sentences on what the models could not see.
         volume: geometry.
+        places: where the levels are.
         folder_uid: UID that the study's folder is called by; None where its name is no UID.
     """
 
@@ -31,4 +33,5 @@ class PredictionFacts(Facts):
     voxels: dict[str, int]
     notes: tuple[str, ...]
     volume: VolumeFacts
+    places: Places
     folder_uid: str | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from spine_models.provenance.files import write_text
 
-SUFFIXES = {"mask": "_mask.nii.gz", "sagittal": "_sagittal.png", "axial": "_axial.png"}
+SUFFIXES = {"mask": "_mask.nii.gz", "sagittal": "_sagittal.png", "axial": "_axial.png", "view": "_view.json"}
 """Kind of a study's file to what follows the study's name in its file name."""
 
 

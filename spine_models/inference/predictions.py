@@ -9,6 +9,7 @@ from pathlib import Path
 from spine_models.data.volume_facts import SeriesFacts
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE, STUDY
 from spine_models.inference.prediction_facts import PredictionFacts
+from spine_models.inference.view_data import Places
 from spine_models.inference.prediction_files import SUFFIXES, write_csv
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.manifest import Manifest, read_manifests
@@ -45,7 +46,8 @@ class PredictedStudy:
         other_series: a sentence for each axial series that was not read.
         levels: level to "visible", "interpolated" or "missing"; empty if nothing was read.
         names: every name under which a table may ask for the study.
-        files: kind to path of its mask and pictures.
+        files: kind to path of its mask, pictures and the images of its page.
+        places: where its levels are; None if nothing was read.
     """
 
     study: str
@@ -58,6 +60,7 @@ class PredictedStudy:
     levels: Mapping[str, str] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     files: dict[str, Path] = field(default_factory=dict)
+    places: Places | None = None
 
     @property
     def read_from(self) -> list[str]:
@@ -161,6 +164,7 @@ def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
         levels=facts.levels,
         names=frozenset({study, facts.folder_uid or study}),
         files={kind: path.parent / f"{study}{suffix}" for kind, suffix in SUFFIXES.items()},
+        places=facts.places,
     )
 
 

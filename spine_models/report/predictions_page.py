@@ -25,10 +25,13 @@ from spine_models.inference.predictions import (
     write_submission,
 )
 from spine_models.levels import LEVELS
-from spine_models.provenance.files import write_text
+from spine_models.provenance.files import read_json, write_text
 from spine_models.provenance.shard import FAILED
 from spine_models.report.rendering import render_page
+from spine_models.report.study_page import PageBundle, study_page
 
+STUDY_PAGES = "studies"
+"""Folder of the pages of studies, beside the page that lists them."""
 _MEANINGS = {
     PREDICTED: "predicted",
     PRIOR: "no vertebra found, no prediction",
@@ -68,11 +71,16 @@ class PredictionOutputs:
     submission: Path
     page: Path
 
+    @property
+    def study_pages(self) -> Path:
+        """Folder of the pages of studies."""
+        return self.page.parent / STUDY_PAGES
+
 
 def publish_predictions(
     inputs: PredictionInputs, index: PredictionIndex, outputs: PredictionOutputs
 ) -> list[PredictedStudy]:
-    """Collect the shards of a prediction and write both tables, the page and ``inventory.csv`` beside it.
+    """Collect the shards of a prediction and write both tables, all pages and ``inventory.csv`` beside them.
 
     Args:
         inputs: the files.
@@ -98,7 +106,22 @@ def publish_predictions(
         classifies=bool(bundle.classification),
     )
     write_text(outputs.page, page)
+    _write_study_pages(outputs.study_pages, studies, PageBundle(bundle.digest, bundle.phantom))
     return studies
+
+
+def _write_study_pages(folder: Path, studies: Sequence[PredictedStudy], bundle: PageBundle) -> None:
+    """Write a page for each study that has images, and remove those of studies that are no longer there."""
+    wanted = set()
+    for study in studies:
+        if study.places is None:
+            continue
+        path = folder / f"{study.study}.html"
+        wanted.add(path)
+        images = read_json(study.files["view"])
+        write_text(path, study_page(study, _MEANINGS[study.status], study.places, images, bundle))
+    for stranger in set(folder.glob("*.html")) - wanted:
+        stranger.unlink()
 
 
 def predictions_page(
@@ -139,4 +162,5 @@ def _shown(study: PredictedStudy, folder: Path) -> dict[str, Any]:
         "notes": [*study.read_from, *study.notes] if study.other_series else study.notes,
         "pictures": [(kind, links[kind]) for kind in ("sagittal", "axial") if kind in links],
         "mask": links.get("mask", ""),
+        "page": "" if study.places is None else f"{STUDY_PAGES}/{study.study}.html",
     }

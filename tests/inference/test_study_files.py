@@ -3,7 +3,8 @@
 import nibabel
 import numpy as np
 
-from spine_models.inference.study_files import nifti_affine, save_mask
+from spine_models.inference.nifti import nifti_affine
+from spine_models.inference.study_files import save_mask
 
 
 def test_a_voxel_keeps_its_place_in_millimetres(tmp_path):

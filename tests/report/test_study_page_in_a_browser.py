@@ -1,0 +1,137 @@
+"""The page of a study as a person sees and uses it, in Chromium, from disk and without network."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spine_models.levels import LEVELS
+from tests.report.browser import chromium, opened
+from tests.report.conftest import HOSTILE
+from tests.report.drawn_neck import PROBABILITIES, drawn_page
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as program:
+        yield program
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return drawn_page(tmp_path_factory.mktemp("page"), notes=(HOSTILE, "a plain note"))[0]
+
+
+def shown(view, selector, mode="L"):
+    """Return what the canvas shows: grey values, or colours with the mode RGB."""
+    picture = Image.open(io.BytesIO(view.page.locator(selector).screenshot()))
+    return np.asarray(picture.convert(mode), dtype=float)
+
+
+def test_it_shows_the_scan_and_leads_to_a_level(browser, path):
+    with opened(browser) as view:
+        view.open(path)
+        grey = shown(view, "#viewer")
+        assert 0.02 < (grey > 150).mean() < 0.6, "bone is bright"
+        assert (grey < 20).mean() > 0.1, "air is black"
+        assert np.unique(grey.astype(int)).size > 20
+        view.page.click('[data-go="C4"]')
+        view.page.wait_for_function("() => document.body.dataset.label === '4'")
+        # Slice 26 of the volume is the 53rd of the series, of which every second is used.
+        assert view.page.inner_text("#place").startswith("Slice 53 of 112")
+        assert "in C4" in view.page.inner_text("#place")
+        view.page.wait_for_function("() => document.querySelector('#detail-caption').textContent.startsWith('C4: slice 53')")
+        assert (shown(view, "#detail") > 150).mean() > 0.01
+        view.page.keyboard.press("2")
+        view.page.wait_for_function("() => document.body.dataset.label === '2'")
+        view.page.focus("#viewer")
+        before = view.page.inner_text("#place")
+        view.page.keyboard.press("ArrowUp")
+        assert view.page.inner_text("#place") != before
+        assert view.requests == [path.as_uri()], "nothing but the page itself is asked for"
+        assert view.errors == []
+
+
+def test_views_windows_and_the_mask_change_the_image(browser, path):
+    with opened(browser) as view:
+        view.open(path)
+        view.page.click('[data-view="axial"]')
+        with_mask = shown(view, "#viewer", "RGB")
+        view.page.click("#mask")
+        without = shown(view, "#viewer", "RGB")
+        assert (np.abs(with_mask - without).max(axis=2) > 15).mean() > 0.005
+        plain = shown(view, "#viewer")
+        assert view.page.get_attribute("#mask", "aria-pressed") == "false"
+        view.page.click('[data-window="soft"]')
+        soft = shown(view, "#viewer")
+        assert np.abs(soft - plain).mean() > 2
+        pictures = []
+        for name in ("sagittal", "coronal", "render"):
+            view.page.click(f'[data-view="{name}"]')
+            pictures.append(shown(view, "#viewer"))
+        assert np.abs(pictures[0] - pictures[1]).mean() > 1
+        assert np.abs(pictures[1] - pictures[2]).mean() > 1
+        assert view.errors == []
+
+
+def test_bars_and_figures_are_those_of_the_study(browser, path):
+    with opened(browser) as view:
+        view.open(path)
+        for level in LEVELS:
+            row = view.page.locator(f'tr[data-level="{level}"]')
+            assert row.locator(".value").inner_text() == f"{PROBABILITIES[level]:.2f}"
+            bar, whole = row.locator(".bar > span").bounding_box(), row.locator(".bar").bounding_box()
+            assert bar["width"] / whole["width"] == pytest.approx(PROBABILITIES[level], abs=0.01)
+
+
+def test_verdicts_stay_and_can_be_exported(browser, path, tmp_path):
+    with opened(browser) as view:
+        view.open(path)
+        view.page.check('tr[data-level="C4"] input[value="disagree"]')
+        view.page.fill("#comment-C4", '=1+1, "old" fracture')
+        view.page.press("#comment-C4", "Tab")
+        view.page.check('tr[data-level="C2"] input[value="agree"]')
+        view.open(path)
+        assert view.page.is_checked('tr[data-level="C4"] input[value="disagree"]')
+        assert view.page.input_value("#comment-C4") == '=1+1, "old" fracture'
+        with view.page.expect_download() as download:
+            view.page.click("#export")
+        download.value.save_as(tmp_path / "verdicts.csv")
+        assert download.value.suggested_filename == "verdicts-1.2.840.7.csv"
+    rows = list(csv.DictReader((tmp_path / "verdicts.csv").open()))
+    assert [(row["study"], row["bundle"], row["level"], row["verdict"]) for row in rows] == [
+        ("1.2.840.7", "b" * 64, "C2", "agree"),
+        ("1.2.840.7", "b" * 64, "C4", "disagree"),
+    ]
+    assert rows[1]["comment"] == '\'=1+1, "old" fracture', "a spreadsheet does not run it"
+    assert rows[0]["time"].endswith("Z")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 800, 1400])
+def test_everybody_can_read_it(browser, path, width, theme):
+    with opened(browser, width, theme) as view:
+        view.open(path)
+        assert view.violations() == []
+        assert not view.scrolls_sideways()
+
+
+def test_markup_from_outside_stays_text(browser, path):
+    with opened(browser) as view:
+        view.open(path)
+        view.page.click("details summary")
+        assert HOSTILE in view.page.inner_text("details")
+        assert view.errors == []
+
+
+def test_a_study_that_is_no_answer_shows_no_figure(browser, tmp_path):
+    path, _ = drawn_page(tmp_path, status="prior")
+    with opened(browser) as view:
+        view.open(path)
+        assert view.page.locator(".value").count() == 0
+        assert view.page.locator(".bar").count() == 0
+        assert "not a medical device" in view.page.inner_text("header")
