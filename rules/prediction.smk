@@ -67,6 +67,7 @@ rule predict:
         predictions=out("predictions/predictions.csv"),
         submission=out("predictions/submission.csv"),
         page=out("predictions/index.html"),
+        study_pages=directory(out("predictions/studies")),
         inventory=out("predictions/inventory.csv"),
     log:
         out("logs/predict.log"),

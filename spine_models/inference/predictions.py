@@ -9,8 +9,8 @@ from pathlib import Path
 from spine_models.data.volume_facts import SeriesFacts
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE, STUDY
 from spine_models.inference.prediction_facts import PredictionFacts
-from spine_models.inference.view_data import Places
 from spine_models.inference.prediction_files import SUFFIXES, write_csv
+from spine_models.inference.view_data import Places
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.manifest import Manifest, read_manifests
 from spine_models.provenance.shard import FAILED

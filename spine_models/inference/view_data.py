@@ -20,8 +20,8 @@ from spine_models.provenance.facts import Facts
 
 MARGIN_MM = 25.0
 """Shown around the vertebrae on each side: the soft tissue in front of them and the skin of the neck behind."""
-MOST_VOXELS = 5_000_000
-"""Of the neck: int16 that do not compress at all are 13 MB of text in the page. Beyond, slices are thinned out."""
+MOST_VOXELS = 4_000_000
+"""Of the neck: with its mask, at most 16 MB of text in the page. Beyond, slices are thinned out."""
 MOST_PIXELS = 512 * 512
 """Of a full slice; a larger plane is cut down around the neck."""
 _HU = (-1024, 3071)
@@ -55,7 +55,8 @@ def places(mask: NDArray[np.uint8], facts: VolumeFacts, suspicious: Mapping[str,
         suspicious: level to the index of its most suspicious slice; without one, the slice with most of the level is
             taken.
     """
-    slices, points = {}, {}
+    slices: dict[str, int] = {}
+    points: dict[str, tuple[float, ...]] = {}
     affine = nifti_affine(np.array(facts.half_affine_lps))
     for value, level in enumerate(LEVELS, start=1):
         areas = (mask == value).sum(axis=(1, 2))

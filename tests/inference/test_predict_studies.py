@@ -355,7 +355,7 @@ def test_a_bundle_without_classifiers_makes_masks_and_pictures(studies, networks
         assert facts.probabilities is None
         assert "visible" in facts.levels.values()
         assert not any("prior" in note or "probabilities" in note for note in facts.notes)
-        assert len(list((tmp_path / "out" / "0").glob(f"{study}_*"))) == 3
+        assert len(list((tmp_path / "out" / "0").glob(f"{study}_*"))) == 4
     publish(tmp_path / "out", tmp_path / "masks")
     rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()[1:]
     assert [row.split(",")[1:10] for row in rows] == [[""] * 8 + ["segmented"]] * 2

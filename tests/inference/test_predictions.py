@@ -15,6 +15,7 @@ from spine_models.inference.predictions import (
     write_predictions,
     write_submission,
 )
+from spine_models.inference.view_data import Places
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.keys import Key
 from spine_models.provenance.manifest import write_manifest
@@ -32,6 +33,7 @@ def _facts(value, source="crops", folder_uid=None):
         voxels={},
         notes=("not visible: C7",),
         volume=replace(volume_facts(), series=(_series(2, 87, ""), _series(1, 12, "thicker slices"))),
+        places=Places({}, {}, (0.0, 0.0, 1.0, 0.0), 1, 8),
         folder_uid=folder_uid,
     )
 

@@ -44,7 +44,9 @@ def test_it_shows_the_scan_and_leads_to_a_level(browser, path):
         # Slice 26 of the volume is the 53rd of the series, of which every second is used.
         assert view.page.inner_text("#place").startswith("Slice 53 of 112")
         assert "in C4" in view.page.inner_text("#place")
-        view.page.wait_for_function("() => document.querySelector('#detail-caption').textContent.startsWith('C4: slice 53')")
+        view.page.wait_for_function(
+            "() => document.querySelector('#detail-caption').textContent.startsWith('C4: slice 53')"
+        )
         assert (shown(view, "#detail") > 150).mean() > 0.01
         view.page.keyboard.press("2")
         view.page.wait_for_function("() => document.body.dataset.label === '2'")
