@@ -82,6 +82,7 @@ pandera==0.35.0
 pathspec==1.1.1
 pillow==13.0.0
 platformdirs==4.14.7
+playwright==1.65.2
 pluggy==1.7.0
 propcache==0.5.4
 protobuf==7.36.2
@@ -90,6 +91,7 @@ PuLP==3.3.2
 pydantic==2.14.3
 pydantic_core==2.50.4
 pydicom==3.0.2
+pyee==13.0.1
 Pygments==2.21.0
 pyjpegls==1.5.1
 pylibjpeg-libjpeg==2.5.0

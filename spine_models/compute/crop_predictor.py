@@ -81,8 +81,24 @@ class CropPredictor:
             parts.append(part)
         return np.concatenate(parts) if parts else np.zeros((0, len(TARGETS)))
 
+    def attention(self, crop: ClassifierCrop, target: int) -> Floats:
+        """Return how much each slice of a crop can move the logit of a target, (depth,): zero or more, in no unit.
+
+        It is the sum of the absolute gradient by the image over the slice's plane (Simonyan et al. 2014).
+
+        Args:
+            crop: of arrays or of tensors.
+            target: index in ``levels.TARGETS``.
+        """
+        gradient = self._network.gradient(self._input([crop]), target)
+        # The image is there twice, as the first two channels; the third is the mask.
+        return np.asarray(gradient[0, :2].sum(dim=0).abs().sum(dim=(1, 2)).double().numpy())
+
+    def _input(self, crops: list[ClassifierCrop]) -> torch.Tensor:
+        return classifier_input(*(part.to(self._network.device) for part in default_collate(crops)))
+
     def _forward(self, crops: list[ClassifierCrop], precision: Precision) -> Floats:
-        images = classifier_input(*(part.to(self._network.device) for part in default_collate(crops)))
+        images = self._input(crops)
         sigmoid = partial(self._sigmoid, precision)
         return np.asarray(mean_over_flips(images, self._flips, sigmoid, spatial=False).numpy())
 

@@ -36,7 +36,7 @@ class InferenceNetwork:
         """
         self.device = device
         self.precision = choose_precision(precision, device.type)
-        self._network = arrange(network.folded(), device)
+        self._network = arrange(network.folded(), device).requires_grad_(False)
 
     @torch.inference_mode()
     def logits(self, images: torch.Tensor, precision: Precision | None = None) -> torch.Tensor:
@@ -49,6 +49,21 @@ class InferenceNetwork:
         with autocast(precision or self.precision, self.device):
             output: torch.Tensor = self._network(arrange(images, self.device))
         return output.float()
+
+    def gradient(self, images: torch.Tensor, target: int) -> torch.Tensor:
+        """Return the gradient of one output, summed over ``images``, by them, in float32 on the CPU.
+
+        It costs a pass forward and one back, and holds every activation in between, but no gradient of a weight.
+
+        Args:
+            images: (N, C, Z, Y, X), standardised.
+            target: index of the output.
+        """
+        with torch.enable_grad(), autocast(self.precision, self.device):
+            moved = arrange(images.detach(), self.device).requires_grad_(True)
+            outputs: torch.Tensor = self._network(moved)
+            (found,) = torch.autograd.grad(outputs[:, target].float().sum(), moved)
+        return found.float().cpu()
 
 
 def finite_or_again(precision: Precision, predict: Callable[[Precision], T]) -> tuple[T, bool]:

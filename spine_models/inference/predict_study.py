@@ -15,17 +15,18 @@ from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredi
 from spine_models.compute.flips import Flip
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
-from spine_models.data.crops.crop import CropSettings, SpineCrop, spine_crop, validation_windows
+from spine_models.data.crops.crop import CropSettings, SpineCrop, spine_crop, validation_starts, validation_windows
 from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study
-from spine_models.evaluation.aggregate import mean_over_models
+from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
 from spine_models.evaluation.competition import clip_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE
 from spine_models.inference.bundle import Bundle
 from spine_models.inference.masks import checked_mask
 from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.view_data import places, view_data
+from spine_models.inference.where_to_look import suspicious_slices
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.settings import settings_from
 
@@ -95,9 +96,9 @@ class StudyPredictor:
         study = decode(source, volume_settings)
         before = self._repeated()
         mask, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
-        answer = self._classify(spine_crop(study.full, mask, study.facts, shown, self._crops))
+        answer, suspicious = self._classify(spine_crop(study.full, mask, study.facts, shown, self._crops))
         again = [_AGAIN] if self._repeated() > before else []
-        where = places(mask, study.facts, {})
+        where = places(mask, study.facts, suspicious)
         step_notes = _step_notes(source, volume_settings, self._bundle)
         facts = PredictionFacts(
             **answer,
@@ -132,24 +133,26 @@ class StudyPredictor:
         _, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)
         return sum(state == "visible" for state in shown.levels.values())
 
-    def _classify(self, crop: SpineCrop | None) -> dict[str, Any]:
-        """Return probabilities, those of each classifier, and what they come from."""
+    def _classify(self, crop: SpineCrop | None) -> tuple[dict[str, Any], dict[str, int]]:
+        """Return probabilities, those of each classifier and what they come from; and the suspicious slices."""
         prior = self._bundle.prior
         if prior is None:
-            return {"probabilities": None, "models": {}, "source": MASK_ALONE}
-        windows = [window for _, window in validation_windows(crop, self._crops)] if crop else []
+            return {"probabilities": None, "models": {}, "source": MASK_ALONE}, {}
+        if crop is None:
+            return {"probabilities": dict(prior), "models": {}, "source": FROM_PRIOR}, {}
+        windows = [window for _, window in validation_windows(crop, self._crops)]
+        found = {name: predictor.probabilities(windows) for name, predictor in self._classifiers.items()}
         clips_models = self._bundle.settings.get("clip", "models") == "models"
-        found = {name: predictor.study(windows, clip=clips_models) for name, predictor in self._classifiers.items()}
-        models = {name: values for name, values in found.items() if values is not None}
-        if not models:
-            return {"probabilities": dict(prior), "models": {}, "source": FROM_PRIOR}
+        models = {name: study_probabilities(list(values), clip=clips_models) for name, values in found.items()}
         mean = mean_over_models(list(models.values()))
         mean = mean if clips_models else clip_probabilities(mean)
-        return {
+        starts = [start for _, start in validation_starts(crop, self._crops)]
+        answer = {
             "probabilities": {target: float(value) for target, value in zip(TARGETS, mean, strict=True)},
             "models": {name: tuple(float(value) for value in values) for name, values in models.items()},
             "source": FROM_CROPS,
         }
+        return answer, suspicious_slices(windows, starts, self._crops.depth, crop.boxes, found, self._classifiers)
 
 
 def volume_settings_for(bundle: Bundle, source: StudySource, allow_symlinks: bool) -> VolumeSettings:

@@ -39,7 +39,10 @@ _COUNTED = {"UserError": 0, "StudyRefused": 1}
 _TELLS = "say"
 """The function whose calls only write to the log; what it is given must have no effect of its own."""
 
-READ_FILES: dict[str, tuple[str, ...]] = {"spine_models.report.rendering": ("report/*.j2", "report/*.css")}
+READ_FILES: dict[str, tuple[str, ...]] = {
+    "spine_models.report.rendering": ("report/*.j2", "report/*.css"),
+    "spine_models.report.study_page": ("report/*.js", "report/vendor/*"),
+}
 """Files that are no Python, by the module that reads them, as patterns relative to the package's folder."""
 
 

@@ -71,7 +71,7 @@ def test_studies_are_predicted_and_one_that_cannot_be_is_refused(studies, bundle
     assert {study: why["code"] for study, why in manifest.refused.items()} == {"1.2.77": "no_ct"}
     assert [number for number, _, _ in said] == [1, 2, 3]
     written = {path.name for path in (tmp_path / "out" / "0").iterdir() if not path.name.startswith(".")}
-    kinds = (".json", "_mask.nii.gz", "_sagittal.png", "_axial.png")
+    kinds = (".json", "_mask.nii.gz", "_sagittal.png", "_axial.png", "_view.json")
     assert written == {f"{name}{kind}" for name in names for kind in kinds} | {INVENTORY}
     assert "Doe" not in "".join(sentence for _, _, sentence in said)
     publish(tmp_path / "out", bundle_folder)

@@ -209,17 +209,24 @@ def classifier_crop(image: NDArray[np.float32], mask: NDArray[np.uint8], crop: S
     return ClassifierCrop(whole_hu(image), np.ascontiguousarray(mask), np.float32(crop.mean), np.float32(crop.std))
 
 
+def validation_starts(crop: SpineCrop, settings: CropSettings) -> list[tuple[str, int]]:
+    """Return level and first slice of every validation window of a study, on the slices of the whole study."""
+    return [
+        (level, max(0, start) if settings.clamp_start else start)
+        for level in predictable_levels(crop.levels, crop.voxels, settings.min_voxels)
+        for start in validation_window_starts(*crop.boxes[level][:2], settings.depth)
+    ]
+
+
 def validation_windows(crop: SpineCrop, settings: CropSettings) -> Iterator[tuple[str, ClassifierCrop]]:
     """Yield every validation window of a study with its level, without augmentation.
 
     Centred windows, unless ``settings.clamp_start`` moves them; a vertebra taller than a window yields its first and
     its last one. Interpolated levels are among them.
     """
-    for level in predictable_levels(crop.levels, crop.voxels, settings.min_voxels):
-        z0, z1 = crop.boxes[level][:2]
-        for start in validation_window_starts(z0, z1, settings.depth):
-            window = cut_window(crop, level, max(0, start) if settings.clamp_start else start, settings)
-            yield level, classifier_crop(window.image, window.mask, crop)
+    for level, start in validation_starts(crop, settings):
+        window = cut_window(crop, level, start, settings)
+        yield level, classifier_crop(window.image, window.mask, crop)
 
 
 def _region(boxes: list[Box], full_shape: tuple[int, ...], factor: float, settings: CropSettings) -> Box:
