@@ -21,6 +21,7 @@ from spine_models.commands.predict import predict
 from spine_models.commands.prune_state import prune_state
 from spine_models.commands.resources import resources
 from spine_models.commands.summary import summary
+from spine_models.commands.view import view
 from spine_models.commands.workflow import workflow
 from spine_models.errors import UserError, run_command
 
@@ -35,6 +36,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     prune_state,
     resources,
     summary,
+    view,
     workflow,
 )
 _KEEP_LINES = "\b\n"
