@@ -29,6 +29,7 @@ import psutil
 import yaml
 
 from benchmarks import tiny_data
+from benchmarks.tiny import PLAIN, tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = ("train_segmentation", "train_classifier", "average_checkpoints")
@@ -38,55 +39,37 @@ ALLOWED = (*TRAINING, "predict_oof", *TARGETS)
 """Rules of the workflow that the campaign runs: what they read is there already."""
 
 
-def _without(recipe: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Return a recipe without the keys that the configuration holds elsewhere."""
-    return {name: value for name, value in recipe.items() if name not in names}
-
-
-_NETWORK = {"depth": 50, "base_channels": 4}
-PRESET: dict[str, Any] = {
+CHANGES: dict[str, Any] = {
     "output_dir": "chaos",
-    "dataset_dir": "data",
-    "device": "cpu",
-    "pretrained": "none",
-    "shards": 1,
-    "math_threads": 1,
     # A state at every step.
     "checkpoint_minutes": 1e-6,
     "keep_best": 3,
-    "half_size": tiny_data.SIDE,
-    "crops": tiny_data.CROPS,
-    "segmentation": {
-        "gpus": 0,
-        "workers": 0,
-        "folds": 2,
-        "network": tiny_data.SEGMENTATION["network"],
-        "training": _without(tiny_data.SEGMENTATION, "network") | {"epochs": 3, "draws_per_study": 12},
-        "inference": {"window": 16, "overlap": 8, "z_multiple": 8},
-    },
+    "segmentation": {"training": {"epochs": 3, "draws_per_study": 12}},
     "classification": {
-        "gpus": 0,
-        "workers": 0,
-        "folds": 2,
-        "fold_parts": 2,
-        "training": _without(tiny_data.CLASSIFICATION, "network", "draws_per_study", "freeze_bn") | {"epochs": 4},
+        "training": {"epochs": 4},
         "averaging": {"greedy": True},
         "variants": {
-            "ir": {"network": _NETWORK, "draws_per_study": 16, "average": 3, "freeze_bn": False},
-            "ip": {"network": _NETWORK, "folds": 1, "draws_per_study": 16, "average": 2, "freeze_bn": True},
+            "ir": {"draws_per_study": 16, "average": 3, "freeze_bn": False},
+            "ip": {"draws_per_study": 16, "average": 2, "freeze_bn": True},
         },
     },
 }
+"""Longer trainings than the tiny ones, so that there is something to kill."""
 
 
-def lay_out(folder: Path, preset: Mapping[str, Any] = PRESET) -> None:
-    """Write into ``folder`` the preset, and the data where the workflow's data rules would have put them."""
+def preset(*changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the overlay of a campaign on ``config.yaml``, with further changes."""
+    return tiny(PLAIN, tiny_data.OVERLAY, CHANGES, *changes)
+
+
+def lay_out(folder: Path, *changes: Mapping[str, Any]) -> None:
+    """Write into ``folder`` the preset with changes, and the data where the data rules would have put them."""
     output, dataset = folder / "chaos", folder / "data"
     tiny_data.write_segmentation_data(output)
     tiny_data.write_classification_data(output)
     (dataset / "train_images").mkdir(parents=True)
     (output / "train.csv").rename(dataset / "train.csv")
-    (folder / "preset.yaml").write_text(yaml.safe_dump(dict(preset)), encoding="utf-8")
+    (folder / "preset.yaml").write_text(yaml.safe_dump(preset(*changes)), encoding="utf-8")
 
 
 def command(folder: Path, *arguments: str) -> list[str]:

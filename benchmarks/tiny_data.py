@@ -1,12 +1,14 @@
-"""Tiny recipes, and a data set in the formats that the trainings read: six studies, two folds."""
+"""A tiny data set in the formats that the trainings read, six studies in two folds, and how they are trained."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.tiny import PLAIN, tiny, whole
 from spine_models.data.crops.boxes import Box, box_from_json
 from spine_models.data.crops.crop_facts import CropFacts, NoCropFacts
 from spine_models.data.labels.onto_grid import LabelFacts
@@ -24,45 +26,36 @@ SIDE = 32
 SLICES = 24
 MISSING = dict.fromkeys(LEVELS, "missing")
 
-AUGMENTATION = {"shift": 0.1, "scale": 0.1, "rotate": 10.0, "affine_probability": 0.5, "flip_probability": 0.5}
-COMMON: dict[str, Any] = {
-    "global_batch": 2,
-    "micro_batch": 1,
-    "epochs": 2,
-    "draws_per_study": 2,
-    "learning_rate": 1e-3,
-    "final_learning_rate": 1e-5,
-    "weight_decay": 1e-2,
-    "gradient_clip": 5.0,
-    "precision": "auto",
-    "activation_checkpointing": False,
-    "freeze_bn": False,
-    "max_skipped_steps": 2,
-}
-SEGMENTATION: dict[str, Any] = {
-    **COMMON,
-    "window": 16,
-    "network": {
-        "kind": "csn_unet",
-        "depth": 50,
-        "base_channels": 4,
-        "decoder_channels": [8, 8, 8, 8, 8],
-        "batch_norm_eps": 1e-3,
+OVERLAY: dict[str, Any] = {
+    "shards": 1,
+    "crops": {"min_voxels": 16},
+    "segmentation": {
+        "training": {
+            "micro_batch": 1,
+            "draws_per_study": 2,
+            "learning_rate": 1e-3,
+            "max_skipped_steps": 2,
+            "augmentation": {"rotate": 10.0},
+        },
+        "inference": {"window": 16, "z_multiple": 8},
     },
-    "loss": {"focal_gamma": 2.0, "jaccard_weight": 0.1, "min_voxels": 16},
-    "augmentation": {**AUGMENTATION, "distortion": 0.1, "distortion_probability": 0.2},
-    "validation": {"window": 16, "overlap": 8},
+    "classification": {
+        "training": {
+            "global_batch": 4,
+            "learning_rate": 1e-3,
+            "max_skipped_steps": 2,
+            "augmentation": {"shift": 0.1, "rotate": 10.0},
+        },
+        "variants": {"ip": {"draws_per_study": 6, "freeze_bn": False}},
+    },
 }
-CLASSIFICATION: dict[str, Any] = {
-    **COMMON,
-    "global_batch": 4,
-    "micro_batch": 2,
-    "draws_per_study": 6,
-    "fractured_probability": 0.7,
-    "network": {"kind": "csn", "mode": "ip", "depth": 50, "base_channels": 4, "dropout": 0.5},
-    "augmentation": {**AUGMENTATION, "rotate90_probability": 0.5},
-}
-CROPS = {"margin": 2, "depth": 8, "size": 32, "min_voxels": 16, "visible_fraction": 0.3}
+"""What the trainings on this data set change in the tiny configuration."""
+
+
+@cache
+def configuration() -> dict[str, Any]:
+    """Return the whole configuration of the trainings on this data set."""
+    return whole(tiny(PLAIN, OVERLAY))
 
 
 def volume_facts(**known: Any) -> VolumeFacts:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import tiny_data
+from spine_models.configuration.trainings import classifier_recipe, segmentation_recipe
 from spine_models.data.crops.crop import CropSettings
 from spine_models.provenance.settings import settings_from
 from spine_models.training.batching import BatchPlan
@@ -27,16 +28,19 @@ def segmentation_task(data: Path, fold: int = 0, **changes: Any) -> Segmentation
     inputs = SegmentationInputs(
         data / "folds" / "segmentation.csv", [data / "volumes_half" / "0.json"], [data / "labels_half" / "0.json"], None
     )
-    return SegmentationTask(inputs, fold, settings_from(SegmentationRecipe, {**tiny_data.SEGMENTATION, **changes}))
+    recipe = segmentation_recipe(tiny_data.configuration())
+    return SegmentationTask(inputs, fold, settings_from(SegmentationRecipe, {**recipe, **changes}))
 
 
 def classification_task(data: Path, mode: str = "ip", **changes: Any) -> ClassificationTask:
     inputs = ClassificationInputs(
         data / "folds" / "classification.csv", data / "train.csv", [data / "crops" / "0.json"], None
     )
-    network = {**tiny_data.CLASSIFICATION["network"], "mode": mode}
-    recipe = settings_from(ClassificationRecipe, {**tiny_data.CLASSIFICATION, "network": network, **changes})
-    return ClassificationTask(inputs, 0, recipe, CropSettings(**tiny_data.CROPS))
+    config = tiny_data.configuration()
+    recipe = classifier_recipe(config, "ip")
+    network = {**recipe["network"], "mode": mode}
+    settings = settings_from(ClassificationRecipe, {**recipe, "network": network, **changes})
+    return ClassificationTask(inputs, 0, settings, settings_from(CropSettings, config["crops"]))
 
 
 def make_job(folder: Path, **changes: Any) -> Job:

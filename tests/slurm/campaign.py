@@ -13,8 +13,9 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.tiny import TINY
 from tests.slurm.cluster import GPUS, Cluster, wait_until
-from tests.workflow.runs import ROOT, TINY
+from tests.workflow.runs import ROOT
 
 OVERLAYS = [TINY, Path(__file__).parent / "four_folds.yaml"]
 SEGMENTATIONS = [f"segmentation/fold{fold}" for fold in range(2)]

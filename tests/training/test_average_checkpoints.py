@@ -26,7 +26,7 @@ from spine_models.training.job import run_job
 from tests.gpu_troubles import out_of_memory
 from tests.training.conftest import ONE, files_of, run_in_child
 
-CROPS = CropSettings(**tiny_data.CROPS)
+CROPS = CropSettings(**tiny_data.configuration()["crops"])
 
 
 @pytest.fixture(scope="module")

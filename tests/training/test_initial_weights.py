@@ -26,7 +26,7 @@ from spine_models.training.stage_module import StageModule
 from tests.models.solution_networks import SolutionClassifier, SolutionUNet, randomised, save_checkpoint
 from tests.training.conftest import ONE, files_of, run_in_child
 
-NETWORK = tiny_data.CLASSIFICATION["network"]
+NETWORK = tiny_data.configuration()["classification"]["variants"]["ip"]["network"]
 SPLIT = Split(("1.2.3", "1.2.4"), ("1.2.0", "1.2.1"), ("group-3", "group-4"), ("group-0", "group-1"))
 KILLED = -9
 

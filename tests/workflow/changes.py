@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from spine_models.configuration.overlays import merge
 from tests.workflow.finished_run import (
     CLASSIFIERS,
     LABELS,
@@ -148,16 +149,11 @@ def all_of(*changes):
 
 def configure(**keys):
     def apply(project, work):
-        config = merged(yaml.safe_load((work / "overlay.yaml").read_text()), keys)
+        config = yaml.safe_load((work / "overlay.yaml").read_text())
+        merge(config, keys)
         (work / "overlay.yaml").write_text(yaml.safe_dump(config))
 
     return apply
-
-
-def merged(config, keys):
-    for key, value in keys.items():
-        config[key] = merged(config.get(key, {}), value) if isinstance(value, dict) else value
-    return config
 
 
 def add_study(project, work):

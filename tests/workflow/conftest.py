@@ -1,6 +1,7 @@
 import pytest
 
-from tests.workflow.runs import TINY, snakemake
+from benchmarks.tiny import TINY
+from tests.workflow.runs import snakemake
 
 
 @pytest.fixture(scope="session")

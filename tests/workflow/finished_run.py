@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import yaml
 
+from benchmarks.tiny import PLAIN, tiny
 from spine_models.levels import TARGETS
 from tests.data.dicom_builder import write_stack
 from tests.workflow.runs import ROOT, snakemake
@@ -19,44 +20,19 @@ SEGMENTED = STUDIES[:4]
 LABELS = {study: number % 2 for number, study in enumerate(STUDIES)}
 SHARDS, SEGMENTATION_FOLDS, CLASSIFIERS = 2, 2, 3
 SLICES, SIDE = 32, 40
-NARROW = {"depth": 50, "base_channels": 4}
-OVERLAY = {
-    "dataset_dir": "data",
-    "pretrained": "none",
-    "device": "cpu",
-    "shards": SHARDS,
-    "math_threads": 1,
-    "keep_best": 2,
-    "half_size": 32,
-    "segmentation": {
-        "gpus": 0,
-        "workers": 0,
-        "folds": SEGMENTATION_FOLDS,
-        "network": {"base_channels": 4, "decoder_channels": [8, 8, 8, 8, 8]},
-        "training": {
-            "global_batch": 2,
-            "micro_batch": 2,
-            "epochs": 1,
-            "draws_per_study": 8,
-            "window": 16,
-            "learning_rate": 1.0e-2,
-            "validation": {"window": 16, "overlap": 8},
-        },
-        "inference": {"window": 32, "overlap": 8},
-    },
-    "crops": {"margin": 2, "depth": 8, "size": 32, "min_voxels": 1},
+CHANGES = {
+    "output_dir": "results",
+    "segmentation": {"training": {"epochs": 1, "draws_per_study": 8, "learning_rate": 1.0e-2}},
     "classification": {
-        "gpus": 0,
-        "workers": 0,
-        "folds": 2,
-        "fold_parts": 2,
-        "training": {"global_batch": 4, "micro_batch": 4, "epochs": 2},
-        "variants": {
-            "ir": {"network": NARROW, "draws_per_study": 2, "average": 2},
-            "ip": {"network": NARROW, "folds": 1, "draws_per_study": 2, "average": 1},
-        },
+        "training": {"global_batch": 4, "micro_batch": 4},
+        "variants": {"ir": {"draws_per_study": 2}, "ip": {"draws_per_study": 2}},
     },
 }
+
+
+def overlay(*changes):
+    """Return the configuration of the run, with further changes."""
+    return tiny(PLAIN, CHANGES, *changes)
 
 
 def run(project, work, *arguments, **environment):
@@ -69,7 +45,7 @@ def make_run(folder, environment):
     project, work = folder / "project", folder / "work"
     copy_project(project)
     make_data(work / "data")
-    (work / "overlay.yaml").write_text(yaml.safe_dump(OVERLAY))
+    (work / "overlay.yaml").write_text(yaml.safe_dump(overlay()))
     process = run(project, work, "--cores", "2", **environment)
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
     return folder

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TINY = Path(__file__).parent / "tiny.yaml"
 
 
 def snakemake(*arguments, directory, root=ROOT, timeout=600, **environment):

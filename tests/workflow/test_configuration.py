@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.tiny import TINY
 from spine_models.compute.crop_predictor import CropInferenceSettings
 from spine_models.compute.mask_predictor import SlidingWindowSettings
 from spine_models.configuration.checked import checked
 from spine_models.configuration.contradictions import require_arrays_fit
+from spine_models.configuration.overlays import merge
 from spine_models.configuration.schema import load_schema, resolved
 from spine_models.configuration.trainings import classifier_recipe, segmentation_recipe
 from spine_models.data.crops.crop import CropSettings
@@ -21,7 +23,7 @@ from spine_models.models.networks import KINDS
 from spine_models.provenance.settings import settings_from
 from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.segmentation_recipe import SegmentationRecipe
-from tests.workflow.runs import ROOT, TINY, snakemake
+from tests.workflow.runs import ROOT, snakemake
 
 SCHEMA = ROOT / "rules/config.schema.yaml"
 OVERLAYS = [*sorted((ROOT / "presets").glob("*.yaml")), TINY]
@@ -29,13 +31,6 @@ OVERLAYS = [*sorted((ROOT / "presets").glob("*.yaml")), TINY]
 
 def full_recipe():
     return yaml.safe_load((ROOT / "config.yaml").read_text())
-
-
-def merged(config, overlay):
-    for key, value in overlay.items():
-        both = isinstance(value, dict) and isinstance(config.get(key), dict)
-        config[key] = merged(config[key], value) if both else value
-    return config
 
 
 def keys_of_schema(schema, value, root, path=""):
@@ -159,7 +154,8 @@ def test_a_further_key_of_another_rule_reaches_no_training():
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
 def test_each_preset_fits_the_schema_and_changes_what_it_names(overlay):
-    config = merged(full_recipe(), yaml.safe_load(overlay.read_text()))
+    config = full_recipe()
+    merge(config, yaml.safe_load(overlay.read_text()))
     assert checked(config, SCHEMA) == config
 
 
@@ -286,7 +282,8 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("overlay", "sentence"), MISTAKES, ids=[overlay for overlay, _ in MISTAKES])
 def test_a_mistake_is_one_sentence_that_names_key_and_value(overlay, sentence):
-    config = merged(full_recipe(), yaml.safe_load(overlay))
+    config = full_recipe()
+    merge(config, yaml.safe_load(overlay))
     with pytest.raises(UserError) as error:
         checked(config, SCHEMA)
     assert sentence in str(error.value)

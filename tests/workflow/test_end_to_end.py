@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from tests.workflow.runs import TINY, snakemake
+from benchmarks.tiny import TINY
+from tests.workflow.runs import snakemake
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tiny_run")]
 LEVELS = [f"C{n}" for n in range(1, 8)]

@@ -11,19 +11,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks.chaos import PRESET, command, lay_out, results
+from benchmarks.chaos import command, lay_out, results
 from tests.training.rank_functions import alive, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kills")]
 HOOK = Path(__file__).parent / "at_a_point"
 TARGET = "chaos/classification/ip/fold0/model.safetensors"
-CLASSIFICATION = PRESET["classification"]
-VARIANTS = {
-    **CLASSIFICATION["variants"],
-    "ip": {**CLASSIFICATION["variants"]["ip"], "draws_per_study": 8, "average": 2, "freeze_bn": True},
-}
-TRAINING = {**CLASSIFICATION["training"], "epochs": 3}
-SMALL = {**PRESET, "classification": {**CLASSIFICATION, "training": TRAINING, "variants": VARIANTS}}
+SMALL = {"classification": {"training": {"epochs": 3}, "variants": {"ip": {"draws_per_study": 8}}}}
 POINTS = {
     "before the first checkpoint": ("train_classifier", "/checkpoint.ckpt", 1),
     "while a checkpoint is being written": ("train_classifier", "/checkpoint.ckpt", 3),

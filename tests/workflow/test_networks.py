@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.changes import merged
-from tests.workflow.finished_run import OVERLAY, PARTS, copy_project, make_data, run
+from tests.workflow.finished_run import PARTS, copy_project, make_data, overlay, run
 from tests.workflow.runs import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("networks")]
@@ -43,8 +42,7 @@ def finished(tmp_path_factory):
         "prediction": {"shards": 1},
         "classification": {"training": {"epochs": 1}, "variants": VARIANTS | OTHERS},
     }
-    overlay = merged(json.loads(json.dumps(OVERLAY)), changes)
-    (work / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    (work / "overlay.yaml").write_text(yaml.safe_dump(overlay(changes)))
     process = run(project, work, "--cores", "2")
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
     return project, work

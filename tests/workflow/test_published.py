@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tiny_data
-from benchmarks.chaos import PRESET, command, lay_out, results
+from benchmarks.chaos import command, lay_out, results
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
 from spine_models.data.phantom.dataset import generate_dataset
 from spine_models.data.phantom.settings import PhantomSettings
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("published")]
 SEGMENTATION = "chaos/segmentation/fold0/model.safetensors"
 CLASSIFIER = "chaos/classification/ip/fold0/model.safetensors"
 FILTERS = (4, 6, 12, 16)
-NETWORK = {**tiny_data.SEGMENTATION["network"], "decoder_channels": [16, 12, 6, 4, 4], "last_block": "full"}
+NETWORK = {"decoder_channels": [16, 12, 6, 4, 4], "last_block": "full"}
 
 
 def spine_models(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -86,13 +86,14 @@ def test_an_imported_bundle_predicts_the_same_by_command_and_by_snakemake(checkp
 
 def tuned(folder: Path, bundle: Path) -> None:
     """Lay out the tiny preset so that both trainings start from the bundle."""
-    segmentation = {**PRESET["segmentation"], "network": NETWORK}
-    segmentation["training"] = {**segmentation["training"], "epochs": 1}
-    classification = {**PRESET["classification"], "training": {**PRESET["classification"]["training"], "epochs": 2}}
-    ip = {**classification["variants"]["ip"], "draws_per_study": 8}
-    classification["variants"] = {**classification["variants"], "ip": ip, "ir": {"folds": 0, "average": 1}}
-    changes = {"init_bundle": str(bundle), "segmentation": segmentation, "classification": classification}
-    lay_out(folder, {**PRESET, **changes, "keep_best": 2})
+    variants = {"ip": {"draws_per_study": 8}, "ir": {"folds": 0, "average": 1}}
+    changes = {
+        "init_bundle": str(bundle),
+        "keep_best": 2,
+        "segmentation": {"network": NETWORK, "training": {"epochs": 1}},
+        "classification": {"training": {"epochs": 2}, "variants": variants},
+    }
+    lay_out(folder, changes)
 
 
 def run(folder: Path, *targets: str, **options) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,8 @@ import re
 import pytest
 import yaml
 
-from tests.workflow.runs import ROOT, TINY, snakemake
+from benchmarks.tiny import TINY
+from tests.workflow.runs import ROOT, snakemake
 
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
 RULES = {
