@@ -196,7 +196,7 @@ def test_a_study_without_crops_is_predicted_by_the_prior_of_the_training(data):
     assert found["1.2.5"]["probabilities"] == pytest.approx(expected.tolist())
     probabilities = [found[study]["probabilities"] for study in sorted(found)]
     targets = [labels.labels[study] for study in sorted(found)]
-    assert module.judge(found)["competition_loss"] == pytest.approx(competition_loss(probabilities, targets))
+    assert module.judge(found).competition_loss == pytest.approx(competition_loss(probabilities, targets))
 
 
 def test_activation_maxima_see_an_overflow():
