@@ -40,8 +40,7 @@ _TELLS = "say"
 """The function whose calls only write to the log; what it is given must have no effect of its own."""
 
 READ_FILES: dict[str, tuple[str, ...]] = {
-    "spine_models.report.rendering": ("report/*.j2", "report/*.css"),
-    "spine_models.report.study_page": ("report/*.js", "report/vendor/*"),
+    "spine_models.report.rendering": ("report/*.j2", "report/*.css", "report/*.js", "report/vendor/*"),
 }
 """Files that are no Python, by the module that reads them, as patterns relative to the package's folder."""
 

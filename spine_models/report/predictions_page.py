@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from spine_models.inference.predictions import (
 from spine_models.levels import LEVELS
 from spine_models.provenance.files import read_json, write_text
 from spine_models.provenance.shard import FAILED
-from spine_models.report.rendering import render_page
+from spine_models.report.rendering import render_page, script_markup
 from spine_models.report.study_page import PageBundle, study_page
 
 STUDY_PAGES = "studies"
@@ -130,7 +130,7 @@ def predictions_page(
     """Return the page; pictures are linked relative to ``folder``, where the page will lie.
 
     Args:
-        studies: in the order to show.
+        studies: in the order of the tables.
         folder: of the page.
         phantom: whether the networks learnt from phantoms.
         bundle_digest: of the bundle.
@@ -141,7 +141,8 @@ def predictions_page(
     colours = [(level, f"rgb{colour}") for level, colour in zip(LEVELS, LEVEL_COLOURS, strict=True)]
     return render_page(
         "predictions.html.j2",
-        studies=[_shown(study, folder) for study in studies],
+        studies=sorted((_shown(study, folder, place) for place, study in enumerate(studies)), key=_suspicion),
+        script=script_markup("predictions.js"),
         counts=sorted(counts.items()),
         meanings=meanings,
         classifies=classifies,
@@ -151,13 +152,22 @@ def predictions_page(
     )
 
 
-def _shown(study: PredictedStudy, folder: Path) -> dict[str, Any]:
+def _suspicion(shown: Mapping[str, Any]) -> tuple[float, int]:
+    """Put the most suspicious study first, and studies without an answer last, in the order of the tables."""
+    probabilities = shown["probabilities"]
+    return (-max(probabilities.values()) if probabilities else 1.0), shown["listed"]
+
+
+def _shown(study: PredictedStudy, folder: Path, listed: int) -> dict[str, Any]:
     links = {kind: Path(os.path.relpath(path, folder)).as_posix() for kind, path in study.files.items()}
+    probabilities = (study.probabilities or {}) if study.status == PREDICTED else {}
     return {
         "study": study.study,
         "status": study.status,
         "code": study.code,
-        "probabilities": study.probabilities if study.status == PREDICTED else {},
+        "listed": listed,
+        "probabilities": probabilities,
+        "highest": max(LEVELS, key=lambda level: probabilities[level]) if probabilities else "",
         "levels": study.levels,
         "notes": [*study.read_from, *study.notes] if study.other_series else study.notes,
         "pictures": [(kind, links[kind]) for kind in ("sagittal", "axial") if kind in links],

@@ -31,6 +31,13 @@ def render_page(template: str, **values: Any) -> str:
     return environment.get_template(template).render(style=Markup(style), levels=LEVELS, **values)
 
 
+def script_markup(name: str) -> Any:
+    """Return a script of this package, to stand in a script element as it is."""
+    from markupsafe import Markup
+
+    return Markup(resources.files(_PACKAGE).joinpath(name).read_text(encoding="utf-8"))
+
+
 def figure_text(value: float | None, digits: int = 3) -> str:
     """Write a figure, or a dash where it is not defined."""
     return "–" if value is None else f"{value:.{digits}f}"

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from spine_models.inference.overlays import LEVEL_COLOURS
 from spine_models.inference.predictions import PREDICTED, PredictedStudy
 from spine_models.inference.view_data import Places
 from spine_models.levels import LEVELS, TARGETS
-from spine_models.report.rendering import render_page
+from spine_models.report.rendering import render_page, script_markup
 
-_PACKAGE = "spine_models.report"
 NIIVUE = "0.69.0"
 VIEWS = (
     ("multiplanar", "All"),
@@ -74,9 +72,9 @@ def study_page(
         bundle_digest=bundle.digest,
         facts=_json_markup(_facts(study, rows, places, bundle)),
         images=_json_markup(shown),
-        niivue=_vendored("vendor/niivue.umd.js"),
+        niivue=script_markup("vendor/niivue.umd.js"),
         niivue_version=NIIVUE,
-        script=_vendored("study.js"),
+        script=script_markup("study.js"),
     )
 
 
@@ -125,9 +123,3 @@ def _json_markup(value: Any) -> Any:
 
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _vendored(name: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup(resources.files(_PACKAGE).joinpath(name).read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from tests.report.conftest import HOSTILE, write_run
 from tests.vouching import published
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-VOID = {"meta", "img", "br", "path", "use", "link"}
+VOID = {"meta", "img", "br", "path", "use", "link", "input"}
 
 
 class Page(HTMLParser):
