@@ -6,27 +6,27 @@ The schema judges each key by itself; what is here judges keys by each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from spine_models.configuration.trainings import folds_of
 from spine_models.data.labels.numbering import NUMBERINGS
 from spine_models.errors import UserError
-from spine_models.hounsfield import AIR_HU
+from spine_models.inference.settings_contradictions import limit_contradictions, window_contradictions
 from spine_models.models.networks import KIND, KINDS
 from spine_models.models.published import NONE, PUBLISHED
-
-LARGEST_INTEGER = (1 << 32) - 1
-"""Random seeds go up to this; no other number of the configuration comes near it."""
+from spine_models.schema_check import shown
 
 
 def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for every pair of keys that cannot both hold."""
-    yield from _out_of_range("", config)
-    yield from _limit_contradictions(config["hu_limits"])
+    yield from limit_contradictions(config["hu_limits"])
     for name in ("segmentation", "classification"):
         yield from _training_contradictions(name, config[name]["gpus"], config[name]["training"])
-    yield from _window_contradictions(config["segmentation"])
+    yield from window_contradictions(
+        "segmentation.training.validation", config["segmentation"]["training"]["validation"]
+    )
+    yield from window_contradictions("segmentation.inference", config["segmentation"]["inference"])
     yield from _fold_contradictions(config)
     yield from _label_contradictions(config["label_numbers"])
     yield from _weight_contradictions(config)
@@ -53,21 +53,6 @@ def require_arrays_fit(array_rules: str | None, jobs: int | None, shards: int) -
         )
 
 
-def _out_of_range(path: str, value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _out_of_range(join(path, key), item)
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield f"{path} is {value}, but must be a finite number"
-    elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-        yield f"{path} has {len(str(value))} digits, but must be at most {LARGEST_INTEGER}"
-
-
-def _limit_contradictions(limits: Sequence[int] | None) -> Iterator[str]:
-    if limits is not None and not limits[0] < AIR_HU < limits[1]:
-        yield f"hu_limits is {shown(limits)}, but must hold {AIR_HU} (air, which fills what is missing) between its two"
-
-
 def _training_contradictions(name: str, gpus: int, part: Mapping[str, Any]) -> Iterator[str]:
     at_once = part["micro_batch"] * max(gpus, 1)
     if part["global_batch"] % at_once:
@@ -79,21 +64,6 @@ def _training_contradictions(name: str, gpus: int, part: Mapping[str, Any]) -> I
         yield (
             f"{name}.training.final_learning_rate is {part['final_learning_rate']}, but must be at most "
             f"{name}.training.learning_rate, which is {part['learning_rate']}"
-        )
-
-
-def _window_contradictions(segmentation: Mapping[str, Any]) -> Iterator[str]:
-    inference = segmentation["inference"]
-    for name, part in (("training.validation", segmentation["training"]["validation"]), ("inference", inference)):
-        if part["overlap"] >= part["window"]:
-            yield (
-                f"segmentation.{name}.overlap is {part['overlap']}, but must be below "
-                f"segmentation.{name}.window, which is {part['window']}"
-            )
-    if inference["window"] % inference["z_multiple"]:
-        yield (
-            f"segmentation.inference.window is {inference['window']}, but must be a multiple of "
-            f"segmentation.inference.z_multiple, which is {inference['z_multiple']}"
         )
 
 
@@ -200,15 +170,3 @@ def _phantom_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     shares = sum(grade["share"] for grade in phantom["grades"].values())
     if abs(shares - 1.0) > 1e-6:
         yield f"phantom.grades.*.share add up to {shares:g}, but must add up to 1"
-
-
-def join(path: str, key: Any) -> str:
-    """Return the dotted name of ``key`` inside ``path``."""
-    return f"{path}.{key}" if path else str(key)
-
-
-def shown(value: Any) -> str:
-    """Return ``value`` as a person wrote it in YAML, cut to 60 characters."""
-    words = {"None": "null", "True": "true", "False": "false"}
-    text = words.get(repr(value), repr(value))
-    return text if len(text) <= 60 else f"{text[:57]}..."

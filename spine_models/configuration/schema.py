@@ -1,4 +1,8 @@
-"""The schema of the configuration: ``rules/config.schema.yaml`` and what the registries say of networks and weights."""
+"""The schema of the configuration.
+
+It is ``rules/config.schema.yaml``, with what the library says of networks, weights and settings
+that a bundle holds too.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from spine_models.inference.settings_schema import DEFINITIONS
 from spine_models.models.networks import KIND, KINDS, Stage, kinds_of
 from spine_models.models.published import NONE, PUBLISHED
 
@@ -20,6 +25,7 @@ def load_schema(path: Path) -> Schema:
     """Read the schema at ``path`` and add the definitions that its references to the registries need."""
     schema: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     schema["$defs"] |= {
+        **DEFINITIONS,
         "segmentation_network": _network("segmentation"),
         "classification_network": _network("classification"),
         "weights": {"type": "string", "enum": [*PUBLISHED, NONE]},

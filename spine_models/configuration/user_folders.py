@@ -25,7 +25,8 @@ from spine_models.data.dataset.layout import (
     stat_digest,
 )
 from spine_models.errors import UserError
-from spine_models.provenance.files import read_json
+from spine_models.inference.bundle_description import DESCRIPTION, read_description
+from spine_models.models.networks import Stage
 
 GENERATED = "generated"
 """Digest of everything in a data set that the workflow generates: its rule's output says when it changed."""
@@ -194,25 +195,22 @@ class UserFolders:
         Raises:
             UserError: if there is no bundle.
         """
-        path = Path(self._config[key]) / "bundle.json"
+        path = Path(self._config[key]) / DESCRIPTION
         if not path.is_file():
             raise UserError(
-                f"{key} {self._config[key]} has no bundle.json: give a bundle's folder; `snakemake bundle` makes one"
+                f"{key} {self._config[key]} has no {DESCRIPTION}: give a bundle's folder; `snakemake bundle` makes one"
             )
         return path
 
-    def bundle_networks(self, key: str, stage: str) -> list[tuple[Path, str]]:
+    def bundle_networks(self, key: str, stage: Stage) -> list[tuple[Path, str]]:
         """Return the files of the networks for ``stage`` in the bundle that ``key`` names, each with its SHA-256.
 
         Raises:
             UserError: if there is no bundle, it is damaged or has no network for ``stage``.
         """
         path = self.bundle_file(key)
-        try:
-            entries = read_json(path)[stage]
-            found = [(path.with_name(Path(entry["file"]).name), str(entry["sha256"])) for entry in entries]
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path} is damaged: copy the bundle again") from None
+        entries = getattr(read_description(path.parent), stage)
+        found = [(path.parent / entry.file, entry.sha256) for entry in entries]
         if not found:
             raise UserError(
                 f"{key} {self._config[key]} has no network for the {stage}: leave it empty, or name one that has"

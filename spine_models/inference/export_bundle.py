@@ -16,7 +16,8 @@ from spine_models.errors import UserError
 from spine_models.evaluation.competition import prior_probabilities
 from spine_models.evaluation.scores import rounded
 from spine_models.evaluation.truth import read_truth
-from spine_models.inference.bundle import DESCRIPTION, SCHEMA, load_bundle
+from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle_description import DESCRIPTION, SCHEMA
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.networks import Stage, kinds_of
 from spine_models.models.weights import load_state

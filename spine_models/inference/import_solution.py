@@ -12,7 +12,7 @@ from typing import Any
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_tokens
 from spine_models.data.dataset.tables import read_solution_folds
 from spine_models.errors import UserError
-from spine_models.inference.bundle import DESCRIPTION
+from spine_models.inference.bundle_description import DESCRIPTION
 from spine_models.inference.export_bundle import BundleContents, prior_of, write_bundle
 from spine_models.inference.solution_settings import AUTHORS_SETTINGS, OUR_SETTINGS, PUBLISHED_PRIOR
 from spine_models.levels import TARGETS

@@ -10,7 +10,8 @@ from pathlib import Path
 from spine_models.data.dataset.study_tokens import learnt_from, says_all, study_token
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import STUDY, read_csv
-from spine_models.inference.bundle import DESCRIPTION, load_bundle
+from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle_description import DESCRIPTION
 from spine_models.log import say
 from spine_models.models.weights import load_state
 from spine_models.provenance.canonical import digest_file

@@ -16,7 +16,7 @@ from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.out_of_memory import OTHER_DEVICE, memory_advice
 from spine_models.data.crops.crop import CropSettings, validation_windows
 from spine_models.data.crops.files import open_crop
-from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
+from spine_models.data.dataset.study_tokens import learnt_from, study_token
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import prior_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv
@@ -156,7 +156,7 @@ def _load_classifier(model: Path, variant: str, settings: OofSettings, gpus: int
     if provenance.get("variant") != variant:
         raise UserError(f"{model} holds no classifier of the variant {variant}: train it anew")
     predictor = CropPredictor(InferenceNetwork(network, compute.device), settings.inference.flips)
-    return _Classifier(predictor, frozenset(provenance.get(TRAINING_STUDIES, ())))
+    return _Classifier(predictor, learnt_from(provenance))
 
 
 def _facts(crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier], settings: CropSettings) -> OofFacts:

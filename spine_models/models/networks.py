@@ -40,7 +40,7 @@ class Kind:
 
 
 _DEPTH = {"type": "integer", "enum": [50, 101, 152]}
-_WIDTH = {"type": "integer", "minimum": 4, "multipleOf": 4}
+_WIDTH = {"type": "integer", "minimum": 4, "maximum": 1024, "multipleOf": 4}
 KINDS: dict[str, Kind] = {
     "csn_unet": Kind(
         "spine_models.models.unet",
@@ -55,9 +55,14 @@ KINDS: dict[str, Kind] = {
                 "description": "Filters of the five decoder stages.",
                 "minItems": 5,
                 "maxItems": 5,
-                "items": {"type": "integer", "minimum": 1},
+                "items": {"type": "integer", "minimum": 1, "maximum": 4096},
             },
-            "batch_norm_eps": {"type": "number", "exclusiveMinimum": 0, "description": "Epsilon of the batch norm."},
+            "batch_norm_eps": {
+                "type": "number",
+                "exclusiveMinimum": 0,
+                "maximum": 1,
+                "description": "Epsilon of the batch norm.",
+            },
             "last_block": {"type": "string", "enum": ["factorised", "full"], "description": "Last of the decoder."},
         },
     ),

@@ -13,14 +13,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from spine_models.errors import UserError
-from spine_models.models.networks import KIND, Stage, build, kinds_of
+from spine_models.models.networks import KIND, KINDS, Stage, build, kinds_of
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.files import replacing
+from spine_models.schema_check import complaint
 
 if TYPE_CHECKING:
     from spine_models.models.network import Network
 
 _METADATA_KEY = "spine_models"
+_LARGEST_HEADER = 64 << 20
+"""Bytes; that of a published network has 0.1 MB, and 8 MB more where it names a hundred thousand studies."""
 
 
 def save_model(path: Path, model: Network, provenance: Mapping[str, Any]) -> None:
@@ -54,10 +57,11 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read the tensors of a file that ``save_model`` or ``save_state`` wrote, and its description.
 
     Raises:
-        UserError: if the file is missing, damaged or was not written by this pipeline.
+        UserError: if the file is missing, damaged or was not written by this pipeline, or a number in it is not finite.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist: a model file is needed there")
+    _require_small_header(path)
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
@@ -66,9 +70,25 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         description = {name: stored[name] for name in ("kind", "settings", "provenance")}
     except (SafetensorError, OSError):
         raise UserError(f"{path} is damaged or no safetensors file: make or copy it anew") from None
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         raise UserError(f"{path} does not say which network it holds: it was not written by this pipeline") from None
+    if not isinstance(description["provenance"], dict):
+        raise UserError(f"{path} does not say which network it holds: it was not written by this pipeline")
+    for name, tensor in state.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise UserError(f"{path} holds numbers that are not finite ({name}): make or copy it anew")
     return state, _of_today(description)
+
+
+def _require_small_header(path: Path) -> None:
+    """Check the length that a safetensors file gives for its header, before memory is taken for it.
+
+    The file's first eight bytes are that length (format of safetensors).
+    """
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    if length > min(_LARGEST_HEADER, path.stat().st_size - 8):
+        raise UserError(f"{path} is damaged (it claims a header of {length} bytes): make or copy it anew")
 
 
 def load_model(path: Path, stage: Stage) -> tuple[Network, dict[str, Any]]:
@@ -91,10 +111,12 @@ def load_model(path: Path, stage: Stage) -> tuple[Network, dict[str, Any]]:
             f"{path} holds a network of the kind {description['kind']}, which is none of {stage}: give a file that the "
             f"{stage} made, or use the version of spine_models that wrote it"
         )
+    _require_settings(path, description)
     try:
         # Without memory at first: no time for random weights, and the random state stays as it is.
         with torch.device("meta"):
             model = build({**description["settings"], KIND: description["kind"]})
+        _require_types(state, model.state_dict())
         model.load_state_dict(state, strict=True, assign=True)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -105,9 +127,29 @@ def load_model(path: Path, stage: Stage) -> tuple[Network, dict[str, Any]]:
     return model.eval(), description["provenance"]
 
 
+def _require_settings(path: Path, description: Mapping[str, Any]) -> None:
+    """Check the settings of the network against their bounds in the registry; those that are younger may be missing."""
+    own = description["settings"]
+    settings = {name: value for name, value in own.items() if name != KIND} if isinstance(own, dict) else own
+    known = {"type": "object", "additionalProperties": False, "properties": dict(KINDS[description["kind"]].settings)}
+    problem = complaint(settings, known)
+    if problem:
+        raise UserError(
+            f"{path} does not fit the network that it describes ({problem}): make it anew, or use the version of "
+            "spine_models that wrote it"
+        )
+
+
+def _require_types(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+    """Raise ValueError for a tensor whose numbers are of another type than the network's."""
+    for name, tensor in state.items():
+        if name in expected and tensor.dtype != expected[name].dtype:
+            raise ValueError(f"{name} holds {tensor.dtype}, not {expected[name].dtype}")
+
+
 def _of_today(description: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a classifier that release 0.1 wrote as today's; any other as it is."""
-    if description["kind"] != "csn_classifier":
+    if description["kind"] != "csn_classifier" or not isinstance(description["settings"], dict):
         return description
     settings = {"mode" if name == "variant" else name: value for name, value in description["settings"].items()}
     return description | {"kind": "csn", "settings": settings}

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from spine_models.errors import UserError
-from spine_models.inference.bundle import DESCRIPTION, Bundle, load_bundle
+from spine_models.inference.bundle import Bundle, load_bundle
+from spine_models.inference.bundle_description import DESCRIPTION
 from spine_models.inference.export_bundle import ExportInputs, ExportSettings, export_bundle
 from spine_models.levels import TARGETS
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier

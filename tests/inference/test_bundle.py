@@ -1,18 +1,24 @@
 """Export and checks of a bundle: what was changed anywhere is noticed and named."""
 
 import json
+import re
 import shutil
 from dataclasses import asdict
+from functools import reduce
 
 import pytest
 import torch
 
 from spine_models.errors import UserError
-from spine_models.inference.bundle import DESCRIPTION, load_bundle
+from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle_description import DESCRIPTION, read_description
 from spine_models.inference.export_bundle import ExportInputs, export_bundle
+from spine_models.inference.solution_settings import OUR_SETTINGS
+from spine_models.levels import TARGETS
 from spine_models.models.weights import load_model, load_state, save_state
 from spine_models.provenance.acceptance import Acceptance, write_acceptances
-from spine_models.provenance.canonical import digest_file, digest_json
+from spine_models.provenance.canonical import digest_file
+from tests.bundle_files import change_description, entry, write_description
 from tests.inference.conftest import SETTINGS
 
 
@@ -89,26 +95,19 @@ def test_changed_description(bundle_folder):
         load_bundle(bundle_folder)
 
 
-def _rewrite(folder, **changes):
-    path = folder / DESCRIPTION
-    content = json.loads(path.read_text()) | changes
-    content.pop("digest")
-    path.write_text(json.dumps(content | {"digest": digest_json(content)}))
-
-
 def test_unknown_version_missing_key_and_foreign_path(bundle_folder):
     entry = json.loads((bundle_folder / DESCRIPTION).read_text())["segmentation"][0]
-    _rewrite(bundle_folder, schema=99)
+    change_description(bundle_folder, schema=99)
     with pytest.raises(UserError, match="has the version 99"):
         load_bundle(bundle_folder)
-    _rewrite(bundle_folder, schema=2, prior={})
-    with pytest.raises(UserError, match="incomplete"):
+    change_description(bundle_folder, schema=2, prior={})
+    with pytest.raises(UserError, match=r"cannot be used: key 'prior.patient_overall' is missing"):
         load_bundle(bundle_folder)
     prior = dict.fromkeys(["patient_overall", *(f"C{i}" for i in range(1, 8))], 0.5)
-    _rewrite(bundle_folder, prior=prior, segmentation=[entry | {"file": "../unet.safetensors"}])
-    with pytest.raises(UserError, match="outside the bundle"):
+    change_description(bundle_folder, prior=prior, segmentation=[entry | {"file": "../unet.safetensors"}])
+    with pytest.raises(UserError, match="no plain name of a file, or of one outside"):
         load_bundle(bundle_folder)
-    _rewrite(bundle_folder, levels=["C1"])
+    change_description(bundle_folder, levels=["C1"])
     with pytest.raises(UserError, match="other targets or levels"):
         load_bundle(bundle_folder)
 
@@ -140,16 +139,124 @@ def test_a_bundle_of_release_0_1(bundle_folder):
     """Its version is 1, plausibility is called identity in it, and its classifiers name their mode a variant."""
     today = load_bundle(bundle_folder)
     content = json.loads((bundle_folder / DESCRIPTION).read_text())
-    for entry in content["classification"]:
-        path = bundle_folder / entry["file"]
+    for network in content["classification"]:
+        path = bundle_folder / network["file"]
         state, description = load_state(path)
         settings = {"variant" if name == "mode" else name: value for name, value in description["settings"].items()}
         save_state(path, state, {"kind": "csn_classifier", "settings": settings, "provenance": {}})
-        entry |= {"bytes": path.stat().st_size, "sha256": digest_file(path)}
+        network |= {"bytes": path.stat().st_size, "sha256": digest_file(path)}
     settings = content["settings"]
     settings["identity"] = settings.pop("plausibility")
-    _rewrite(bundle_folder, schema=1, settings=settings, classification=content["classification"])
+    change_description(bundle_folder, schema=1, settings=settings, classification=content["classification"])
     bundle = load_bundle(bundle_folder)
     assert bundle.settings == today.settings
     assert [entry.name for entry in bundle.classification] == [entry.name for entry in today.classification]
     assert [network.settings.mode for network in bundle.load_classifiers()] == ["ir", "ip"]
+
+
+ABSURD = [
+    ("z_step", -3, "z_step is -3, but must be an integer, at least 1"),
+    ("z_step", 1.9, "z_step is 1.9, but must be an integer"),
+    ("z_step", 2.0, "z_step is 2.0, but must be an integer"),
+    ("z_step", "2", "z_step is '2', but must be an integer"),
+    ("z_step", True, "z_step is true, but must be an integer"),
+    ("z_step", 10**6, "at most 64"),
+    ("half_size", 0, "half_size is 0"),
+    ("half_size", 100, "a multiple of 32"),
+    ("half_size", 1 << 30, "at most 2048"),
+    ("hu_limits", [3071, -1024], "must hold -1000"),
+    ("hu_limits", [-1024], "with 2 items"),
+    ("hu_limits", "all", "hu_limits is 'all'"),
+    ("clip", "never", "clip is 'never'"),
+    ("windows", 3, "key 'windows' (value 3) is unknown"),
+    ("crops", [], "crops is [], but must be a group of keys"),
+    ("crops.depth", 0, "crops.depth is 0"),
+    ("crops.size", 10**9, "crops.size is 1000000000"),
+    ("crops.margin", -1, "crops.margin is -1"),
+    ("crops.visible_fraction", 7, "visible_fraction is 7"),
+    ("crops.min_voxels", 1 << 70, "crops.min_voxels has 22 digits"),
+    ("crops.plane_fill", "water", "plane_fill is 'water'"),
+    ("crops.depht", 8, "did you mean 'depth'"),
+    ("inference.window", 0, "inference.window is 0"),
+    ("inference.window", 36, "a multiple of 8"),
+    ("inference.overlap", 32, "must be below inference.window"),
+    ("inference.z_multiple", 24, "must be a multiple of inference.z_multiple"),
+    ("inference.batch", 0, "inference.batch is 0"),
+    ("inference.flips", [], "inference.flips is []"),
+    ("inference.flips", ["none", "none"], "each item once"),
+    ("inference.flips", ["upside down"], "one of none, horizontal"),
+    ("plausibility.fallback", None, "plausibility.fallback is null"),
+    ("plausibility.min_component_fraction", -0.1, "min_component_fraction is -0.1"),
+    ("plausibility.stray_mm", -1, "stray_mm is -1"),
+    ("crop_inference.flips", "none", "but must be a list"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "sentence"), ABSURD, ids=[f"{key}={value}" for key, value, _ in ABSURD])
+def test_an_absurd_setting_is_a_sentence(tmp_path, key, value, sentence):
+    settings = json.loads(json.dumps(OUR_SETTINGS | {"inference": OUR_SETTINGS["inference"] | {"window": 32}}))
+    settings["inference"] |= {"overlap": 8}
+    write_description(tmp_path, settings=settings)
+    read_description(tmp_path)
+    *groups, last = key.split(".")
+    reduce(dict.__getitem__, groups, settings)[last] = value
+    write_description(tmp_path, settings=settings)
+    with pytest.raises(UserError, match=re.escape(sentence)) as error:
+        read_description(tmp_path)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+PRIOR = dict.fromkeys(TARGETS, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"prior": PRIOR | {"C1": 7}}, "prior.C1 is 7, but must be a number, at least 0 and at most 1"),
+        ({"prior": PRIOR | {"C1": "0.5"}}, "prior.C1 is '0.5'"),
+        ({"prior": None}, "prior is null, but must hold a number"),
+        ({"phantom": "no"}, "phantom is 'no', but must be true or false"),
+        ({"segmentation": []}, "segmentation is []"),
+        ({"classification": [entry("ir-0"), entry("ir-1") | {"name": "ir-0"}]}, "have the name 'ir-0'"),
+        ({"classification": [entry("ir-0"), entry("ir-0") | {"name": "ir-1"}]}, "have the file 'ir-0.safetensors'"),
+        ({"classification": [entry("ir-0") | {"name": "\x1b[2J"}]}, "characters that cannot be shown"),
+        ({"classification": [entry("ir-0") | {"file": ".."}]}, "no plain name of a file"),
+        ({"classification": [entry("ir-0") | {"bytes": -1}]}, "bytes is -1"),
+        ({"classification": [entry("ir-0") | {"bytes": 1 << 50}]}, "bytes is 1125899906842624"),
+        ({"settings": None}, "settings is null"),
+        ({"settings": {}}, "in its settings, key 'z_step' is missing"),
+        ({"schema": True}, "has the version true"),
+        ({"provenance": []}, "provenance is []"),
+        ({"provenance": {"a": [0] * 200_000}}, "more values than any description"),
+    ],
+)
+def test_an_absurd_description_is_a_sentence(tmp_path, changes, sentence):
+    write_description(tmp_path)
+    read_description(tmp_path)
+    write_description(tmp_path, **changes)
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        read_description(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"schema": NaN}', '{"schema": 1' + "0" * 9000 + "}", "\xff", "null"])
+def test_text_that_no_json_should_be_is_a_sentence(tmp_path, text):
+    (tmp_path / DESCRIPTION).write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"bundle.json is damaged"):
+        read_description(tmp_path)
+
+
+def test_a_description_of_a_gigabyte_is_not_read(tmp_path):
+    with (tmp_path / DESCRIPTION).open("wb") as stream:
+        stream.truncate(1 << 30)
+    with pytest.raises(UserError, match="has 1024 MB"):
+        read_description(tmp_path)
+
+
+def test_an_earlier_description_lacks_what_is_younger(tmp_path):
+    settings = json.loads(json.dumps(OUR_SETTINGS))
+    for section, key in (("crops", "z_fill"), ("plausibility", "stray_mm"), ("inference", "flips")):
+        del settings[section][key]
+    del settings["crop_inference"], settings["hu_limits"]
+    write_description(tmp_path, settings=settings)
+    assert read_description(tmp_path).settings == settings

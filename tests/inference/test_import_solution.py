@@ -9,7 +9,8 @@ import yaml
 
 from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
 from spine_models.errors import UserError
-from spine_models.inference.bundle import DESCRIPTION, load_bundle
+from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle_description import DESCRIPTION
 from spine_models.inference.import_solution import SolutionTables, import_solution
 from spine_models.inference.mask_networks import bundle_networks, networks_for
 from spine_models.inference.solution_settings import AUTHORS_SETTINGS, OUR_SETTINGS, PUBLISHED_PRIOR

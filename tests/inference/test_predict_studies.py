@@ -16,7 +16,8 @@ from spine_models.data.dataset.prediction_tables import PredictionIndex
 from spine_models.data.dicom.study import VolumeSettings, open_study, read_study
 from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions, read_studies
 from spine_models.errors import UserError
-from spine_models.inference.bundle import DESCRIPTION, load_bundle
+from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle_description import DESCRIPTION
 from spine_models.inference.export_bundle import BundleContents, write_bundle
 from spine_models.inference.inventory import INVENTORY
 from spine_models.inference.predict_studies import PredictSettings, predict_studies

@@ -13,6 +13,7 @@ from spine_models.models.weights import describe, load_model, load_state, save_m
 
 UNET = UNetSettings(base_channels=8, decoder_channels=(8, 8, 8, 8, 4), batch_norm_eps=1e-4)
 CLASSIFIER = ClassifierSettings("ip", 50, 8, 0.25)
+SETTINGS = {**vars(UNET), "decoder_channels": [8, 8, 8, 8, 4]}
 PROVENANCE = {"seed": 3, "inputs": {"b": "2", "a": "1"}, "text": "Würfel"}
 
 
@@ -116,6 +117,10 @@ def test_a_foreign_file(tmp_path, metadata):
         {"settings": None},
         {"settings": {"depth": 50, "unknown": 1}},
         {"settings": {"base_channels": 16}},
+        {"settings": SETTINGS | {"base_channels": 1 << 31}},
+        {"settings": SETTINGS | {"batch_norm_eps": 1e39}},
+        {"settings": SETTINGS | {"batch_norm_eps": -1}},
+        {"settings": SETTINGS | {"last_block": ["full"]}},
     ],
 )
 def test_a_description_that_does_not_fit(tmp_path, saved, change):
@@ -166,3 +171,30 @@ def test_a_missing_or_additional_tensor(tmp_path, saved, drop):
 def test_describe_is_what_a_file_says(saved):
     model, path = saved
     assert load_state(path)[1] == json.loads(json.dumps(describe(model, PROVENANCE)))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite(tmp_path, saved, value):
+    state, description = load_state(saved[1])
+    state["head.bias"][3] = value
+    save_state(tmp_path / "m.safetensors", state, description)
+    with pytest.raises(UserError, match=r"not finite \(head.bias\)"):
+        load_model(tmp_path / "m.safetensors", "segmentation")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.int32])
+def test_numbers_of_another_type(tmp_path, saved, dtype):
+    state, description = load_state(saved[1])
+    state["head.bias"] = state["head.bias"].to(dtype)
+    save_state(tmp_path / "m.safetensors", state, description)
+    with pytest.raises(UserError, match=r"head.bias holds torch"):
+        load_model(tmp_path / "m.safetensors", "segmentation")
+
+
+@pytest.mark.parametrize("length", [1 << 63, 99 << 20])
+def test_a_header_longer_than_the_file_or_than_any_header(tmp_path, length):
+    with (tmp_path / "m.safetensors").open("wb") as stream:
+        stream.write(length.to_bytes(8, "little"))
+        stream.truncate(200 << 20)
+    with pytest.raises(UserError, match=f"claims a header of {length} bytes"):
+        load_state(tmp_path / "m.safetensors")

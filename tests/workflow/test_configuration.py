@@ -208,7 +208,7 @@ MISTAKES = [
     ("crops: {depth: 7}", "crops.depth is 7, but must be an integer, at least 8"),
     ("crops: {size: 30}", "crops.size is 30, but must be an integer, at least 32"),
     ("crops: {visible_fraction: 30}", "crops.visible_fraction is 30, but must be a number, at least 0 and at most 1"),
-    ("half_size: 250", "half_size is 250, but must be an integer, at least 32 and a multiple of 32"),
+    ("half_size: 250", "half_size is 250, but must be an integer, at least 32, at most 2048 and a multiple of 32"),
     ("hu_limits: [3071, -1024]", "hu_limits is [3071, -1024], but must hold -1000 (air"),
     (
         "segmentation: {inference: {flips: [vertical]}}",
@@ -221,10 +221,10 @@ MISTAKES = [
     ("hu_limits: [-1024]", "hu_limits is [-1024], but must be a list or null, with 2 items"),
     (
         "segmentation: {training: {window: 60}}",
-        "training.window is 60, but must be an integer, at least 8 and a multiple of 8",
+        "training.window is 60, but must be an integer, at least 8, at most 4096 and a multiple of 8",
     ),
     ("segmentation: {training: {gradient_clip: .inf}}", "training.gradient_clip is inf, but must be a finite number"),
-    ("z_step: 9999999999", "z_step has 10 digits, but must be at most 4294967295"),
+    ("keep_best: 9999999999", "keep_best has 10 digits, but must be at most 4294967295"),
     (
         "segmentation: {training: {micro_batch: 3}}",
         "training.global_batch is 16, but must be a multiple of micro_batch x gpus",

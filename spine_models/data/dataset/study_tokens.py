@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from spine_models.errors import UserError
+
 TRAINING_STUDIES = "training_studies"
 """Key of the provenance of weights under which the tokens of the training studies and of their patients stand."""
 
@@ -27,8 +29,15 @@ def study_tokens(studies: Iterable[str]) -> list[str]:
 
 
 def learnt_from(provenance: Mapping[str, Any]) -> frozenset[str]:
-    """Return the tokens of the studies and patients that weights say they learnt from."""
-    return frozenset(provenance.get(TRAINING_STUDIES, ()))
+    """Return the tokens of the studies and patients that weights say they learnt from.
+
+    Raises:
+        UserError: if what they say is no list of tokens, so that nothing could be kept apart by it.
+    """
+    tokens = provenance.get(TRAINING_STUDIES, [])
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise UserError(f"weights whose {TRAINING_STUDIES} is no list of tokens are damaged: make or copy them anew")
+    return frozenset(tokens)
 
 
 def says_all(provenance: Mapping[str, Any]) -> bool:

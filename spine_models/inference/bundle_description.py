@@ -1,0 +1,182 @@
+"""``bundle.json``: what a bundle says of itself, checked before anything relies on it. Reading it needs no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from spine_models.errors import UserError
+from spine_models.inference.settings_contradictions import settings_contradictions
+from spine_models.inference.settings_schema import settings_complaint
+from spine_models.levels import LEVELS, TARGETS
+from spine_models.models.networks import Stage
+from spine_models.provenance.canonical import digest_json
+from spine_models.schema_check import complaint, shown, too_many
+
+SCHEMA = 2
+DESCRIPTION = "bundle.json"
+ADVICE = "copy the bundle again, or export it anew with `snakemake bundle`"
+LARGEST_WEIGHTS = 8 << 30
+"""Bytes of one network; the published ones have 0.13 GB."""
+_LARGEST_DESCRIPTION = 64 << 20  # the studies that it learnt from are named in the files of weights
+_MOST_NETWORKS = 1000
+_GROUPS: tuple[Stage, ...] = ("segmentation", "classification")
+_NAME = {"type": "string", "minLength": 1, "maxLength": 100}
+_PLAIN_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_FILES = {
+    "type": "array",
+    "maxItems": _MOST_NETWORKS,
+    "items": {
+        "type": "object",
+        "required": ["file", "bytes", "sha256", "name"],
+        "additionalProperties": False,
+        "properties": {
+            "file": _NAME,
+            "bytes": {"type": "integer", "minimum": 1, "maximum": LARGEST_WEIGHTS},
+            "sha256": {"type": "string", "minLength": 64, "maxLength": 64},
+            "name": _NAME,
+        },
+    },
+}
+_FRACTION = {"type": "number", "minimum": 0, "maximum": 1}
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["settings", "prior", "phantom", "segmentation", "classification", "provenance", "digest"],
+    "properties": {
+        "settings": {"type": "object"},
+        "prior": {
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "required": list(TARGETS),
+            "properties": dict.fromkeys(TARGETS, _FRACTION),
+        },
+        "phantom": {"type": "boolean"},
+        "segmentation": {**_FILES, "minItems": 1},
+        "classification": _FILES,
+        "provenance": {"type": "object"},
+        "digest": {"type": "string"},
+    },
+}
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """One network of a bundle.
+
+    Attributes:
+        file: name inside the bundle's folder.
+        bytes: size.
+        sha256: of the content.
+        name: what reports call the network, for example ``ir-0``.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    name: str
+
+
+@dataclass(frozen=True)
+class BundleDescription:
+    """A checked ``bundle.json``; the attributes are those of ``bundle.Bundle``."""
+
+    digest: str
+    settings: dict[str, Any]
+    prior: dict[str, float] | None
+    phantom: bool
+    segmentation: tuple[BundleFile, ...]
+    classification: tuple[BundleFile, ...]
+    provenance: dict[str, Any]
+
+
+def read_description(folder: Path) -> BundleDescription:
+    """Read what the bundle in ``folder`` says of itself; its networks are not looked at.
+
+    Raises:
+        UserError: if it is no bundle, of an unknown version, differs from its own checksum, or holds a value that no
+            prediction can be made with.
+    """
+    path = folder / DESCRIPTION
+    content = _of_today(_content(path))
+    problem = (
+        complaint({name: value for name, value in content.items() if name in _SCHEMA["properties"]}, _SCHEMA)
+        or _settings_problem(content)
+        or _files_problem([entry for group in _GROUPS for entry in content[group]])
+    )
+    if problem is None and content["classification"] and content["prior"] is None:
+        problem = "prior is null, but must hold a number for each target where there are classifiers"
+    if problem:
+        raise UserError(f"{path} cannot be used: {problem}. {ADVICE[0].upper()}{ADVICE[1:]}")
+    segmentation, classification = (tuple(BundleFile(**entry) for entry in content[group]) for group in _GROUPS)
+    prior = {target: float(content["prior"][target]) for target in TARGETS} if classification else None
+    return BundleDescription(
+        content["digest"],
+        content["settings"],
+        prior,
+        content["phantom"],
+        segmentation,
+        classification,
+        content["provenance"],
+    )
+
+
+def _settings_problem(content: Mapping[str, Any]) -> str | None:
+    settings = content["settings"]
+    problem = settings_complaint(settings) or next(settings_contradictions(settings), None)
+    return f"in its settings, {problem}" if problem else None
+
+
+def _files_problem(entries: list[dict[str, Any]]) -> str | None:
+    for key in ("file", "name"):
+        values = [entry[key] for entry in entries]
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            return f"two of its networks have the {key} {twice!r}"
+    for entry in entries:
+        if not _PLAIN_FILE.fullmatch(entry["file"]):
+            return f"{entry['file']!r} is no plain name of a file, or of one outside the bundle"
+        if not entry["name"].isprintable():
+            return f"the name {entry['name']!r} of a network has characters that cannot be shown"
+    return None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Return the JSON of a description whose version, checksum, levels and targets are those of this release."""
+    if not path.is_file():
+        raise UserError(f"{path.parent} is no bundle: it has no {DESCRIPTION}; `snakemake bundle` makes one")
+    if path.stat().st_size > _LARGEST_DESCRIPTION:
+        raise UserError(f"{path} has {path.stat().st_size >> 20} MB, which no description of a bundle has: {ADVICE}")
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_no_number)
+        schema = content["schema"]
+        intact = content["digest"] == digest_json({key: value for key, value in content.items() if key != "digest"})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{path} is damaged: {ADVICE}") from None
+    if type(schema) is not int or schema not in (1, SCHEMA):
+        raise UserError(
+            f"{path} has the version {shown(schema)}, and this spine_models reads the versions 1 and {SCHEMA}:"
+            " install the release that exported it, or export it anew"
+        )
+    if not intact:
+        raise UserError(f"{path} differs from its own checksum: {ADVICE}")
+    if content.get("targets") != list(TARGETS) or content.get("levels") != list(LEVELS):
+        raise UserError(f"{path} has other targets or levels than this release: {ADVICE}")
+    if too_many(content):
+        raise UserError(f"{path} holds more values than any description of a bundle: {ADVICE}")
+    return dict(content)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _of_today(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a description of the version 1 as today's; its files of weights are migrated when they are read."""
+    settings = content.get("settings")
+    if content["schema"] != 1 or not isinstance(settings, dict):
+        return content
+    return {**content, "settings": {"plausibility" if k == "identity" else k: v for k, v in settings.items()}}
