@@ -12,7 +12,7 @@ from spine_models.configuration.contradictions import require_arrays_fit
 from spine_models.configuration.overlays import merge, read_overlay
 from spine_models.configuration.results_folder import require_folder, require_writable
 from spine_models.configuration.trainings import classifier_recipe, folds_of, published_file, segmentation_recipe
-from spine_models.errors import UserError
+from spine_models.errors import UserError, told
 from spine_models.provenance.acceptance import code_in_force, read_acceptances
 from spine_models.provenance.canonical import canonical_json
 from spine_models.models.networks import modules_of, modules_of_stages
@@ -28,15 +28,18 @@ def or_sentence(function, *arguments):
     try:
         return function(*arguments)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(told(error))
 
 
 def set_up_shell():
     """Let scripts find the library from any working directory, in the Python that runs Snakemake or in conda's."""
-    exports = f'PYTHONPATH="{ROOT}:${{PYTHONPATH:-}}" NO_ALBUMENTATIONS_UPDATE=1'
+    if ":" in str(ROOT):
+        raise UserError(f"the checkout's path {ROOT} has a colon, which separates folders in PYTHONPATH: move it elsewhere")
+    # Modules in the folder that Snakemake was called from, which may hold anything, are never imported.
+    exports = f"PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}} NO_ALBUMENTATIONS_UPDATE=1"
     deployment = workflow.deployment_settings
     if deployment is None or not deployment.deployment_method:
-        exports += f' PATH="{Path(sys.executable).parent}:$PATH"'
+        exports += f' PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"'
     elif package_root() != ROOT:
         sys.exit(
             "error: an installed wheel runs its workflow in its own environment: leave --software-deployment-method "
@@ -54,7 +57,7 @@ def complete(given):
 
 config.update(or_sentence(complete, config))
 or_sentence(require_folder, Path(config["output_dir"]), "output_dir")
-set_up_shell()
+or_sentence(set_up_shell)
 folders = UserFolders(config, look=workflow.is_main_process)
 if workflow.is_main_process:
     folders.look_ahead()
@@ -80,12 +83,12 @@ def out(path):
 
 def shards(path):
     """Return a path for every shard."""
-    return expand(out(path), shard=SHARDS)
+    return [out(part) for part in expand(path, shard=SHARDS)]
 
 
 def segmentation_folds(name):
     """Return the file `name` of every segmentation training; none where a bundle takes its place."""
-    return expand(out("segmentation/fold{fold}/{name}"), fold=SEGMENTATION_FOLDS, name=name)
+    return [out(f"segmentation/fold{fold}/{name}") for fold in SEGMENTATION_FOLDS]
 
 
 def classifiers(name):

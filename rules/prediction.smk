@@ -58,7 +58,7 @@ rule predict_studies:
 
 rule predict:
     input:
-        predictions=expand(out("predictions/{shard}.json"), shard=PREDICTION_SHARDS),
+        predictions=[out(f"predictions/{shard}.json") for shard in PREDICTION_SHARDS],
         bundle=prediction_bundle,
         files=rules.index_predictions.output.files,
         studies=rules.index_predictions.output.studies,

@@ -6,6 +6,8 @@ import errno
 import sys
 from collections.abc import Callable
 
+from spine_models.log import visible
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells give it."""
 _OF_THE_DISK = frozenset(
@@ -23,6 +25,11 @@ class StudyFailedError(UserError):
     """One study could not be worked on, for a reason that says nothing about it: never remembered as a refusal."""
 
 
+def told(error: object) -> str:
+    """Return the one line by which a terminal or a log tells a user's mistake."""
+    return visible(f"error: {error}").replace("\n", "\\n")
+
+
 def run_command(main: Callable[[], None]) -> None:
     """Run a command line's ``main`` and turn a person's mistake into one sentence and an exit status.
 
@@ -38,7 +45,7 @@ def run_command(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        _end(str(error))
+        _end(error)
     except KeyboardInterrupt:
         _end("interrupted: run the same command again, which keeps what is finished", INTERRUPTED)
     except OSError as error:
@@ -48,6 +55,6 @@ def run_command(main: Callable[[], None]) -> None:
         _end(f"{where} ({error.strerror}): see to its permissions and to free space, then run the same command again")
 
 
-def _end(sentence: str, status: int = 1) -> None:
-    sys.stderr.write(f"error: {sentence}\n")
+def _end(sentence: object, status: int = 1) -> None:
+    sys.stderr.write(f"{told(sentence)}\n")
     raise SystemExit(status) from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spine_models.errors import UserError
+from spine_models.log import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,12 +49,12 @@ def accept(
     differences = code_differences(planned_jobs(workflow_root(), arguments))
     lines = [(found, _acceptance(output_dir, found, reason.strip())) for found in differences]
     if not stage:
-        typer.echo("\n".join(_line(*line) for line in lines) or "no result differs in its code alone")
+        show("\n".join(_line(*line) for line in lines) or "no result differs in its code alone")
         return
     chosen = _chosen(lines, stage)
     _store(output_dir, chosen, arguments)
     for line in chosen:
-        typer.echo(f"{line.stage}: the results of code {line.accepted} are accepted for code {line.code}")
+        show(f"{line.stage}: the results of code {line.accepted} are accepted for code {line.code}")
 
 
 def _acceptance(output_dir: Path, found: CodeDifference, reason: str) -> Acceptance:

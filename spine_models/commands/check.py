@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from spine_models.errors import UserError
+from spine_models.log import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from spine_models.data.stages.check_dataset import DatasetReport
 
@@ -82,25 +84,34 @@ def _print(console: Console, report: DatasetReport, notes: bool) -> None:
     if report.quarantine:
         table = Table(Column("study", overflow="fold"), "stage", "code", "reason", title="Quarantine")
         for row in report.quarantine:
-            table.add_row(*row)
+            table.add_row(*map(_plain, row))
         console.print(table)
     if notes:
         table = Table(Column("study", overflow="fold"), "note", title="Out of the ordinary")
         for study in report.studies:
             for note in study.notes:
-                table.add_row(study.study, note)
+                table.add_row(_plain(study.study), _plain(note))
         console.print(table)
     for name in report.overwritten:
-        console.print(f"{name}: its files changed since it was converted; run `snakemake --forcerun index_studies`")
+        console.print(
+            _plain(f"{name}: its files changed since it was converted; run `snakemake --forcerun index_studies`")
+        )
     for mistake in report.mistakes:
-        console.print(f"error: {mistake}", style="bold red", soft_wrap=True)
+        console.print(_plain(f"error: {mistake}"), style="bold red", soft_wrap=True)
     for line in summary_lines(report):
-        console.print(line, soft_wrap=True)
+        console.print(_plain(line), soft_wrap=True)
     rate = report.files / max(report.seconds, 1e-9)
     console.print(
         f"{report.files} files in {report.seconds:.1f} s: {rate:.0f} files/s with {report.processes} processes, "
         f"{rate / report.processes:.0f} per process"
     )
+
+
+def _plain(text: object) -> Text:
+    """Return text in which nothing is markup, and nothing commands the terminal."""
+    from rich.text import Text
+
+    return Text(visible(str(text)))
 
 
 def _print_baseline(console: Console, report: DatasetReport, dataset: Path, files: int = 2000) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spine_models.errors import UserError
+from spine_models.log import say, show
 
 _TERMS = (
     "This project neither ships nor downloads these weights. Their terms of use, and those of the data that they were "
@@ -52,12 +53,12 @@ def import_published(
     tables = SolutionTables(folds, seg_folds, _folds(fold or []))
     found = import_solution(folder, out, tables, our_defaults=our_defaults, progress=_say)
     for network in found.networks:
-        typer.echo(f"{network.checkpoint}: {network.title}")
+        show(f"{network.checkpoint}: {network.title}")
     for name in found.skipped:
-        typer.echo(f"{name}: left out, not a checkpoint or the same as another file")
+        show(f"{name}: left out, not a checkpoint or the same as another file")
     for note in (*found.notes, _TERMS):
-        typer.echo(note)
-    typer.echo(str(out))
+        show(note)
+    show(str(out))
 
 
 def _folds(options: list[str]) -> dict[str, int]:
@@ -73,4 +74,4 @@ def _folds(options: list[str]) -> dict[str, int]:
 
 
 def _say(name: str) -> None:
-    typer.echo(f"reading {name}", err=True)
+    say(f"reading {name}")

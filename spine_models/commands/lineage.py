@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spine_models.errors import UserError
+from spine_models.log import show
 
 if TYPE_CHECKING:
     from spine_models.provenance.lineage import Made
@@ -33,7 +34,7 @@ def lineage(
         raise UserError(f"{output_dir} holds no result with a record: give the output_dir of a run")
     for made in found:
         for line in lines_of(made):
-            typer.echo(line)
+            show(line)
 
 
 def lines_of(made: Made) -> list[str]:

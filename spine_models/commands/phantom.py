@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spine_models.data.phantom.settings import GradeSettings, GradesSettings, PhantomSettings
+from spine_models.log import show
 
 _GRADE: dict[str, Any] = {"metavar": "SHARE WIDTH_MM CONTRAST_HU DISPLACEMENT_MM"}
 _Grade = tuple[float, float, float, float]
@@ -80,4 +81,4 @@ def phantom(
         marker=not no_marker,
     )
     summary = generate_dataset(out, settings, seed, threads)
-    typer.echo(f"{len(summary['studies'])} studies in {out}, digest {summary['digest']}")
+    show(f"{len(summary['studies'])} studies in {out}, digest {summary['digest']}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from spine_models.log import say, show
+
 SOME, NONE = 2, 3
 """Exit status where some studies, or none, were predicted."""
 if TYPE_CHECKING:
@@ -64,13 +66,13 @@ def predict(
         read_studies,
         require_tree,
     )
-    from spine_models.inference.bundle import require_bundle
+    from spine_models.inference.bundle_description import read_description
     from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.predictions import PREDICTED, SEGMENTED
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
 
-    require_bundle(bundle)
+    read_description(bundle)
     require_tree(studies)
     require_writable(out, "--out")
     require_apart(studies, out)
@@ -92,7 +94,7 @@ def predict(
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
     found = publish_predictions(PredictionInputs([manifest], bundle, test_csv), index, outputs)
     predicted = sum(study.status in (PREDICTED, SEGMENTED) for study in found)
-    typer.echo(f"{outputs.page}\n{predicted} of {len(found)} studies predicted")
+    show(f"{outputs.page}\n{predicted} of {len(found)} studies predicted")
     if predicted < len(found):
         raise SystemExit(SOME if predicted else NONE)
 
@@ -117,4 +119,4 @@ def code_parts() -> dict[str, str]:
 
 
 def _say(number: int, total: int, sentence: str) -> None:
-    typer.echo(f"{number}/{total} {sentence}", err=True)
+    say(f"{number}/{total} {sentence}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spine_models.errors import UserError
+from spine_models.log import show
 
 
 def prune_state(
@@ -29,5 +30,5 @@ def prune_state(
         raise UserError(f"{output_dir} holds no states of trainings: give the output_dir of a run that has trained")
     removed = prune_all(states)
     for folder in removed:
-        typer.echo(f"removed {folder}")
-    typer.echo(f"{len(removed)} old states removed")
+        show(f"removed {folder}")
+    show(f"{len(removed)} old states removed")

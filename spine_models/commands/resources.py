@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from spine_models.log import show
+
 
 def resources(
     configfile: Annotated[
@@ -26,4 +28,4 @@ def resources(
     """
     from spine_models.commands.training_needs import needs, read_configuration, table
 
-    typer.echo(table(needs(read_configuration(configfile or []), studies, segmented)))
+    show(table(needs(read_configuration(configfile or []), studies, segmented)))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spine_models.errors import UserError
+from spine_models.log import show
 from spine_models.provenance.files import read_json
 
 
@@ -47,4 +48,4 @@ def summary(
     Examples:
       spine-models summary demo
     """
-    typer.echo(summary_of(output_dir))
+    show(summary_of(output_dir))

@@ -10,9 +10,10 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import tempfile
+import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ DEVICES_OVERRIDE = "SPINE_MODELS_DEVICES"
 """Comma-separated devices to believe in place of the driver's list (simulated machines in tests)."""
 SCHEDULER_JOBS: tuple[str, ...] = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID", "COBALT_JOBID")
 """Variables that a scheduler sets inside a job, to the job's number."""
+_OWNER_ALONE = 0o700
 _POLL_SECONDS = 2.0
 _LEAST_FREE = 0.5
 
@@ -62,7 +64,8 @@ def lease_devices(
     Args:
         count: devices that the job needs, at least 1.
         environment: where ``CUDA_VISIBLE_DEVICES`` and the scheduler's variables are read; the process's own.
-        folder: where the lock files lie; one folder for each user in the machine's temporary folder.
+        folder: where the lock files lie; one folder for each user in /tmp, whatever TMPDIR says, since all jobs of a
+            machine must meet there.
         wait: wait until devices are free; False refuses at once.
 
     Raises:
@@ -81,10 +84,33 @@ def lease_devices(
         )
     if job is not None and len(devices) == count:
         return Lease(tuple(devices), ())
-    folder = folder or Path(tempfile.gettempdir()) / f"spine_models-leases-{os.getuid()}"
-    folder.mkdir(parents=True, exist_ok=True)
     prefix = f"{job}-" if job is not None else ""
-    return _wait_for(devices, count, folder, prefix, wait)
+    with _private_folder(folder or Path(f"/tmp/spine-models-{os.getuid()}")) as opened:
+        return _wait_for(devices, count, opened, prefix, wait)
+
+
+@contextmanager
+def _private_folder(folder: Path) -> Iterator[int]:
+    """Make a folder of this user's alone, and hand out a descriptor of it; a link in its place is not followed.
+
+    Anybody may write in /tmp, and so put something there first: a link, by which our files would be made in another
+    folder, or a folder in which the locks could be exchanged.
+    """
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=_OWNER_ALONE)
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise UserError(f"{folder} is no folder of yours ({error.strerror}): remove it, or have it removed") from None
+    try:
+        found = os.fstat(opened)
+        if found.st_uid != os.getuid():
+            raise UserError(f"{folder} belongs to another user (number {found.st_uid}): have it removed")
+        if stat.S_IMODE(found.st_mode) != _OWNER_ALONE:
+            os.fchmod(opened, _OWNER_ALONE)
+        yield opened
+    finally:
+        os.close(opened)
 
 
 def _require_usable(devices: Sequence[str], count: int) -> None:
@@ -144,7 +170,7 @@ def _names(listed: str) -> list[str]:
     return [name.strip() for name in listed.split(",") if name.strip()]
 
 
-def _wait_for(devices: Sequence[str], count: int, folder: Path, prefix: str, wait: bool) -> Lease:
+def _wait_for(devices: Sequence[str], count: int, folder: int, prefix: str, wait: bool) -> Lease:
     told = False
     while True:
         # Looked at anew each time: the others' jobs end too.
@@ -170,13 +196,20 @@ def _scarce(devices: Sequence[str], count: int) -> str:
     )
 
 
-def _take(devices: Sequence[str], count: int, folder: Path, prefix: str) -> dict[str, int]:
+def _take(devices: Sequence[str], count: int, folder: int, prefix: str) -> dict[str, int]:
     held: dict[str, int] = {}
     for device in devices:
         if len(held) == count:
             break
         name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{prefix}{device}")
-        descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(f"{name}.lock", flags, 0o600, dir_fd=folder)
+        except OSError as error:
+            raise UserError(
+                f"the lock of the GPU {device} in /tmp/spine-models-{os.getuid()} cannot be opened ({error.strerror}): "
+                "remove that folder while no job computes"
+            ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             held[device] = descriptor

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spine_models.configuration.contradictions import contradictions
+from spine_models.configuration.paths import anchored
 from spine_models.configuration.schema import load_schema, resolved
 from spine_models.errors import UserError
 from spine_models.schema_check import MOST_VALUES, complaint, too_many, types_of
@@ -41,7 +42,7 @@ def checked(config: Mapping[str, Any], schema_path: Path) -> dict[str, Any]:
     problem = complaint(values, schema, _ADVICE) or next(contradictions(values), None)
     if problem:
         raise UserError(f"configuration: {problem}")
-    return values
+    return anchored(values)
 
 
 def _converted(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from spine_models.configuration.paths import path_contradictions
 from spine_models.configuration.trainings import folds_of
 from spine_models.data.labels.numbering import NUMBERINGS
 from spine_models.errors import UserError
@@ -20,6 +21,7 @@ from spine_models.schema_check import shown
 
 def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for every pair of keys that cannot both hold."""
+    yield from path_contradictions(config)
     yield from limit_contradictions(config["hu_limits"])
     for name in ("segmentation", "classification"):
         yield from _training_contradictions(name, config[name]["gpus"], config[name]["training"])

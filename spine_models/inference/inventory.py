@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spine_models.data.dataset.prediction_tables import PredictionIndex, files_aside, write_private
+from spine_models.data.dataset.prediction_tables import PredictionIndex, files_aside, table_rows, write_private
 from spine_models.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,6 +55,5 @@ def join_inventories(path: Path, index: PredictionIndex, manifests: Iterable[Pat
             raise UserError(
                 f"{table} is missing: delete {manifest} and run the prediction again, which keeps its results"
             )
-        with table.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            rows += [(row["path"], row["study"], row["use"], row["reason"]) for row in csv.DictReader(stream)]
+        rows += [(row["path"], row["study"], row["use"], row["reason"]) for row in table_rows(table)]
     write_inventory(path, rows)

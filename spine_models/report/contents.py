@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spine_models.csv_cells import csv_rows
 from spine_models.provenance.vouched import vouched
 from spine_models.report.figures import Curves
 
@@ -69,7 +70,7 @@ def read_curves(histories: Sequence[Path], column: str) -> Curves:
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Read a CSV file into one dictionary a row."""
     with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+        return list(csv_rows(stream))
 
 
 def software_versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from spine_models.levels import LEVELS
+from spine_models.log import visible
 
 _PACKAGE = "spine_models.report"
 
@@ -17,14 +18,19 @@ def render_page(template: str, **values: Any) -> str:
 
     Args:
         template: file name, ``*.html.j2``.
-        values: what it shows; text is escaped, ``markupsafe.Markup`` is not.
+        values: what it shows; text is escaped and made visible (``log.visible``), ``markupsafe.Markup`` is not.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     loader = PackageLoader(_PACKAGE, package_path="")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else visible(value),
     )
     environment.filters |= {"figure": figure_text, "percent": percent_text, "path": quote}
     style = (resources.files(_PACKAGE) / "style.css").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import stat
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,45 @@ def test_a_job_waits_until_others_leave_room(tmp_path, monkeypatch):
     monkeypatch.setattr(nvml.ctypes, "CDLL", lambda _name: found)
     monkeypatch.setattr("time.sleep", lambda _seconds: found.gpus.__setitem__(0, A6000))
     assert lease_devices(1, {"CUDA_VISIBLE_DEVICES": "0"}, tmp_path).devices == ("0",)
+
+
+def test_leases_lie_in_one_folder_of_the_user_whatever_tmpdir_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    name = f"test-{os.getpid()}"
+    lease = lease_devices(1, {"CUDA_VISIBLE_DEVICES": name}, wait=False)
+    path = Path(f"/tmp/spine-models-{os.getuid()}") / f"{name}.lock"
+    try:
+        assert path.is_file()
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        lease.release()
+        path.unlink(missing_ok=True)
+
+
+def test_a_folder_that_others_may_write_to_becomes_the_owners_alone(tmp_path):
+    folder = tmp_path / "leases"
+    folder.mkdir()
+    folder.chmod(0o777)
+    lease_devices(1, FOUR, folder, wait=False)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_links_are_not_followed(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "leases").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="is no folder of yours"):
+        lease_devices(1, FOUR, tmp_path / "leases", wait=False)
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "0.lock").symlink_to(elsewhere / "made")
+    with pytest.raises(UserError, match="the lock of the GPU 0"):
+        lease_devices(1, {DEVICES_OVERRIDE: "0"}, folder, wait=False)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(UserError, match="belongs to another user"):
+        lease_devices(1, FOUR, tmp_path, wait=False)

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from spine_models.commands.app import main
+from tests.bundle_files import write_description
 from tests.workflow.runs import ROOT
 
 HEADER = "StudyInstanceUID,patient_overall,C1,C2,C3,C4,C5,C6,C7"
@@ -149,15 +150,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def described_bundle(tmp_path_factory):
-    """The folder of a bundle without networks whose description can be read."""
-    from spine_models.inference.bundle import SCHEMA
-    from spine_models.levels import LEVELS, TARGETS
-    from spine_models.provenance.canonical import digest_json
-    from spine_models.provenance.files import write_json
-
+    """The folder of a bundle whose description can be read, and whose networks are not there."""
     folder = tmp_path_factory.mktemp("bundle")
-    content = {"schema": SCHEMA, "targets": list(TARGETS), "levels": list(LEVELS)}
-    write_json(folder / "bundle.json", {**content, "digest": digest_json(content)})
+    write_description(folder)
     return folder
 
 

@@ -197,10 +197,17 @@ def planned_of(process):
         process.returncode = status
 
 
+def edit_table(project, work):
+    """Change a table in a way that leaves it right."""
+    path = work / "data/train.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *reversed(rows)]) + "\n")
+
+
 WHY = [
     (edit("spine_models/models/losses.py", "from __future__", "X = 1\nfrom __future__"), "train_segmentation", "code"),
     (configure(crops={"margin": 3}), "make_crops", "params"),
-    (lambda project, work: (work / "data/train.csv").write_text("changed"), "evaluate", "input"),
+    (edit_table, "evaluate", "input"),
     (configure(shards=3), "collect_quarantine", "files"),
 ]
 

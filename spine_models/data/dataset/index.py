@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from spine_models.csv_cells import csv_rows, csv_text
 from spine_models.provenance.files import write_text
 from spine_models.provenance.vouched import vouched
 
@@ -43,16 +42,12 @@ class IndexRow:
 
 def write_index(path: Path, rows: Iterable[IndexRow]) -> None:
     """Write the studies of a shard as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(IndexRow)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text([field.name for field in fields(IndexRow)], map(astuple, rows)))
 
 
 def read_index(path: Path) -> list[IndexRow]:
     """Read what ``write_index`` wrote."""
     with vouched(path).open(encoding="utf-8", newline="") as stream:
-        rows = [{**row} for row in csv.DictReader(stream)]
+        rows = list(csv_rows(stream))
     numbers = ("files", "bytes", "rows", "columns")
     return [IndexRow(**(row | {name: int(row[name]) for name in numbers})) for row in rows]  # type: ignore[arg-type]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spine_models.csv_cells import csv_rows, write_rows
 from spine_models.provenance.files import replacing
 
 _OWNER_ONLY = 0o600
@@ -31,12 +31,10 @@ def write_private(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any
     with replacing(path) as temporary:
         temporary.touch(mode=_OWNER_ONLY)
         with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(rows)
+            write_rows(stream, header, rows)
 
 
 def table_rows(path: Path) -> list[dict[str, str]]:
     """Read a table that ``write_private`` wrote."""
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        return list(csv.DictReader(stream))
+        return list(csv_rows(stream))

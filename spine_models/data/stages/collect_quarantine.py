@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spine_models.csv_cells import csv_text
 from spine_models.data.dataset import layout, tables
 from spine_models.data.dataset.index import read_index
 from spine_models.data.dataset.label_files import label_files
@@ -124,11 +123,8 @@ def write_quarantine(path: Path, rows: Sequence[QuarantineRow], settings: Quaran
     Raises:
         UserError: if ``settings.strict`` and there is a row; the table is written first.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["study", "stage", "code", "reason"])
-    writer.writerows([row.study, row.stage, row.code, row.reason] for row in rows)
-    write_text(path, text.getvalue())
+    header = ("study", "stage", "code", "reason")
+    write_text(path, csv_text(header, [(row.study, row.stage, row.code, row.reason) for row in rows]))
     if settings.strict and rows:
         first = rows[0]
         raise UserError(
