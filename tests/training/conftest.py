@@ -12,6 +12,7 @@ import torch
 
 from benchmarks import tiny_data
 from spine_models.compute.devices import Compute
+from spine_models.data.samples import augmentation
 
 ONE = Compute("cpu", 1, 1)
 TWO = Compute("cpu", 2, 1)
@@ -19,6 +20,8 @@ TWO = Compute("cpu", 2, 1)
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
+    # A child that is forked while OpenCV's pool is there waits for ever when it changes the pool.
+    augmentation.one_thread()
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     ONE.apply()
     yield
