@@ -40,7 +40,9 @@ def measure(files: int = _FILES) -> list[Row]:
         root.mkdir()
         write_dump(root, files)
         begin = time.perf_counter()
-        index_predictions(root, PredictionIndex(out / "files.csv", out / "studies.csv"), IndexPredictionsSettings(4))
+        index_predictions(
+            root, PredictionIndex(out / "files.csv", out / "studies.csv"), IndexPredictionsSettings(4), "code"
+        )
         rate = files / (time.perf_counter() - begin)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         plain = _plain(sorted(root.iterdir())[:_COMPARED])

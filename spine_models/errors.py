@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Self
 
 from spine_models.log import visible
 
+_ADVICE = {
+    errno.ENOSPC: "make room there, or move output_dir to another disk",
+    errno.EDQUOT: "remove files of yours there, or have the quota raised",
+    errno.EFBIG: "have the limit for the size of a file raised (ulimit -f)",
+    errno.EROFS: "mount the disk so that it can be written, or choose another output_dir",
+    errno.EACCES: "have the permissions of the folder corrected",
+    errno.EPERM: "have the permissions of the folder corrected",
+    errno.EISDIR: "move away the folder that is in the place of a file",
+    errno.ENOTDIR: "move away the file that is in the place of a folder",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "have the machine's limit of open files raised",
+    errno.ENOLCK: "mount the disk with locks (Lustre: the option flock; NFS: version 4)",
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN,
+         errno.ENETUNREACH, errno.EREMOTEIO, errno.ENODEV, errno.EINTR),
+        "see that the disk is mounted and healthy",
+    ),
+}  # fmt: skip
+"""What to do where a disk or the limits of a process stop it; other numbers are defects of ours."""
+
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells give it."""
-_OF_THE_DISK = frozenset(
-    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EISDIR, errno.ENOTDIR,
-     errno.ENAMETOOLONG)
-)  # fmt: skip
-"""What a person can mend: permissions, a full disk, a file in the place of a folder."""
 
 
 class UserError(Exception):
@@ -23,6 +43,35 @@ class UserError(Exception):
 
 class StudyFailedError(UserError):
     """One study could not be worked on, for a reason that says nothing about it: never remembered as a refusal."""
+
+
+class StorageError(UserError):
+    """A disk, or a limit of the process, stops a file from being read or written."""
+
+    @classmethod
+    def of(cls, error: OSError, path: Path | None = None) -> Self:
+        """Return the sentence for ``error``, which ``is_of_storage``; it names ``path``, or the file of the error."""
+        place = path or (Path(str(error.filename)) if isinstance(error.filename, str) else None)
+        free = "" if place is None else _free(place)
+        return cls(
+            f"{place or 'a file'} cannot be read or written ({error.strerror}{free}): {_ADVICE[error.errno or 0]}, "
+            "then run the same command again"
+        )
+
+
+def is_of_storage(error: OSError) -> bool:
+    """Say whether ``error`` tells of the disk or of a limit, not of a defect."""
+    return error.errno in _ADVICE
+
+
+def _free(path: Path) -> str:
+    """Return how many bytes are free where ``path`` is or would be, as a part of a sentence."""
+    for place in (path, *path.parents):
+        try:
+            return f"; {shutil.disk_usage(place).free:,} bytes are free there"
+        except OSError:
+            continue
+    return ""
 
 
 def told(error: object) -> str:
@@ -39,8 +88,8 @@ def run_command(main: Callable[[], None]) -> None:
         main: parses the arguments, calls the library and writes the outputs.
 
     Raises:
-        SystemExit: with status 1 after a mistake, 130 after Ctrl-C; any other exception passes with its trace, since
-            it is a defect of ours.
+        SystemExit: with status 1 after a mistake, and where a disk, a limit or the memory ends the work; 130 after
+            Ctrl-C; any other exception passes with its trace, since it is a defect of ours.
     """
     try:
         main()
@@ -48,11 +97,12 @@ def run_command(main: Callable[[], None]) -> None:
         _end(error)
     except KeyboardInterrupt:
         _end("interrupted: run the same command again, which keeps what is finished", INTERRUPTED)
+    except MemoryError:
+        _end("memory ran out: give the job more (mem_mb of the rule), or run fewer jobs at once")
     except OSError as error:
-        if error.errno not in _OF_THE_DISK:
+        if not is_of_storage(error):
             raise
-        where = f"{error.filename} cannot be used" if error.filename else "a file cannot be read or written"
-        _end(f"{where} ({error.strerror}): see to its permissions and to free space, then run the same command again")
+        _end(str(StorageError.of(error)))
 
 
 def _end(sentence: object, status: int = 1) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from spine_models.command_line import run_stage
 from spine_models.inference.export_bundle import ExportInputs, ExportSettings, export_bundle
 from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
+from spine_models.provenance.keys import Key
 from spine_models.provenance.settings import settings_from
+from spine_models.provenance.vouched import digests, vouch
 
 
 def main() -> None:
@@ -17,7 +19,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     settings = settings_from(ExportSettings, args.config)
-    export_bundle(inputs_from(ExportInputs, args), settings, code=args.code, out=args.out)
+    inputs = inputs_from(ExportInputs, args)
+    export_bundle(inputs, settings, code=args.code, out=args.out)
+    # What it was made from beside this table, the bundle itself names.
+    vouch(args.out, Key("export_bundle", digests(train=inputs.train_csv), args.config, args.code))
 
 
 if __name__ == "__main__":

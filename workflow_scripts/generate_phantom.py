@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage
-from spine_models.data.phantom.dataset import generate_dataset
+from spine_models.data.phantom.dataset import TABLES, generate_dataset
 from spine_models.data.phantom.settings import PhantomSettings
 from spine_models.provenance.arguments import stage_parser
+from spine_models.provenance.keys import Key
 from spine_models.provenance.settings import settings_from
+from spine_models.provenance.vouched import vouch
 
 
 def main() -> None:
@@ -21,6 +23,9 @@ def main() -> None:
     generate_dataset(
         arguments.out, settings_from(PhantomSettings, section), arguments.config["seed"], arguments.threads
     )
+    key = Key("generate_phantom", {}, arguments.config, arguments.code)
+    for table in TABLES:
+        vouch(arguments.out / table, key)
 
 
 if __name__ == "__main__":

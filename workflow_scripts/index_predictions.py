@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--studies", type=Path, required=True)
     args = parser.parse_args()
     settings = settings_from(IndexPredictionsSettings, args.config)
-    index_predictions(args.root, PredictionIndex(args.files, args.studies), settings)
+    index_predictions(args.root, PredictionIndex(args.files, args.studies), settings, args.code)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def predict(
         read_test(test_csv)
     wanted = {**(read_series(series_csv) if series_csv else {}), **({EVERY_STUDY: series} if series else {})}
     manifest, index = out / "studies.json", PredictionIndex(out / "index" / "files.csv", out / "index" / "studies.csv")
-    index_predictions(studies, index, IndexPredictionsSettings(1, allow_symlinks))
+    code = fingerprint(code_parts())
+    index_predictions(studies, index, IndexPredictionsSettings(1, allow_symlinks), code)
     predict_studies(
         studies,
         read_studies(index, 0),
@@ -88,7 +89,7 @@ def predict(
         manifest,
         PredictSettings(allow_symlinks, threads, wanted, device, flips_of(flips)),
         gpus=gpus,
-        code=fingerprint(code_parts()),
+        code=code,
         progress=_say,
     )
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")

@@ -10,6 +10,7 @@ import typer
 from spine_models.errors import UserError
 from spine_models.log import show
 from spine_models.provenance.files import read_json
+from spine_models.provenance.vouched import vouched
 
 
 def summary_of(output_dir: Path) -> str:
@@ -23,7 +24,7 @@ def summary_of(output_dir: Path) -> str:
     path = output_dir / "evaluation" / "metrics.json"
     if not path.is_file():
         raise UserError(f"{path} is missing: run `snakemake evaluate` first")
-    metrics: dict[str, Any] = read_json(path)
+    metrics: dict[str, Any] = read_json(vouched(path))
     segmentation, classification = metrics["segmentation"], metrics["classification"]
     low, high = classification["competition_loss_ci95"]
     rows = {

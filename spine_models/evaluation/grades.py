@@ -11,6 +11,7 @@ from spine_models.evaluation.competition import Floats
 from spine_models.evaluation.scores import area_under_curve, rounded
 from spine_models.evaluation.tables import STUDY, read_csv
 from spine_models.levels import LEVELS
+from spine_models.provenance.vouched import vouched_if_ours
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ SPECIFICITY = 0.9
 def read_grades(path: Path) -> dict[tuple[str, str], str]:
     """Read a phantom's table of fractures: (study, level) to grade; levels without a fracture are left out."""
     columns = (STUDY, "level", "grade")
-    frame = read_csv(path, columns, "the rule generate_phantom")
+    frame = read_csv(vouched_if_ours(path), columns, "the rule generate_phantom")
     graded = frame.dropna(subset=["grade"])
     return {(study, level): grade for study, level, grade in zip(*(graded[name] for name in columns), strict=True)}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spine_models.errors import UserError
-from spine_models.inference.bundle_description import ADVICE, DESCRIPTION, BundleFile, read_description
+from spine_models.inference.bundle_description import DESCRIPTION, BundleFile, advice, read_description
 from spine_models.models.network import Network
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file
@@ -70,6 +70,6 @@ def load_bundle(folder: Path) -> Bundle:
 def _check(folder: Path, entry: BundleFile) -> None:
     path = folder / entry.file
     if not path.is_file():
-        raise UserError(f"{path} is missing: {ADVICE}")
+        raise UserError(f"{path} is missing: {advice(folder)}")
     if path.stat().st_size != entry.bytes or digest_file(path) != entry.sha256:
-        raise UserError(f"{path} differs from its checksum: {ADVICE}")
+        raise UserError(f"{path} differs from its checksum: {advice(folder)}")

@@ -19,7 +19,6 @@ from spine_models.schema_check import complaint, shown, too_many
 
 SCHEMA = 2
 DESCRIPTION = "bundle.json"
-ADVICE = "copy the bundle again, or export it anew with `snakemake bundle`"
 LARGEST_WEIGHTS = 8 << 30
 """Bytes of one network; the published ones have 0.13 GB."""
 _LARGEST_DESCRIPTION = 64 << 20  # the studies that it learnt from are named in the files of weights
@@ -93,6 +92,12 @@ class BundleDescription:
     provenance: dict[str, Any]
 
 
+def advice(folder: Path) -> str:
+    """Return what to do about a damaged bundle, as the end of a sentence."""
+    again = f"`snakemake --force {folder / DESCRIPTION}`"
+    return f"copy the bundle again; one that this workflow exported is made anew by {again}"
+
+
 def read_description(folder: Path) -> BundleDescription:
     """Read what the bundle in ``folder`` says of itself; its networks are not looked at.
 
@@ -110,7 +115,8 @@ def read_description(folder: Path) -> BundleDescription:
     if problem is None and content["classification"] and content["prior"] is None:
         problem = "prior is null, but must hold a number for each target where there are classifiers"
     if problem:
-        raise UserError(f"{path} cannot be used: {problem}. {ADVICE[0].upper()}{ADVICE[1:]}")
+        again = advice(folder)
+        raise UserError(f"{path} cannot be used: {problem}. {again[0].upper()}{again[1:]}")
     segmentation, classification = (tuple(BundleFile(**entry) for entry in content[group]) for group in _GROUPS)
     prior = {target: float(content["prior"][target]) for target in TARGETS} if classification else None
     return BundleDescription(
@@ -149,24 +155,26 @@ def _content(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path.parent} is no bundle: it has no {DESCRIPTION}; `snakemake bundle` makes one")
     if path.stat().st_size > _LARGEST_DESCRIPTION:
-        raise UserError(f"{path} has {path.stat().st_size >> 20} MB, which no description of a bundle has: {ADVICE}")
+        raise UserError(
+            f"{path} has {path.stat().st_size >> 20} MB, which no description of a bundle has: {advice(path.parent)}"
+        )
     try:
         content = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_no_number)
         schema = content["schema"]
         intact = content["digest"] == digest_json({key: value for key, value in content.items() if key != "digest"})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{path} is damaged: {ADVICE}") from None
+        raise UserError(f"{path} is damaged: {advice(path.parent)}") from None
     if type(schema) is not int or schema not in (1, SCHEMA):
         raise UserError(
             f"{path} has the version {shown(schema)}, and this spine_models reads the versions 1 and {SCHEMA}:"
             " install the release that exported it, or export it anew"
         )
     if not intact:
-        raise UserError(f"{path} differs from its own checksum: {ADVICE}")
+        raise UserError(f"{path} differs from its own checksum: {advice(path.parent)}")
     if content.get("targets") != list(TARGETS) or content.get("levels") != list(LEVELS):
-        raise UserError(f"{path} has other targets or levels than this release: {ADVICE}")
+        raise UserError(f"{path} has other targets or levels than this release: {advice(path.parent)}")
     if too_many(content):
-        raise UserError(f"{path} holds more values than any description of a bundle: {ADVICE}")
+        raise UserError(f"{path} holds more values than any description of a bundle: {advice(path.parent)}")
     return dict(content)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spine_models.data.dataset.prediction_tables import PredictionIndex, files_aside, table_rows, write_private
-from spine_models.errors import UserError
+from spine_models.csv_cells import csv_rows
+from spine_models.data.dataset.prediction_tables import PredictionIndex, files_aside, write_private
+from spine_models.provenance.vouched import vouched
 
 if TYPE_CHECKING:
     from spine_models.data.dicom.study import StudySource
@@ -46,14 +47,11 @@ def join_inventories(path: Path, index: PredictionIndex, manifests: Iterable[Pat
     """Join what became of the files of every shard, and those that are of no study.
 
     Raises:
-        UserError: if the table of a shard is missing.
+        UserError: if the table of a shard is missing or damaged.
     """
     rows: list[Row] = [(name, "", _ASIDE, reason) for name, reason in files_aside(index)]
     for manifest in manifests:
         table = manifest.with_suffix("") / INVENTORY
-        if not table.is_file():
-            raise UserError(
-                f"{table} is missing: delete {manifest} and run the prediction again, which keeps its results"
-            )
-        rows += [(row["path"], row["study"], row["use"], row["reason"]) for row in table_rows(table)]
+        with vouched(table, manifest).open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            rows += [(row["path"], row["study"], row["use"], row["reason"]) for row in csv_rows(stream)]
     write_inventory(path, rows)

@@ -25,7 +25,7 @@ from spine_models.levels import TARGETS
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.facts import Facts
-from spine_models.provenance.files import write_text
+from spine_models.provenance.files import clear_left_overs, write_text
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work, write_record
@@ -123,6 +123,7 @@ def predict_oof(
     rows = []
     work = Work("predict_oof")
     with folder_lock(out.with_suffix("")):
+        clear_left_overs(out.with_suffix(""))
         for study in held_out:
             key = Key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
             path = out.with_suffix("") / f"{study}.json"

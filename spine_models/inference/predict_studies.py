@@ -25,6 +25,7 @@ from spine_models.provenance.canonical import digest_json
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import Record
 from spine_models.provenance.shard import FAILED, Shard, open_shard
+from spine_models.provenance.vouched import record_path, vouch
 
 EVERY_STUDY = "*"
 
@@ -107,7 +108,11 @@ def predict_studies(
                 sentence = f"{found.name}: {'failed' if why['code'] == FAILED else 'refused'}, {why['reason']}"
                 inventory += refused_rows(found, why["code"])
             progress(number, len(studies), sentence)
-        write_inventory(shard.folders[0] / INVENTORY, inventory)
+        table = shard.folders[0] / INVENTORY
+        write_inventory(table, inventory)
+        read = {study: records[0].key.digest for study, records in shard.done.items()}
+        vouch(table, Key("predict_studies", read, {}, code))
+        shard.kept.add(record_path(table).name)
 
 
 class _ShardPredictor:

@@ -151,9 +151,10 @@ def write_submission(path: Path, studies: Sequence[PredictedStudy], test_csv: Pa
 
 
 def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
-    path = manifest.record_path(study)
+    paths = manifest.checked_files(study)
     facts = manifest.facts(study, PredictionFacts)
     series = facts.volume.series
+    names = {kind: f"{study}{suffix}" for kind, suffix in SUFFIXES.items()}
     return PredictedStudy(
         study=study,
         probabilities=facts.probabilities,
@@ -163,7 +164,7 @@ def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
         other_series=tuple(f"{_named(item)}: {item.why_not}" for item in series[1:]),
         levels=facts.levels,
         names=frozenset({study, facts.folder_uid or study}),
-        files={kind: path.parent / f"{study}{suffix}" for kind, suffix in SUFFIXES.items()},
+        files={kind: paths[name] for kind, name in names.items() if name in paths},
         places=facts.places,
     )
 

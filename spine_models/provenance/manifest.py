@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from spine_models.errors import UserError
 from spine_models.provenance.facts import Facts
-from spine_models.provenance.files import read_json, write_json
-from spine_models.provenance.records import Record, read_record
+from spine_models.provenance.records import Record, is_intact, read_record
+from spine_models.provenance.sealed import read_sealed, write_sealed
 
 F = TypeVar("F", bound=Facts)
 
@@ -41,6 +41,21 @@ class Manifest:
         """
         return read_record(self.record_path(study), self.studies[study])
 
+    def checked_files(self, study: str) -> dict[str, Path]:
+        """Return name to path of the files of ``study``, after their content has been compared with its record.
+
+        Raises:
+            UserError: if the record or a file is missing, damaged or another one.
+        """
+        folder = self.record_path(study).parent
+        for name, facts in self.record(study).files.items():
+            if not is_intact(folder / name, facts):
+                raise UserError(
+                    f"{folder / name} is missing or differs from its record: run "
+                    f"`snakemake --force {self.path}`, which makes what is missing anew"
+                )
+        return {name: folder / name for name in self.record(study).files}
+
     def facts(self, study: str, kind: type[F]) -> F:
         """Return the facts of the record of ``study``.
 
@@ -58,7 +73,7 @@ class Manifest:
 
 def write_manifest(path: Path, studies: Mapping[str, str], refused: Mapping[str, Mapping[str, str]]) -> None:
     """Write a shard's manifest; call it after every record is written."""
-    write_json(path, {"studies": dict(studies), "refused": {uid: dict(why) for uid, why in refused.items()}})
+    write_sealed(path, {"studies": dict(studies), "refused": {uid: dict(why) for uid, why in refused.items()}})
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -68,9 +83,9 @@ def read_manifest(path: Path) -> Manifest:
         UserError: if it is missing or damaged.
     """
     try:
-        raw = read_json(path)
+        raw = read_sealed(path)
         return Manifest(dict(raw["studies"]), dict(raw["refused"]), path)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         raise UserError(f"{path} is missing or damaged: run `snakemake --force {path}`, which makes it anew") from None
 
 

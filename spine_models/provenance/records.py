@@ -1,7 +1,7 @@
 """The one mechanism that finds finished work again: a record beside the files that it describes.
 
 A record is a JSON file that says under which key (the inputs' content, the configuration and the code) its files were
-made, how large they are and what they contain; it ends with a digest of itself. It is written after them. A job first
+made, how large they are and what they contain; it holds a digest of itself. It is written after them. A job first
 asks ``find_record``; only if that finds nothing does it do the work. Conversion, masks, crops, training and prediction
 all use it, and say at the end of their log how much each of the two was (``Work``). ``vouched.py`` uses the same record
 for single files.
@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from spine_models.errors import UserError
 from spine_models.log import say
 from spine_models.provenance.canonical import digest_file, digest_json
-from spine_models.provenance.files import read_json, replacing, write_json
+from spine_models.provenance.files import replacing
 from spine_models.provenance.keys import Key
+from spine_models.provenance.sealed import BrokenSealError, read_sealed, write_sealed
 
 Found = TypeVar("Found")
-_ITSELF = "digest"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def file_facts(path: Path) -> FileFacts:
 def write_record(path: Path, key: Key, files: Mapping[str, FileFacts], facts: Mapping[str, Any]) -> Record:
     """Write the record of files that are already there; call it last."""
     record = Record(key, dict(files), dict(facts))
-    write_json(path, record.parts() | {_ITSELF: digest_json(record.parts())})
+    write_sealed(path, record.parts())
     return record
 
 
@@ -125,14 +125,15 @@ def read_record(path: Path, digest: str | None = None) -> Record:
         UserError: if it is missing, damaged, differs from the digest of itself or has another content than ``digest``.
     """
     try:
-        raw = read_json(path)
-        intact = raw.pop(_ITSELF) == digest_json(raw)
+        raw = read_sealed(path)
         files = {name: FileFacts(**facts) for name, facts in raw["files"].items()}
         record = Record(Key(**raw["key"]), files, raw["facts"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except BrokenSealError:
+        raise UserError(f"{path} differs from its digest: {_repair(path)}") from None
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is missing or damaged: {_repair(path)}") from None
-    if not intact or digest not in (None, record.digest):
-        raise UserError(f"{path} differs from its digest: {_repair(path)}")
+    if digest not in (None, record.digest):
+        raise UserError(f"{path} is not the one that {path.parent}.json names: {_repair(path)}")
     return record
 
 
@@ -202,7 +203,7 @@ def open_array(path: Path, name: str, record: Record, *, checked: bool = False) 
     file = path.parent / name
     try:
         array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         raise UserError(f"{file} is missing or damaged: {_repair(path)}") from None
     facts = record.files.get(name)
     if not checked and (facts is None or not is_array(array, facts)):

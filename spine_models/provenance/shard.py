@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from spine_models.errors import StudyFailedError, UserError
+from spine_models.errors import StorageError, StudyFailedError, UserError, is_of_storage
 from spine_models.log import say
 from spine_models.processes import trace_of
+from spine_models.provenance.files import clear_left_overs
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import write_manifest
@@ -45,6 +46,7 @@ def open_shard(stage: str, *manifests: Path, name_failed: bool = False) -> Itera
     with ExitStack() as locks:
         for folder in shard.folders:
             locks.enter_context(folder_lock(folder))
+            clear_left_overs(folder)
         yield shard
         if name_failed:
             shard.refused |= {study: {"code": FAILED, "reason": why} for study, why in shard.failed.items()}
@@ -97,9 +99,16 @@ class Shard:
             say(f"{name} failed: {error}")
         except UserError:
             raise
+        except OSError as error:
+            if is_of_storage(error):
+                raise StorageError.of(error) from None
+            self._failed(name, error)
         except Exception as error:  # a bug, or memory that is not there, must not take the other studies along
-            self.failed[name] = f"{type(error).__name__} while the study was worked on: the log shows where"
-            say(f"{name} failed: {trace_of(error)}")
+            self._failed(name, error)
+
+    def _failed(self, name: str, error: Exception) -> None:
+        self.failed[name] = f"{type(error).__name__} while the study was worked on: the log shows where"
+        say(f"{name} failed: {trace_of(error)}")
 
     def result(self, study: str, key: Key, make: Callable[[Path], Record]) -> Record:
         """Return the record of ``study`` if it was made under ``key`` and is intact; otherwise make it.

@@ -33,7 +33,9 @@ def changed_modules(output_dir: Path, earlier: str, parts: Mapping[str, str]) ->
     """
     try:
         before: dict[str, str] = read_json(_code_path(output_dir, earlier))
-    except (OSError, ValueError):
+        if fingerprint(before) != earlier:  # the file's name is the digest of its content
+            return None
+    except (FileNotFoundError, ValueError, TypeError):
         return None
     return tuple(sorted(name for name in before.keys() | parts.keys() if before.get(name) != parts.get(name)))
 

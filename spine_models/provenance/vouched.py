@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import FileFacts, file_facts, is_intact, read_record, write_record
+from spine_models.provenance.sealed import read_sealed, write_sealed
 
 SUFFIX = ".record.json"
 """What the record's name has more than that of its file."""
+_KNOWN = 8
+"""Contents that a record written ahead names: one more each time that a kill comes between it and the rename."""
 
 
 def record_path(path: Path) -> Path:
@@ -51,6 +56,45 @@ def vouched(path: Path, output: Path | None = None) -> Path:
     if facts is None or not is_intact(path, facts):
         raise UserError(f"{path} differs from its record: {repair}")
     return path
+
+
+def vouched_if_ours(path: Path) -> Path:
+    """Return ``path`` after its content has been compared with its record, where it has one.
+
+    Tables of a data set are the user's, who vouches for them, or those of phantoms, which the workflow made.
+
+    Raises:
+        UserError: as ``vouched``.
+    """
+    return vouched(path) if record_path(path).is_file() else path
+
+
+def vouch_ahead(path: Path, coming: Path) -> None:
+    """Write the record of a file that is about to be replaced, so that a kill leaves no file that nothing vouches for.
+
+    The record names what comes and what was there before; call it before the rename.
+
+    Args:
+        path: of the file.
+        coming: the complete file that will be renamed to ``path``.
+    """
+    known = [asdict(file_facts(coming)), *_known(path)]
+    write_sealed(record_path(path), {"known": known[:_KNOWN]})
+
+
+def is_vouched_ahead(path: Path) -> bool:
+    """Say whether ``path`` is one of what ``vouch_ahead`` said that it was or would be."""
+    try:
+        return any(is_intact(path, FileFacts(**facts)) for facts in _known(path))
+    except TypeError:
+        return False
+
+
+def _known(path: Path) -> list[dict[str, Any]]:
+    try:
+        return list(read_sealed(record_path(path))["known"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return []
 
 
 def digests(**files: Path | Sequence[Path]) -> dict[str, str]:

@@ -39,7 +39,7 @@ def report_page(inputs: ReportInputs, code: str) -> str:
         UserError: if a file is missing or damaged.
     """
     metrics = read_json(vouched(inputs.metrics))
-    bundle = read_json(inputs.bundle)
+    bundle = read_json(vouched(inputs.bundle))
     half, masks = Shelf(inputs.half), Shelf(inputs.masks)
     truth = read_truth(inputs.train_csv)
     ensemble = ensemble_of(read_predictions(inputs.oof))

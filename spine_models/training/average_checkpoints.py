@@ -32,6 +32,7 @@ from spine_models.provenance.vouched import digests, vouch
 from spine_models.training.epoch_table import TABLE, read_table
 from spine_models.training.held_out_crops import FoldData, HeldOutStudies, probabilities_or_prior, read_fold
 
+_JUDGED = "averaging"
 Judge = Callable[[Sequence[Epoch]], float]
 
 
@@ -95,6 +96,7 @@ def average_checkpoints(
         UserError: if there are fewer epochs than to be averaged, a file is damaged, or another process writes there.
     """
     with folder_lock(out):
+        clear_left_overs(out / _JUDGED)
         return _average(inputs, fold, settings, compute, code, out)
 
 
@@ -110,7 +112,7 @@ def _average(
         )
     data = read_fold(inputs.folds, inputs.train_csv, Shelf(inputs.crops), fold)
     load = cache(lambda: load_model(epochs / table[0].file, "classification")[0])
-    judge = _Judge(inputs, data, settings.crops, compute, load, code=code, folder=out / "averaging")
+    judge = _Judge(inputs, data, settings.crops, compute, load, code=code, folder=out / _JUDGED)
     report, states, names = _compare(epochs, table, settings, judge)
     judge.work.say()
     description = load_state(epochs / table[0].file)[1]
@@ -119,8 +121,6 @@ def _average(
         "averaged": [{"epoch": epoch.epoch, "sha256": epoch.sha256} for epoch in names[chosen]],
         "averaging_code": code,
     }
-    for stem in ("model", "averaging"):
-        clear_left_overs(out, stem)
     model, comparison = out / "model.safetensors", out / "averaging.json"
     save_state(model, states[chosen], description | {"provenance": provenance})
     write_json(comparison, report.to_json())

@@ -46,6 +46,7 @@ from spine_models.training.stage_module import StageModule
 from spine_models.training.state_file import StateFile, StateKeeper
 
 OUTCOME = "outcome.json"
+EPOCHS = "epochs"
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
         synchronise(module.network)
     # Every process drops other features.
     torch.manual_seed(settings.seed * 1009 + place.rank + 1)
-    best = BestEpochs(folder / "epochs", settings.keep_best, settings.provenance, task.verdict)
+    best = BestEpochs(folder / EPOCHS, settings.keep_best, settings.provenance, task.verdict)
     history = History(folder)
     keeper = StateKeeper(folder, settings.checkpoint_minutes, batches, len(held_out), best)
     callbacks = [best, history, *_bar(place), keeper]
@@ -169,6 +170,8 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
             weights_only=True,
         )
     if place.rank == 0:
+        # Also where the last epoch ended in an earlier process: what lies there has been out of hand since.
+        history.write()
         facts = {"resumes": keeper.resumes, "skipped_steps": module.skipped, "pretrained": _listed(module.pretrained)}
         write_json(folder / OUTCOME, {"best": [epoch.to_json() for epoch in best.best], "facts": facts})
 

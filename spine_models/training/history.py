@@ -65,10 +65,14 @@ class History(Callback):
         self.rows.append(row)
         self.runs.append(run)
         if trainer.is_global_zero:
-            write_text(self.folder / "history.csv", table(self.rows))
-            write_json(self.folder / "history.run.json", self.runs)
+            self.write()
             self._board.show({**row, **run})
             say(epoch_line(pl_module.stage, trainer.max_epochs or 0, row, run))
+
+    def write(self) -> None:
+        """Write both tables."""
+        write_text(self.folder / "history.csv", table(self.rows))
+        write_json(self.folder / "history.run.json", self.runs)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Close TensorBoard's file."""

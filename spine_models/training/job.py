@@ -16,12 +16,13 @@ from spine_models.compute.facts import run_facts
 from spine_models.compute.precision import Precision, choose_precision
 from spine_models.data.dataset.study_tokens import PARTLY_UNKNOWN, TRAINING_STUDIES, study_tokens
 from spine_models.log import say
+from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, Work
 from spine_models.training.batching import BatchPlan, plan_batches
-from spine_models.training.fit import OUTCOME, FitSettings, Task, fit
+from spine_models.training.fit import EPOCHS, OUTCOME, FitSettings, Task, fit
 from spine_models.training.kept_epoch import KeptEpoch
 from spine_models.training.ranks import run_ranks
 from spine_models.training.recipe import Recipe
@@ -88,7 +89,13 @@ def run_job(job: Job, task: Task, compute: Compute) -> None:
         def train() -> Record:
             provenance = _provenance(job, task, key, precision)
             settings = FitSettings(job.seed, job.workers, job.checkpoint_minutes, job.keep_best, provenance)
+            state.clear_damaged()
             run_ranks(fit, compute, task, settings, state.folder)
+            damaged = _damaged_epoch(state, task)
+            if damaged is not None:
+                # Its weights were written before the checkpoint that names them: nothing else holds them.
+                state.clear(f"{damaged} differs from its digest in the state")
+                run_ranks(fit, compute, task, settings, state.folder)
             return _finish(state, task)
 
         work.count(found, train)
@@ -148,15 +155,26 @@ def _provenance(job: Job, task: Task, key: Key, precision: Precision) -> dict[st
     }
 
 
+def _best(state: State, task: Task) -> list[KeptEpoch]:
+    return [KeptEpoch.from_json(epoch, task.verdict) for epoch in read_json(state.folder / OUTCOME)["best"]]
+
+
+def _damaged_epoch(state: State, task: Task) -> Path | None:
+    """Return the first of the best epochs' files that is not what was written; None if all are."""
+    for epoch in _best(state, task):
+        path = state.folder / EPOCHS / epoch.row.file
+        if not path.is_file() or digest_file(path) != epoch.row.sha256:
+            return path
+    return None
+
+
 def _finish(state: State, task: Task) -> Record:
-    outcome = read_json(state.folder / OUTCOME)
-    best = [KeptEpoch.from_json(epoch, task.verdict) for epoch in outcome["best"]]
     shutil.rmtree(state.result, ignore_errors=True)
     state.result.mkdir()
     for name in ("history.csv", "history.run.json"):
         shutil.copyfile(state.folder / name, state.result / name)
-    task.collect(state.folder, best, state.result)
-    return state.finish(outcome["facts"])
+    task.collect(state.folder, _best(state, task), state.result)
+    return state.finish(read_json(state.folder / OUTCOME)["facts"])
 
 
 def _write_run_facts(job: Job, state: State, how: Mapping[str, Any], started: float) -> None:

@@ -15,12 +15,14 @@ from typing import Any
 
 from spine_models.errors import UserError
 from spine_models.log import say
-from spine_models.provenance.files import clear_left_overs, read_json, replacing, write_json
+from spine_models.provenance.files import clear_left_overs, replacing
 from spine_models.provenance.keys import Key
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import Record, file_facts, find_record, write_record
-from spine_models.provenance.vouched import vouch
+from spine_models.provenance.sealed import read_sealed, write_sealed
+from spine_models.provenance.vouched import is_vouched_ahead, vouch
 
+CHECKPOINT = "checkpoint.ckpt"
 KEPT_STATES = 3
 """States that a training's folder holds at most: this one and the two used before it."""
 _KEY = "key.json"
@@ -56,6 +58,19 @@ class State:
         """Return the record of the finished result, if there is one and all its files are intact."""
         return find_record(self.result / _RECORD, self.key)
 
+    def clear_damaged(self) -> None:
+        """Start anew where the checkpoint is not what was written: a changed bit would go on into the weights."""
+        path = self.folder / CHECKPOINT
+        if path.exists() and not is_vouched_ahead(path):
+            self.clear(f"{path} differs from its record")
+
+    def clear(self, why: str) -> None:
+        """Remove what was trained so far, and say why."""
+        say(f"{self.folder}: {why}, so that the training starts anew")
+        for path in self.folder.iterdir():
+            if path.name != _KEY:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     def finish(self, facts: Mapping[str, Any]) -> Record:
         """Record the files in ``result`` and remove what only an unfinished training needs."""
         files = [path for path in sorted(self.result.rglob("*")) if path.is_file() and path.name != _RECORD]
@@ -80,7 +95,6 @@ class State:
         for folder in {(out / name).parent for name in record.files} - {out}:
             shutil.rmtree(folder, ignore_errors=True)
         for name, facts in record.files.items():
-            clear_left_overs((out / name).parent, Path(name).stem)
             with replacing(out / name) as temporary:
                 shutil.copyfile(self.result / name, temporary)
             if not name.endswith(_OF_THIS_RUN):
@@ -100,11 +114,11 @@ def open_state(root: Path, key: Key) -> State:
     state = State(root, key)
     others = [folder for folder in _by_age(root) if folder != state.folder]
     if not (state.folder / _KEY).exists() and others:
-        changed = ", ".join(_differences(read_json(others[0] / _KEY), key.parts()))
+        changed = ", ".join(_differences(_key_in(others[0]), key.parts()))
         say(f"{root}: starting anew, since the training differs from the one before ({changed})")
     state.folder.mkdir(parents=True, exist_ok=True)
-    clear_left_overs(state.folder)
-    write_json(state.folder / _KEY, key.parts())
+    clear_left_overs(state.folder, below=True)
+    write_sealed(state.folder / _KEY, key.parts())
     for folder in others[KEPT_STATES - 1 :]:
         say(f"removing the old state {folder}")
         shutil.rmtree(folder)
@@ -134,6 +148,13 @@ def _by_age(root: Path) -> list[Path]:
     """Return the folders of states, last used first."""
     keys = sorted(root.glob(f"*/{_KEY}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [path.parent for path in keys]
+
+
+def _key_in(folder: Path) -> Any:
+    try:
+        return read_sealed(folder / _KEY)
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:

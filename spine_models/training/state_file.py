@@ -21,11 +21,12 @@ from torch import distributed
 
 from spine_models.log import say
 from spine_models.provenance.files import replacing
+from spine_models.provenance.vouched import vouch_ahead
 from spine_models.training.best_epochs import BestEpochs
 from spine_models.training.loaders import EpochBatches
 from spine_models.training.stage_module import StageModule, gather, merge_sums
+from spine_models.training.state import CHECKPOINT
 
-CHECKPOINT = "checkpoint.ckpt"
 _KEY = "spine_models"
 
 
@@ -37,9 +38,10 @@ class StateFile(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write ``checkpoint``, atomically."""
+        """Write ``checkpoint``, atomically, and before that its record."""
         with replacing(Path(path)) as temporary:
             torch.save(checkpoint, temporary)
+            vouch_ahead(Path(path), temporary)
 
 
 class StateKeeper(Callback):

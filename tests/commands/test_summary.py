@@ -4,6 +4,7 @@ import pytest
 
 from spine_models.commands.summary import summary_of
 from spine_models.errors import UserError
+from tests.vouching import published
 
 METRICS = {
     "phantom": True,
@@ -16,6 +17,7 @@ METRICS = {
 def test_the_summary_tells_the_figures_and_the_reports_path(tmp_path):
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(METRICS))
+    published(tmp_path / "evaluation" / "metrics.json")
     text = summary_of(tmp_path)
     for expected in ("0.812", "0.2500 (95 % 0.2000 to 0.3000)", "0.5000", "phantoms, not patients"):
         assert expected in text

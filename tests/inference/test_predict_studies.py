@@ -39,7 +39,7 @@ def index_of(folder):
 def _predict(studies, bundle, out, code="code", settings=SETTINGS):
     said = []
     index = index_of(out.parent)
-    index_predictions(studies, index, IndexPredictionsSettings(1))
+    index_predictions(studies, index, IndexPredictionsSettings(1), "code")
     predict_studies(
         studies, read_studies(index, 0), bundle, out, settings, gpus=0, code=code, progress=lambda *a: said.append(a)
     )
@@ -73,7 +73,7 @@ def test_studies_are_predicted_and_one_that_cannot_be_is_refused(studies, bundle
     assert [number for number, _, _ in said] == [1, 2, 3]
     written = {path.name for path in (tmp_path / "out" / "0").iterdir() if not path.name.startswith(".")}
     kinds = (".json", "_mask.nii.gz", "_sagittal.png", "_axial.png", "_view.json")
-    assert written == {f"{name}{kind}" for name in names for kind in kinds} | {INVENTORY}
+    assert written == {f"{name}{kind}" for name in names for kind in kinds} | {INVENTORY, f"{INVENTORY}.record.json"}
     assert "Doe" not in "".join(sentence for _, _, sentence in said)
     publish(tmp_path / "out", bundle_folder)
     for path in (tmp_path / "out").rglob("*"):

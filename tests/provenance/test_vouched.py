@@ -4,7 +4,15 @@ from spine_models.errors import UserError
 from spine_models.provenance.files import write_text
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import file_facts, read_record
-from spine_models.provenance.vouched import digests, record_path, vouch, vouched
+from spine_models.provenance.vouched import (
+    digests,
+    is_vouched_ahead,
+    record_path,
+    vouch,
+    vouch_ahead,
+    vouched,
+    vouched_if_ours,
+)
 
 KEY = Key("make_folds", {"train.csv": "d1"}, {"seed": 0}, "code")
 
@@ -61,3 +69,28 @@ def test_digests_of_inputs_are_those_of_their_content(table, tmp_path):
     assert len(set(found.values())) == 1
     other.write_text("another content")
     assert digests(train=other) != {"train": found["train"]}
+
+
+def test_a_table_without_a_record_is_the_users_and_one_with_it_is_compared(table):
+    record_path(table).rename(table.with_name("aside"))
+    assert vouched_if_ours(table) == table
+    table.with_name("aside").rename(record_path(table))
+    table.write_text(table.read_text().replace("1.3,1", "1.3,0"))
+    with pytest.raises(UserError, match="differs from its record"):
+        vouched_if_ours(table)
+
+
+def test_a_record_written_ahead_knows_what_is_there_and_what_comes(tmp_path):
+    path, coming = tmp_path / "state.ckpt", tmp_path / "coming"
+    assert not is_vouched_ahead(path)
+    coming.write_text("first")
+    vouch_ahead(path, coming)
+    coming.rename(path)
+    for later in ("second", "third"):  # killed both times before the rename
+        coming.write_text(later)
+        vouch_ahead(path, coming)
+        assert is_vouched_ahead(path)
+    coming.rename(path)
+    assert is_vouched_ahead(path)
+    path.write_text("thirD")
+    assert not is_vouched_ahead(path)

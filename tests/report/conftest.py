@@ -43,6 +43,7 @@ def write_run(tmp_path: Path, volumes: tuple[Path, Path]) -> ReportInputs:
     histories = [*_histories(inputs.averaging, "competition_loss"), *_histories(inputs.segmentation, "dice_mean")]
     bundle = {"digest": "d" * 64, "segmentation": [{}], "classification": [{}, {}], "settings": {"note": HOSTILE}}
     write_json(tmp_path / "bundle" / "bundle.json", bundle)
+    published(tmp_path / "bundle" / "bundle.json")
     half, masks = volumes
     return ReportInputs(
         metrics=tmp_path / "metrics.json",

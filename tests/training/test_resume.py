@@ -117,6 +117,27 @@ def test_what_a_kill_left_half_written_is_removed(data, tmp_path):
     assert not list(folder.rglob(".*.tmp.*"))
 
 
+def test_a_changed_bit_in_the_checkpoint_is_never_trained_on(data, tmp_path, undisturbed, capfd):
+    killed_run(data, tmp_path, die_when(StageModule, "training_step", 9))
+    path = next(tmp_path.rglob(CHECKPOINT))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert run(data, tmp_path) == undisturbed
+    assert f"{path} differs from its record, so that the training starts anew" in capfd.readouterr().err
+
+
+def test_changed_weights_of_an_epoch_are_never_published(data, tmp_path, undisturbed, capfd):
+    killed_run(data, tmp_path, die_when(job, "read_json", 1))
+    path = min(tmp_path.rglob("epoch-*.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    (path.parents[1] / "history.csv").write_text("epoch,loss\n")
+    assert run(data, tmp_path) == undisturbed
+    assert f"{path} differs from its digest in the state" in capfd.readouterr().err
+
+
 def test_killed_before_the_first_checkpoint(data, tmp_path, undisturbed):
     killed_run(data, tmp_path, die_when(StageModule, "training_step", 9), minutes=15.0)
     assert not list(tmp_path.rglob(CHECKPOINT))

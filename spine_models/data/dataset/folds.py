@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from spine_models.errors import UserError
 from spine_models.provenance.canonical import digest_json
-from spine_models.provenance.files import read_json, write_json, write_text
+from spine_models.provenance.files import read_json, write_text
+from spine_models.provenance.sealed import NotSealedError, read_sealed, write_sealed
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,29 @@ def kept_folds(studies: list[FoldStudy], parts: int, seed: int, state: Path) -> 
     """
     key = digest_json({"seed": seed, "parts": parts})
     path = state.with_name(f"{state.stem}-{key[:12]}.json")
-    earlier: dict[str, int] = read_json(path) if path.is_file() else {}
+    earlier = _remembered(path)
     folds = assign_folds(studies, parts, seed, earlier)
-    write_json(path, earlier | folds)
+    write_sealed(path, {"folds": earlier | folds})
     return folds
+
+
+def _remembered(path: Path) -> dict[str, int]:
+    """Return the assignments of earlier draws.
+
+    Raises:
+        UserError: if the file that remembers them is damaged.
+    """
+    try:
+        return dict(read_sealed(path)["folds"])
+    except FileNotFoundError:
+        return {}
+    except NotSealedError:
+        return dict(read_json(path))  # of an earlier state, which held the assignments alone
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path} is damaged: restore it from a copy, or run `rm {shlex.quote(str(path))}` and the same command "
+            "again, which draws these folds anew"
+        ) from None
 
 
 def write_folds(path: Path, studies: Iterable[FoldStudy], folds: Mapping[str, int]) -> None:

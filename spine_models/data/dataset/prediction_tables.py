@@ -9,6 +9,7 @@ from typing import Any
 
 from spine_models.csv_cells import csv_rows, write_rows
 from spine_models.provenance.files import replacing
+from spine_models.provenance.vouched import vouched
 
 _OWNER_ONLY = 0o600
 
@@ -28,13 +29,18 @@ def files_aside(index: PredictionIndex) -> list[tuple[str, str]]:
 
 def write_private(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table that only its owner may read."""
-    with replacing(path) as temporary:
-        temporary.touch(mode=_OWNER_ONLY)
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            write_rows(stream, header, rows)
+    with (
+        replacing(path, _OWNER_ONLY) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
+        write_rows(stream, header, rows)
 
 
 def table_rows(path: Path) -> list[dict[str, str]]:
-    """Read a table that ``write_private`` wrote."""
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+    """Read a table that ``write_private`` wrote, after it has been compared with its record.
+
+    Raises:
+        UserError: if it is missing or damaged.
+    """
+    with vouched(path).open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
         return list(csv_rows(stream))

@@ -11,6 +11,7 @@ from spine_models.data.dataset.delimited import read_delimited
 from spine_models.data.dataset.uids import is_uid
 from spine_models.errors import UserError
 from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.vouched import vouched_if_ours
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +165,7 @@ def read_solution_folds(path: Path) -> pd.DataFrame:
 
 def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     """Read a table as text, indexed by the line in the file, and check its values."""
-    raw = read_delimited(path, [name for name, column in schema.columns.items() if column.required])
+    raw = read_delimited(vouched_if_ours(path), [name for name, column in schema.columns.items() if column.required])
     try:
         schema.validate(raw, lazy=True)
     except pa.errors.SchemaErrors as errors:

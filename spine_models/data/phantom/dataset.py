@@ -33,7 +33,7 @@ SUMMARY = "phantom.json"
 TRUTH_TABLE = "phantom.csv"
 SUBMISSION = "sample_submission.csv"
 _OWNED = ".phantom"
-_TABLES = (TRAIN_TABLE, BOXES_TABLE, TEST_TABLE, SUBMISSION, TRUTH_TABLE)
+TABLES = (TRAIN_TABLE, BOXES_TABLE, TEST_TABLE, SUBMISSION, TRUTH_TABLE)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def generate_dataset(out: Path, settings: PhantomSettings, seed: int, threads: i
     studies = sorted(_map(write, plans, threads), key=lambda study: study.plan.seed)
     for name, lines in _tables(studies).items():
         write_text(out / name, "\n".join(lines) + "\n")
-    digests = {name: digest_file(out / name) for name in _TABLES}
+    digests = {name: digest_file(out / name) for name in TABLES}
     for study in studies:
         digests |= study.files
     summary = {

@@ -13,7 +13,6 @@ from spine_models.data.dataset.label_files import label_files
 from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
 from spine_models.data.stages.label_stack import LabelGrid, label_grid, stack_of
 from spine_models.processes import ChildProcess
-from spine_models.provenance.files import read_json, write_json
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import (
     Record,
@@ -22,6 +21,7 @@ from spine_models.provenance.records import (
     write_array,
     write_record,
 )
+from spine_models.provenance.sealed import read_sealed, write_sealed
 from spine_models.provenance.shard import Shard, open_shard
 
 SOURCE_SUFFIX = ".source.json"
@@ -80,7 +80,7 @@ def _convert_study(
     if inputs is None:
         source = child.call(open_study, images / study, dataset_dir, settings, stack_of(grid))
         inputs = _inputs(source, grid)
-        write_json(side, {**read, "inputs": inputs, **_described(source)})
+        write_sealed(side, {**read, "inputs": inputs, **_described(source)})
     config = {name: getattr(settings, name) for name in ("z_step", "half_size", "hu_limits")}
     key = Key("convert_volumes", inputs, config, code)
     paths = shard.folders[0] / f"{study}.json", shard.folders[1] / f"{study}.json"
@@ -118,9 +118,9 @@ def _inputs(source: StudySource, grid: LabelGrid | None) -> dict[str, str]:
 def _remembered(side: Path, read: Mapping[str, str]) -> dict[str, str] | None:
     """Return the inputs that were found in files with these names, sizes and times, None if they differ."""
     try:
-        known = read_json(side)
+        known = read_sealed(side)
         return dict(known["inputs"]) if {name: known[name] for name in read} == read else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -141,6 +141,14 @@ def overwritten_studies(volumes: Path, stats: Mapping[str, str]) -> list[str]:
     found = []
     for path in sorted(volumes.glob(f"*/*{SOURCE_SUFFIX}")):
         study = path.name.removesuffix(SOURCE_SUFFIX)
-        if study in stats and read_json(path)["stat"] != stats[study]:
+        if study in stats and _stat_in(path) not in (None, stats[study]):
             found.append(study)
     return found
+
+
+def _stat_in(side: Path) -> str | None:
+    """Return the ``layout.stat_digest`` that a study was converted under; None where the file says nothing."""
+    try:
+        return str(read_sealed(side)["stat"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from spine_models.data.dataset.layout import StudyFile
+from spine_models.data.dataset.layout import StudyFile, stat_digest
 from spine_models.data.dataset.prediction_tables import PredictionIndex, table_rows, write_private
 from spine_models.data.dataset.quarantine import RefusalCode
 from spine_models.data.dataset.shards import shard_of
 from spine_models.data.dicom.tree import TreeStudy, read_tree
 from spine_models.errors import UserError
+from spine_models.provenance.keys import Key
+from spine_models.provenance.vouched import vouch
 
 _FILES = ("path", "bytes", "mtime_ns", "study", "reason")
 _STUDIES = ("study", "shard", "asked_as", "code", "reason")
@@ -31,8 +33,14 @@ class IndexPredictionsSettings:
     allow_symlinks: bool = False
 
 
-def index_predictions(root: Path, index: PredictionIndex, settings: IndexPredictionsSettings) -> None:
+def index_predictions(root: Path, index: PredictionIndex, settings: IndexPredictionsSettings, code: str) -> None:
     """Say which study each file below ``root`` belongs to, and to which shard each study.
+
+    Args:
+        root: the tree.
+        index: tables to write.
+        settings: see there.
+        code: fingerprint of the code.
 
     Raises:
         UserError: if ``root`` is not a folder, or holds no study.
@@ -50,6 +58,9 @@ def index_predictions(root: Path, index: PredictionIndex, settings: IndexPredict
     write_private(index.files, _FILES, sorted(files))
     rows = [(s.name, shard_of(s.name, settings.shards), s.asked_as, s.code, s.reason) for s in tree.studies]
     write_private(index.studies, _STUDIES, rows)
+    read = {study.name: stat_digest(list(study.files)) for study in tree.studies}
+    for table in (index.files, index.studies):
+        vouch(table, Key("index_predictions", read, asdict(settings), code))
 
 
 def require_tree(root: Path) -> None:

@@ -23,7 +23,7 @@ def test_shards_are_disjoint_and_complete_and_paths_come_back(tmp_path) -> None:
     for number in range(12):
         write_stack(root / f'a, "b" {number}', count=2, StudyInstanceUID=f"1.2.{number}", SeriesInstanceUID=None)
     (root / b"caf\xe9".decode("utf-8", "surrogateescape")).write_text("text")
-    index_predictions(root, index, IndexPredictionsSettings(3))
+    index_predictions(root, index, IndexPredictionsSettings(3), "code")
     parts = [read_studies(index, shard) for shard in range(3)]
     assert sorted(study.name for part in parts for study in part) == sorted(f"1.2.{number}" for number in range(12))
     assert all((root / file.name).is_file() for part in parts for study in part for file in study.files)
@@ -36,7 +36,7 @@ def test_shards_are_disjoint_and_complete_and_paths_come_back(tmp_path) -> None:
 def test_nothing_to_predict(tmp_path) -> None:
     def sentence(root: Path) -> str:
         with pytest.raises(UserError) as caught:
-            index_predictions(root, index_in(tmp_path / "out"), IndexPredictionsSettings(1))
+            index_predictions(root, index_in(tmp_path / "out"), IndexPredictionsSettings(1), "code")
         return str(caught.value)
 
     assert "is not a folder" in sentence(tmp_path / "missing")
