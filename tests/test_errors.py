@@ -42,7 +42,9 @@ def test_what_a_person_can_mend_on_the_disk_is_a_sentence(capsys, number):
     with pytest.raises(SystemExit) as caught:
         run_command(main)
     assert caught.value.code == 1
-    assert capsys.readouterr().err.startswith(f"error: results/table.csv cannot be used ({os.strerror(number)}): see")
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: results/table.csv cannot be read or written ({os.strerror(number)}; ")
+    assert said.endswith(", then run the same command again\n")
 
 
 def test_any_other_error_of_the_system_is_a_defect_and_keeps_its_trace():
