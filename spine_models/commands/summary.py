@@ -10,7 +10,6 @@ import typer
 from spine_models.errors import UserError
 from spine_models.log import show
 from spine_models.provenance.files import read_json
-from spine_models.provenance.vouched import vouched
 
 
 def summary_of(output_dir: Path) -> str:
@@ -19,6 +18,8 @@ def summary_of(output_dir: Path) -> str:
     Raises:
         UserError: if the run has not been evaluated.
     """
+    from spine_models.provenance.vouched import vouched
+
     if not output_dir.is_dir():
         raise UserError(f"{output_dir} is not a folder: give the output_dir of a run")
     path = output_dir / "evaluation" / "metrics.json"
