@@ -18,6 +18,7 @@ from spine_models.provenance.canonical import canonical_json
 from spine_models.models.networks import modules_of, modules_of_stages
 from spine_models.provenance.fingerprint import Fingerprints, fingerprint
 from spine_models.provenance.stored_code import store_code
+from spine_models.configuration.unfinished import unfinished
 from spine_models.configuration.user_folders import UserFolders
 from spine_models.configuration.weights_source import require_source
 from spine_models.configuration.workflow_files import package_root

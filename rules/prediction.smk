@@ -19,6 +19,7 @@ rule index_predictions:
         code=code_of("index_predictions"),
         root=predict_dir,
         tree=predict_digest,
+        again=lambda wildcards: unfinished(Path(out("predictions/index/studies.csv"))),
     shell:
         "python -m workflow_scripts.index_predictions --config {params.config:q} --code {params.code}"
         " --root {params.root:q} --files {output.files:q} --studies {output.studies:q} > {log:q} 2>&1"
@@ -49,6 +50,7 @@ rule predict_studies:
         config=settings("math_threads", "allow_symlinks"),
         code=code_of("predict_studies", prediction_modules()),
         root=predict_dir,
+        again=lambda wildcards: unfinished(Path(out(f"predictions/{wildcards.shard}.json"))),
         inputs=input_options,
     shell:
         "python -m workflow_scripts.predict_studies --config {params.config:q} --code {params.code}"

@@ -43,7 +43,7 @@ def check(
     """Look at a data set before anything runs.
 
     Shows what is there, and what will be refused and why. Only headers are read, on all cores; damaged pixels are found
-    by the conversion. The status is 1 if a table is wrong.
+    by the conversion. The status is 1 if a table is wrong, or a study could not be looked at.
 
     Examples:
       spine-models check /data/rsna
@@ -72,7 +72,7 @@ def check(
     _print(console, report, notes)
     if baseline:
         _print_baseline(console, report, dataset)
-    if report.mistakes or (strict and (report.quarantine or report.overwritten)):
+    if report.mistakes or report.failed or (strict and (report.quarantine or report.overwritten)):
         raise typer.Exit(1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cached_property
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from spine_models.configuration.user_tables import require_folds, require_series, require_tables, require_test
-from spine_models.data.dataset.label_files import label_study
+from spine_models.data.dataset.disk import patiently
+from spine_models.data.dataset.label_files import label_study, segmentation_files
 from spine_models.data.dataset.layout import (
     IMAGES,
     SEGMENTATIONS,
@@ -110,8 +110,8 @@ class UserFolders:
 
     @cached_property
     def _label_digests(self) -> dict[int, str]:
-        folder = self.dataset / SEGMENTATIONS
-        lines = map(_label_line, os.scandir(folder)) if folder.is_dir() else ()
+        files = segmentation_files(self.dataset)
+        lines = patiently(lambda: [_label_line(file) for file in files], f"a file of {self.dataset / SEGMENTATIONS}")
         return digests_by_shard(lines, self._config["shards"])
 
     def labels_digest(self, shard: int) -> str:
@@ -218,8 +218,8 @@ class UserFolders:
         return found
 
 
-def _label_line(file: os.DirEntry[str]) -> tuple[str, str]:
-    """Return the study of a segmentation, and its name, size and time."""
-    stat = file.stat()
+def _label_line(file: Path) -> tuple[str, str]:
+    """Return the study of a segmentation, and its name, size and time; of a link that leads nowhere, the link's."""
+    stat = file.stat() if file.exists() else file.lstat()
     study = label_study(file.name) or file.name
     return study, f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spine_models.data.dataset.patience import not_given, waiting_for_the_disk
 from spine_models.errors import UserError
 from spine_models.inference.bundle_description import DESCRIPTION, BundleFile, advice, read_description
 from spine_models.models.network import Network
@@ -58,9 +59,17 @@ def load_bundle(folder: Path) -> Bundle:
         folder: the bundle's folder, or its ``bundle.json``.
 
     Raises:
-        UserError: if it is no bundle, of an unknown version, incomplete, or differs from its checksums anywhere.
+        UserError: if it is no bundle, of an unknown version, incomplete, differs from its checksums anywhere, or cannot
+            be read.
     """
     folder = folder.parent if folder.name == DESCRIPTION else folder
+    try:
+        return waiting_for_the_disk(lambda: _checked(folder))
+    except OSError as error:
+        raise UserError(not_given(f"the bundle {folder}", error)) from None
+
+
+def _checked(folder: Path) -> Bundle:
     bundle = Bundle(folder, **vars(read_description(folder)))
     for entry in (*bundle.segmentation, *bundle.classification):
         _check(folder, entry)

@@ -33,7 +33,9 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(
             f"{path} is damaged or holds objects that are not safe to read ({reason}): save its state_dict alone"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error}): see that the disk is mounted, then run again") from None
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}): remove it and fetch it again") from None
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):

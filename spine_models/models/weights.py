@@ -68,7 +68,10 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             state = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
         stored = json.loads(metadata[_METADATA_KEY])
         description = {name: stored[name] for name in ("kind", "settings", "provenance")}
-    except (SafetensorError, OSError):
+    except OSError as error:
+        why = error.strerror or error  # safetensors gives no number
+        raise UserError(f"{path} cannot be read ({why}): see that the disk is mounted, then run again") from None
+    except SafetensorError:
         raise UserError(f"{path} is damaged or no safetensors file: make or copy it anew") from None
     except (KeyError, ValueError, TypeError, RecursionError):
         raise UserError(f"{path} does not say which network it holds: it was not written by this pipeline") from None

@@ -24,6 +24,7 @@ OUTSIDE: dict[str, str] = {
     "spine_models.schema_check": "says what is wrong in a value from outside; what passes is left as it is",
     "spine_models.log": "writes lines that people read",
     "spine_models.command_line": "says where a script starts and how it ends; what parses --config is inside",
+    "spine_models.data.dataset.patience": "waits for a disk, and says what it did not give",
     "spine_models.provenance.locks": "lets one writer in or stops; hands nothing on",
     "spine_models.models.networks": "says which module builds a network; keys hold that module by name",
     "spine_models.models.published": "says where weights are; their names hold digests of their content",

@@ -50,8 +50,8 @@ def open_shard(stage: str, *manifests: Path, name_failed: bool = False) -> Itera
         yield shard
         if name_failed:
             shard.refused |= {study: {"code": FAILED, "reason": why} for study, why in shard.failed.items()}
-        elif shard.failed:
-            raise _failure(stage, shard.failed)
+        else:
+            shard.require_success()
         for number, (manifest, folder) in enumerate(zip(manifests, shard.folders, strict=True)):
             records = {study: found[number] for study, found in shard.done.items()}
             remove_strangers(folder, records, shard.kept)
@@ -72,13 +72,14 @@ class Shard:
     """
 
     def __init__(self, stage: str, manifests: Sequence[Path]) -> None:
-        """See ``open_shard``."""
+        """See ``open_shard``; without manifests, what is made of the studies is not stored one by one."""
         self.folders = tuple(manifest.with_suffix("") for manifest in manifests)
         self.done: dict[str, tuple[Record, ...]] = {}
         self.refused: dict[str, dict[str, str]] = {}
         self.failed: dict[str, str] = {}
         self.kept: set[str] = set()
         self.work = Work(stage)
+        self._stage = stage
 
     @contextmanager
     def study(self, name: str) -> Iterator[None]:
@@ -123,11 +124,18 @@ class Shard:
         self.done[study] = (record,)
         return record
 
+    def require_success(self) -> None:
+        """Check that no study failed.
 
-def _failure(stage: str, failed: Mapping[str, str]) -> UserError:
-    study, why = next(iter(failed.items()))
-    others = f"; {len(failed) - 1} more failed: {', '.join(list(failed)[1:])}" if len(failed) > 1 else ""
-    return UserError(f"{stage}: the study {study} failed ({why}){others}. The other studies are finished and kept")
+        Raises:
+            UserError: naming those that did.
+        """
+        if not self.failed:
+            return
+        study, why = next(iter(self.failed.items()))
+        more = f"; {len(self.failed) - 1} more failed: {', '.join([*self.failed][1:])}" if len(self.failed) > 1 else ""
+        kept = ". The other studies are finished and kept" if self.folders else ""
+        raise UserError(f"{self._stage}: the study {study} failed ({why}){more}{kept}")
 
 
 def remove_strangers(folder: Path, records: Mapping[str, Record], kept: Collection[str] = ()) -> None:

@@ -115,3 +115,30 @@ def test_nothing_of_the_patient_is_printed(run: Run, capsys) -> None:
     out = capsys.readouterr().out
     for private in ("John", "Doe", "SECRET", "1970"):
         assert private not in out
+
+
+def test_a_study_that_cannot_be_looked_at_is_named_and_the_status_is_one(run: Run, monkeypatch, capsys) -> None:
+    folder = run.dataset / "train_images" / UIDS[2]
+    shutil.rmtree(folder)
+    folder.symlink_to(run.dataset / "unmounted", target_is_directory=True)
+    report = looked_at(run)
+    assert [(study, stage, code) for study, stage, code, _ in report.quarantine] == [(UIDS[2], "index", "failed")]
+    monkeypatch.setattr("sys.argv", ["spine-models", "check", str(run.dataset)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+
+
+def test_a_bug_in_one_study_is_its_failure(run: Run, monkeypatch) -> None:
+    original = checking.open_study
+
+    def open_study(folder, *args):
+        if folder.name == UIDS[1]:
+            raise MemoryError
+        return original(folder, *args)
+
+    monkeypatch.setattr(checking, "open_study", open_study)
+    settings = checking.LabelSettings()
+    found = {uid: checking.check_study(run.dataset, uid, settings) for uid in UIDS[:2]}
+    assert found[UIDS[0]].slices == 6
+    assert found[UIDS[1]].refused[0][:2] == ("index", "failed")

@@ -6,6 +6,7 @@ import random
 import struct
 import tempfile
 import warnings
+from collections.abc import Sequence as SequenceOf
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
+from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from spine_models.data.dataset.layout import IMAGES
@@ -31,22 +34,46 @@ SETTINGS = VolumeSettings(z_step=1, half_size=32)
 SLICES = 4
 
 
+ENHANCED, PASSES, PASSES_IN_FRAMES = range(len(NINE_LOSSLESS), len(NINE_LOSSLESS) + 3)
+"""Kinds of studies beside those in the nine lossless syntaxes."""
+
+
 @cache
 def originals(kind: int, signed: bool) -> tuple[bytes, ...]:
-    """Files of an undamaged study, in one of the nine lossless syntaxes or as one enhanced object."""
-    anatomy = np.random.default_rng(kind).integers(-1000, 1000, (SLICES, 66, 64)).astype("<i2")
+    """Files of an undamaged study: single ones or an enhanced object, of one pass or of two over the same positions."""
+    passes = 2 if kind in (PASSES, PASSES_IN_FRAMES) else 1
+    anatomy = np.random.default_rng(kind).integers(-1000, 1000, (passes * SLICES, 66, 64)).astype("<i2")
     anatomy[:, 10:50, 10:50] //= 50
     stored = anatomy if signed else (anatomy + 1024).astype("<u2")
     tags: dict[str, Any] = {"Modality": "CT", "SeriesInstanceUID": "1.2.3"}
     if not signed:
         tags |= {"BitsStored": 12, "HighBit": 11, "RescaleIntercept": -1024}
-    if kind == len(NINE_LOSSLESS):
+    if kind in (ENHANCED, PASSES_IN_FRAMES):
         tags.pop("RescaleIntercept", None)
-        return (encoded(enhanced(stored, **tags)),)
+        dataset = enhanced(stored, **tags)
+        if kind == PASSES_IN_FRAMES:
+            _tell_apart(dataset)
+        return (encoded(dataset),)
     return tuple(
-        encoded(make_slice(stored[i], (-20, -30, 90 - 2 * i), i + 1, **tags), NINE_LOSSLESS[kind])
-        for i in range(SLICES)
+        encoded(
+            make_slice(stored[i], (-20, -30, 90 - 2 * (i % SLICES)), i + 1, **tags, **_acquisition(kind, i)),
+            NINE_LOSSLESS[kind % len(NINE_LOSSLESS)],
+        )
+        for i in range(passes * SLICES)
     )
+
+
+def _acquisition(kind: int, index: int) -> dict[str, int]:
+    return {"AcquisitionNumber": 1 + index // SLICES} if kind == PASSES else {}
+
+
+def _tell_apart(dataset: Dataset) -> None:
+    """Give the frames of an enhanced object an acquisition each pass, and both passes the same positions."""
+    for index, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        content = Dataset()
+        content.FrameAcquisitionNumber = 1 + index // SLICES
+        group.FrameContentSequence = Sequence([content])
+        group.PlanePositionSequence[0].ImagePositionPatient = [0.0, 0.0, 100.0 - index % SLICES]
 
 
 def run_case(rng: random.Random) -> str:
@@ -56,7 +83,7 @@ def run_case(rng: random.Random) -> str:
         AssertionError: if it was read, and plain pydicom reads something else; if the check of the headers foresees
             another end.
     """
-    undamaged = originals(rng.randrange(len(NINE_LOSSLESS) + 1), rng.random() < 0.5)
+    undamaged = originals(rng.randrange(PASSES_IN_FRAMES + 1), rng.random() < 0.5)
     files = list(undamaged)
     for index in rng.sample(range(len(files)), rng.randint(1, len(files))):
         files[index] = rng.choice((damage_bytes, damage_tags))(rng, files[index])
@@ -89,6 +116,7 @@ def compare(source: StudySource, study: StudyVolume, undamaged: tuple[bytes, ...
     Where pydicom cannot read a file that was read here, it gets an undamaged meta header.
     """
     grid = source.grid
+    _require_one_pass(grid.headers)
     decoded = [_reference(source.folder, header, undamaged) for header in grid.headers]
     assert study.full.shape == grid.shape
     affine = np.array(study.facts.affine_lps)
@@ -101,6 +129,13 @@ def compare(source: StudySource, study: StudyVolume, undamaged: tuple[bytes, ...
             values = [np.sort(decoded[i][0].ravel())[[0, -1]] for i in (low, high)]
             assert min(v[0] for v in values) - 1 <= study.full[index].min()
             assert study.full[index].max() <= max(v[1] for v in values) + 1
+
+
+def _require_one_pass(headers: SequenceOf[SliceHeader]) -> None:
+    """Slices that say of which acquisition they are lie in the order of acquisitions, and do not alternate."""
+    told = [header.acquisition for header in headers if header.acquisition is not None]
+    changes = sum(one != other for one, other in pairwise(told))
+    assert changes == max(0, len(set(told)) - 1), f"slices of several passes are mixed: {told}"
 
 
 def _reference(folder: Path, header: SliceHeader, undamaged: tuple[bytes, ...]) -> tuple[Any, ...]:

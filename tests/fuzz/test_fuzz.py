@@ -8,8 +8,10 @@ import time
 
 import pytest
 
-from spine_models.data.dicom import pixels
-from tests.fuzz import run_fuzz
+from spine_models.data.dicom import pixels, series
+from spine_models.data.dicom.passes import Pass
+from spine_models.data.dicom.study import decode_study, open_study
+from tests.fuzz import dicom_cases, run_fuzz
 
 
 def test_a_short_run_finds_nothing() -> None:
@@ -25,6 +27,30 @@ def test_a_silent_wrong_read_is_seen(monkeypatch) -> None:
     monkeypatch.setattr(pixels, "_from_bits", lambda *arguments: original(*arguments) + 1)
     findings = run_fuzz.fuzz({"dicom": 10}, first_seed=0)
     assert any("differ from plain pydicom" in what for _, _, what in findings.wrong)
+
+
+@pytest.mark.parametrize("kind", [dicom_cases.PASSES, dicom_cases.PASSES_IN_FRAMES])
+def test_slices_of_two_passes_in_one_volume_are_seen(tmp_path, monkeypatch, kind) -> None:
+    undamaged = dicom_cases.originals(kind, True)
+    for index, data in enumerate(undamaged):
+        (tmp_path / str(index)).write_bytes(data)
+
+    def compared() -> None:
+        source = open_study(tmp_path, tmp_path, dicom_cases.SETTINGS)
+        dicom_cases.compare(source, decode_study(source, dicom_cases.SETTINGS), undamaged)
+
+    compared()
+    alternating, steps = [Pass([]), Pass([])], 2 if kind == dicom_cases.PASSES else 1
+
+    def split(stack):
+        for header in stack:
+            number = (int(header.acquisition) + round(header.position[2] / steps)) % 2
+            alternating[number].headers.append(header)
+        return alternating
+
+    monkeypatch.setattr(series, "split_passes", split)
+    with pytest.raises(AssertionError, match="several passes are mixed"):
+        compared()
 
 
 @pytest.mark.parametrize(

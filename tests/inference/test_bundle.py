@@ -1,5 +1,6 @@
 """Export and checks of a bundle: what was changed anywhere is noticed and named."""
 
+import errno
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from spine_models.errors import UserError
+from spine_models.inference import bundle as bundles
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.bundle_description import DESCRIPTION, read_description
 from spine_models.inference.export_bundle import ExportInputs, export_bundle
@@ -260,3 +262,12 @@ def test_an_earlier_description_lacks_what_is_younger(tmp_path):
     del settings["crop_inference"], settings["hu_limits"]
     write_description(tmp_path, settings=settings)
     assert read_description(tmp_path).settings == settings
+
+
+def test_a_disk_that_fails_is_not_called_damage(bundle_folder, monkeypatch):
+    def fails(path):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(bundles, "digest_file", fails)
+    with pytest.raises(UserError, match=r"the bundle \S+ cannot be read \(Permission denied\)"):
+        load_bundle(bundle_folder)

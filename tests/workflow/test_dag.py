@@ -5,6 +5,7 @@ import re
 import pytest
 
 from benchmarks.data_sets import write_empty_studies
+from tests.data.dicom_builder import write_stack
 from tests.workflow.runs import ROOT, planned, snakemake
 
 SHARDS, FOLDS, PREDICTION_SHARDS = 64, 4, 4
@@ -126,3 +127,20 @@ def test_a_rule_with_a_script_has_every_directive(name):
 def test_every_script_belongs_to_a_rule():
     scripts = {path.stem for path in (ROOT / "workflow_scripts").glob("*.py") if path.stem != "__init__"}
     assert scripts == set(WITH_SCRIPT)
+
+
+def test_an_index_that_names_a_failed_study_is_made_again_by_the_next_run(tmp_path):
+    """The fault is the disk's: nothing that the workflow knows the tree by tells that it has passed."""
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle/bundle.json").write_text("{}")
+    write_stack(tmp_path / "studies/one")
+    config = ("--config", "predict_dir=studies", "bundle=bundle", "prediction={shards: 1}")
+    index = "results/predictions/index/studies.csv"
+    made = snakemake("--cores", "1", *config, "--", index, directory=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert planned(snakemake("-n", *config, "--", index, directory=tmp_path)) == {}
+    (tmp_path / "studies/one/lost").symlink_to(tmp_path / "studies/unmounted")
+    for _ in range(2):
+        snakemake("--cores", "1", *config, "--", index, directory=tmp_path)
+        assert ",failed," in (tmp_path / index).read_text()
+        assert planned(snakemake("-n", *config, "--", index, directory=tmp_path))["index_predictions"] == 1

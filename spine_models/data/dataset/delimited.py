@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spine_models.data.dataset.patience import waiting_for_the_disk
 from spine_models.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def read_delimited(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     lines = _text(path)
     delimiter = _delimiter(lines, columns)
     rows = _rows(path, lines, delimiter)
-    _, header = next(rows, (1, []))
+    header = _without_trailing(next(rows, (1, []))[1])
     lacking = [name for name in columns if name not in header]
     if lacking:
         raise UserError(
@@ -54,7 +55,7 @@ def read_delimited(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 def _text(path: Path) -> list[str]:
     try:
-        data = path.read_bytes()
+        data = waiting_for_the_disk(path.read_bytes)
         text = data.decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{path} cannot be read as a table ({error.strerror}): give a CSV file in UTF-8") from None
@@ -90,6 +91,11 @@ def _rows(path: Path, lines: list[str], delimiter: str) -> Iterator[tuple[int, l
             begin = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{path} line {begin} cannot be read as a row of a table ({error}): correct it") from None
+
+
+def _without_trailing(names: list[str]) -> list[str]:
+    """Leave out columns without a name behind the last that has one: what a row holds there is surplus."""
+    return names[: max((number for number, name in enumerate(names, start=1) if name), default=0)]
 
 
 def _fitting(path: Path, line: int, row: list[str], header: list[str], delimiter: str) -> list[str]:

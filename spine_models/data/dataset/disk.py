@@ -1,26 +1,27 @@
-"""Errors of the disk, which say nothing about what a file holds: waited for where that can help, never remembered."""
+"""Errors of the disk, which say nothing about what a file holds: never taken for content, never remembered."""
 
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from spine_models.data.dataset.patience import not_given, waiting_for_the_disk
 from spine_models.errors import StudyFailedError
 
 T = TypeVar("T")
 
-WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Seconds between attempts, a minute in all: what a file server takes to come back."""
-_TRANSIENT = frozenset(
-    (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOTCONN, errno.EHOSTDOWN, errno.EREMOTEIO,
-     errno.EMFILE, errno.ENFILE, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH)
-)  # fmt: skip
+_OF_THE_CONTENT = (None, errno.EINVAL)
+"""Damaged bytes, too, end in an ``OSError``: without a number from decompressors, EINVAL where they say to seek."""
 
 
 class DiskError(StudyFailedError):
     """A file or folder is there, but the disk does not give it; the sentence names no file, which may be a person's."""
+
+
+def of_the_machine(error: BaseException) -> bool:
+    """Say whether an error is the disk's, or lack of memory, and so tells nothing of what a file holds."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in _OF_THE_CONTENT)
 
 
 def patiently(action: Callable[[], T], what: str) -> T:
@@ -33,15 +34,9 @@ def patiently(action: Callable[[], T], what: str) -> T:
     Raises:
         DiskError: if the disk goes on to fail, or fails in a way that waiting does not mend.
     """
-    for wait in (*WAITS, None):
-        try:
-            return action()
-        except OSError as error:
-            if wait is None or error.errno not in _TRANSIENT:
-                why = error.strerror or type(error).__name__
-                raise DiskError(
-                    f"{what} cannot be read ({why}): see that the disk is mounted and may be read, then run the same "
-                    "command again"
-                ) from None
-            time.sleep(wait)
-    raise AssertionError("unreachable")
+    try:
+        return waiting_for_the_disk(action)
+    except OSError as error:
+        if not of_the_machine(error):
+            raise
+        raise DiskError(not_given(what, error)) from None

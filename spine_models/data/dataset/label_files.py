@@ -5,11 +5,13 @@ Imported while Snakemake parses the workflow: nothing here may import numpy or n
 
 from __future__ import annotations
 
+import errno
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from spine_models.data.dataset import layout
+from spine_models.data.dataset.disk import patiently
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import study_id
 
@@ -33,14 +35,33 @@ def _suffix(file_name: str) -> str | None:
 
 
 def label_files(dataset_dir: Path) -> dict[str, list[Path]]:
-    """Return, for each study that ``segmentations/`` has label maps of, their files in any format."""
-    folder = dataset_dir / layout.SEGMENTATIONS
+    """Return, for each study that ``segmentations/`` has label maps of, their files in any format.
+
+    Raises:
+        DiskError: if the folder cannot be read.
+    """
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in segmentation_files(dataset_dir):
         study = label_study(path.name)
         if study is not None:
             found[study].append(path)
     return dict(found)
+
+
+def segmentation_files(dataset_dir: Path) -> list[Path]:
+    """List what is in ``segmentations/``, sorted by name; nothing where there is no such folder.
+
+    Raises:
+        DiskError: if the folder cannot be read, or is a link that leads nowhere, as to a disk that is not mounted.
+    """
+    folder = dataset_dir / layout.SEGMENTATIONS
+
+    def listed() -> list[Path]:
+        if folder.is_symlink() and not folder.exists():
+            raise FileNotFoundError(errno.ENOENT, "a symbolic link leads nowhere")
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+
+    return patiently(listed, str(folder))
 
 
 def one_label_file(paths: Sequence[Path]) -> Path:
@@ -69,7 +90,7 @@ def require_inside(path: Path, dataset_dir: Path) -> None:
     Raises:
         StudyRefused: ``link_outside``.
     """
-    if not path.resolve().is_relative_to(dataset_dir.resolve()):
+    if not layout.real(path).is_relative_to(layout.real(dataset_dir)):
         raise StudyRefused(
             RefusalCode.LINK_OUTSIDE,
             "the label map is a symbolic link that leads out of the data set: copy it, or set allow_symlinks: true",

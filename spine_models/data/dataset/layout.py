@@ -10,9 +10,10 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from spine_models.data.dataset.disk import patiently
+from spine_models.data.dataset.disk import DiskError, patiently
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.shards import shard_of
 from spine_models.data.dataset.uids import is_uid, study_id
@@ -51,15 +52,16 @@ def require_dataset(dataset_dir: str | Path) -> Path:
     """Check that ``dataset_dir`` has the layout of the challenge, without looking into any study.
 
     Raises:
-        UserError: if it is not given, is no folder, or lacks the images or ``train.csv``.
+        UserError: if it is not given, is no folder, cannot be read, or lacks the images or ``train.csv``.
     """
     advice = f"it must contain {_MUST_HOLD}; `make demo` needs none"
     if not str(dataset_dir):
         raise UserError(f"dataset_dir is not set: give the folder of your data set, {advice}")
     root = Path(dataset_dir)
-    if not root.is_dir():
+    what = f"dataset_dir {root}"
+    if not patiently(root.is_dir, what):
         raise UserError(f"dataset_dir {root} is not a folder: {advice}")
-    lacking = [name for name, there in _required(root) if not there]
+    lacking = [name for name, there in patiently(lambda: _required(root), what) if not there]
     if lacking:
         raise UserError(f"dataset_dir {root} lacks {' and '.join(lacking)}: {advice}")
     return root
@@ -75,18 +77,33 @@ def require_apart(studies: Path, out: Path) -> None:
     Raises:
         UserError: if one of the two folders is inside the other.
     """
-    tree, results = studies.resolve(), out.resolve()
+    tree, results = real(studies), real(out)
     if tree == results or tree in results.parents or results in tree.parents:
         raise UserError(f"{out} and {studies} are inside one another: write the results into a folder of their own")
 
 
 def study_folders(images_dir: Path) -> list[os.DirEntry[str]]:
-    """List the folders (and links to folders) in ``images_dir``, sorted by name; hidden ones are passed over."""
-    if not images_dir.is_dir():
-        return []
-    with os.scandir(images_dir) as entries:
-        found = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    return sorted(found, key=lambda entry: entry.name)
+    """List the folders (and links to folders) in ``images_dir``, sorted by name; hidden ones are passed over.
+
+    A link that leads nowhere, as to a disk that is not mounted, is listed where its name is a study's.
+
+    Raises:
+        DiskError: if the folder cannot be read.
+    """
+
+    def listed() -> list[os.DirEntry[str]]:
+        if not images_dir.is_dir():
+            return []
+        with os.scandir(images_dir) as entries:
+            return [entry for entry in entries if _is_study(entry)]
+
+    return sorted(patiently(listed, str(images_dir)), key=lambda entry: entry.name)
+
+
+def _is_study(entry: os.DirEntry[str]) -> bool:
+    if entry.name.startswith("."):
+        return False
+    return entry.is_dir() or (entry.is_symlink() and not Path(entry.path).exists() and is_uid(study_id(entry.name)))
 
 
 def folders_digests(dataset_dir: Path, shards: int) -> dict[int, str]:
@@ -97,7 +114,8 @@ def folders_digests(dataset_dir: Path, shards: int) -> dict[int, str]:
     do not change it; ``spine-models check --output-dir`` finds those.
     """
     images = dataset_dir / IMAGES
-    return digests_by_shard(_folder_lines(images), shards) if images.is_dir() else digests_by_shard((), shards)
+    lines = patiently(lambda: list(_folder_lines(images)) if images.is_dir() else [], str(images))
+    return digests_by_shard(lines, shards)
 
 
 def _folder_lines(images_dir: Path) -> Iterator[tuple[str, str]]:
@@ -141,55 +159,87 @@ def list_files(folder: Path, root: Path, allow_symlinks: bool) -> list[StudyFile
         DiskError: if a folder cannot be read, or a link leads nowhere, as to a disk that is not mounted.
     """
     if not allow_symlinks:
-        _require_inside(folder, root.resolve())
+        _require_inside(folder, real(root))
     files = patiently(
-        lambda: list(_walk(folder, "", root.resolve(), allow_symlinks, 0)), "a folder of the study, or a file in it,"
+        lambda: list(_walk(folder, "", real(root), allow_symlinks, 0)), "a folder of the study, or a file in it,"
     )
     return sorted(files, key=lambda file: file.name)
 
 
 @dataclass(frozen=True)
 class TreeFile:
-    """A file of a tree, or a link that leads out of it and is not followed (``outside``)."""
+    """A file of a tree, a link that leads out of it and is not followed (``outside``), or a folder that cannot be read.
+
+    Attributes:
+        file: the file, link or folder.
+        outside: see above.
+        unreadable: why the disk does not give the folder, otherwise "".
+    """
 
     file: StudyFile
     outside: bool = False
+    unreadable: str = ""
 
 
 def list_tree(root: Path, allow_symlinks: bool) -> list[TreeFile]:
     """List all files below ``root``, sorted by their path.
 
     Raises:
-        DiskError: if a folder cannot be read.
+        DiskError: if ``root`` cannot be read; of a folder below it, the list says so.
         UserError: if folders are too deep.
     """
     found: list[TreeFile] = []
-    resolved = root.resolve()
+    resolved = real(root)
 
     def walk(folder: Path, prefix: str, depth: int) -> None:
         if depth > _MAX_DEPTH:
             raise UserError(f"{root} has folders that are more than {_MAX_DEPTH} deep: give a folder further down")
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                path = Path(entry.path)
-                if entry.is_symlink():
-                    target = path.resolve()
-                    if folder.resolve().is_relative_to(target):
-                        continue  # a circle
-                    if not allow_symlinks and not target.is_relative_to(resolved):
-                        found.append(TreeFile(StudyFile(prefix + entry.name, 0, 0), outside=True))
-                        continue
-                if entry.is_dir():
-                    walk(path, f"{prefix}{entry.name}/", depth + 1)
-                elif entry.is_file() or (entry.is_symlink() and not path.exists()):
-                    found.append(TreeFile(_tree_file(entry, prefix)))
+        for entry in patiently(partial(_entries, folder), "a folder of the tree"):
+            if entry.is_symlink():
+                target = real(Path(entry.path))
+                if real(folder).is_relative_to(target):
+                    continue  # a circle
+                if not allow_symlinks and not target.is_relative_to(resolved):
+                    found.append(TreeFile(StudyFile(prefix + entry.name, 0, 0), outside=True))
+                    continue
+            if _is_folder(entry):
+                below(Path(entry.path), prefix + entry.name, depth + 1)
+            elif _may_be_file(entry):
+                found.append(TreeFile(_tree_file(entry, prefix)))
 
-    def listed() -> None:
-        found.clear()
-        walk(root, "", 0)
+    def below(folder: Path, name: str, depth: int) -> None:
+        try:
+            walk(folder, f"{name}/", depth)
+        except DiskError as error:
+            found.append(TreeFile(StudyFile(name, 0, 0), unreadable=str(error)))
 
-    patiently(listed, "a folder of the tree")
+    walk(root, "", 0)
     return sorted(found, key=lambda entry: entry.file.name)
+
+
+def real(path: Path) -> Path:
+    """Return where links lead; of links that lead to one another, one of them."""
+    return Path(os.path.realpath(path))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that the disk does not follow; whoever reads the file says so
+        return False
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry is a file, or a link that may be to one; pipes and devices are neither."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:
+        return True
 
 
 def _tree_file(entry: os.DirEntry[str], prefix: str) -> StudyFile:
@@ -222,7 +272,7 @@ def _walk(folder: Path, prefix: str, root: Path, allow_symlinks: bool, depth: in
             if entry.is_symlink() and not allow_symlinks:
                 _require_inside(Path(entry.path), root)
             if entry.is_dir():
-                if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
+                if entry.is_symlink() and real(folder).is_relative_to(real(Path(entry.path))):
                     continue  # a circle
                 if depth == _MAX_DEPTH:
                     raise StudyRefused(
@@ -237,7 +287,7 @@ def _walk(folder: Path, prefix: str, root: Path, allow_symlinks: bool, depth: in
 
 
 def _require_inside(path: Path, root: Path) -> None:
-    if not path.resolve().is_relative_to(root):
+    if not real(path).is_relative_to(root):
         raise StudyRefused(
             RefusalCode.LINK_OUTSIDE,
             "a symbolic link leads out of the data set: copy the files, or set allow_symlinks: true",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,12 @@ if TYPE_CHECKING:
 
 _UID = pa.Column(str, pa.Check(is_uid, element_wise=True, error="a UID (digits and dots, at most 64 characters)"))
 _BIT = pa.Column(str, pa.Check.isin(["0", "1", "0.0", "1.0"], error="0 or 1"))
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""What counts as a number; ``float`` takes 1_5 for 15, too."""
 
 
 def _is_number(text: str) -> bool:
-    try:
-        return -1e9 < float(text) < 1e9
-    except ValueError:
-        return False
+    return _DECIMAL.fullmatch(text) is not None and -1e9 < float(text) < 1e9
 
 
 def _is_positive(text: str) -> bool:

@@ -36,6 +36,8 @@ def whole_frame(encapsulated: bytes, header: SliceHeader) -> bytes:
         raise damaged("the compressed pixels of a slice are missing")
     try:
         return get_frame(encapsulated, header.frame, number_of_frames=header.frames)
+    except MemoryError:
+        raise
     except Exception:  # pydicom raises many kinds on damaged bytes
         raise damaged("the compressed pixels of a slice are not where its offsets say") from None
 
@@ -90,7 +92,7 @@ def _segment(data: bytes, count: int) -> NDArray[np.uint8]:
         raise damaged("the run-length code of a slice is longer than its pixels")
     try:
         plane = np.frombuffer(decode_segment(data), np.uint8)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException:  # a panic of the decoder, which is written in Rust, is no Exception
         raise damaged("the run-length code of a slice cannot be decoded") from None

@@ -305,7 +305,7 @@ def _parse(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             elements = read_dataset(stream, *encoding, stop_when=stop, specific_tags=list(tags))
-    except UnreadableFileError:
+    except (UnreadableFileError, MemoryError):
         raise
     except Exception as error:  # pydicom raises many kinds on damaged bytes
         if complete:

@@ -223,6 +223,8 @@ def _decoded(encapsulated: bytes, header: SliceHeader) -> tuple[NDArray[np.unsig
             warnings.simplefilter("ignore")
             options = _decoder_options(header, precision) | {"decoding_plugin": plugins[0]}
             decoded, _ = decoder.as_array(encapsulated, index=header.frame, raw=True, **options)
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise many kinds on damaged bytes
         raise damaged(f"the compressed pixels of a slice cannot be decoded ({type(error).__name__})") from None
     if decoded.shape != (header.rows, header.columns):

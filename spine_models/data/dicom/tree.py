@@ -23,11 +23,13 @@ from spine_models.data.dicom.headers import PATIENT_ID, SERIES, STUDY
 from spine_models.data.dicom.patients import known_patient
 from spine_models.data.dicom.series import SEVERAL_PATIENTS
 from spine_models.data.dicom.values import text_of
+from spine_models.log import say
+from spine_models.processes import trace_of
 
 NOT_DICOM, NO_IMAGE = "not DICOM", "no image"
 _DIRECTORY = "DICOMDIR"
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
-_DAMAGED, _ARCHIVE, _DISK, _LINK = "damaged", "archive", "disk", "link"
+_DAMAGED, _ARCHIVE, _FAILED, _FOLDER, _LINK = "damaged", "archive", "failed", "folder", "link"
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,16 @@ def read_tree(root: Path, allow_symlinks: bool) -> Tree:
     """Read the headers of all files below ``root`` once, and say which study each belongs to.
 
     Objects without StudyInstanceUID belong to the one study of their folder, or are a study of their own, a folder
-    each; so do files that are damaged, or that the disk does not give. Archives are studies that are refused.
+    each; so do damaged files. What the disk does not give (a file, or a folder of files) and links out of the tree
+    belong to the one study of the folder around them and of the folders beside them, if that is not the tree itself:
+    there, they may as well be another study. Archives are studies that are refused.
 
     Args:
         root: the tree.
         allow_symlinks: follow links that lead out of it.
 
     Raises:
-        DiskError: if a folder cannot be read.
+        DiskError: if ``root`` cannot be read.
     """
     looks = [_look(root, entry) for entry in list_tree(root, allow_symlinks)]
     owners, aside = _owners(looks)
@@ -110,29 +114,42 @@ def read_tree(root: Path, allow_symlinks: bool) -> Tree:
 def _look(root: Path, entry: TreeFile) -> _Look:
     if entry.outside:
         return _Look(entry.file, _LINK)
+    if entry.unreadable:
+        return _Look(entry.file, _FOLDER, problem=entry.unreadable)
     try:
-        parsed = parse_file(root / entry.file.name, (STUDY, SERIES, PATIENT_ID))
-    except NotDicomError:
-        return _Look(entry.file, NOT_DICOM)
-    except ArchiveError:
-        return _Look(entry.file, _ARCHIVE if entry.file.name.lower().endswith(_ARCHIVES) else NOT_DICOM)
+        return _look_inside(root, entry.file)
     except DiskError as error:
-        return _Look(entry.file, _DISK, problem=str(error))
+        return _Look(entry.file, _FAILED, problem=str(error))
+    except Exception as error:  # a bug, or memory that is not there, must not take the other studies along
+        say(f"a file failed: {trace_of(error)}")
+        return _Look(entry.file, _FAILED, problem=f"{type(error).__name__} while a file was read: the log shows where")
+
+
+def _look_inside(root: Path, file: StudyFile) -> _Look:
+    try:
+        parsed = parse_file(root / file.name, (STUDY, SERIES, PATIENT_ID))
+    except NotDicomError:
+        return _Look(file, NOT_DICOM)
+    except ArchiveError:
+        return _Look(file, _ARCHIVE if file.name.lower().endswith(_ARCHIVES) else NOT_DICOM)
     except (FileTooLargeError, UnreadableFileError):
-        is_directory = PurePosixPath(entry.file.name).name.upper() == _DIRECTORY
-        return _Look(entry.file, NO_IMAGE if is_directory else _DAMAGED)
+        is_directory = PurePosixPath(file.name).name.upper() == _DIRECTORY
+        return _Look(file, NO_IMAGE if is_directory else _DAMAGED)
     elements = parsed.elements
     kind = NO_IMAGE if parsed.pixel_offset is None and not parsed.float_pixels else ""
     patient = known_patient(text_of(elements, PATIENT_ID))
-    return _Look(entry.file, kind, text_of(elements, STUDY), text_of(elements, SERIES), patient)
+    return _Look(file, kind, text_of(elements, STUDY), text_of(elements, SERIES), patient)
 
 
 def _owners(looks: Sequence[_Look]) -> tuple[dict[str, str], dict[str, str]]:
     """Return file to study, and file to the reason why it has none."""
     of_folder: dict[str, set[str]] = defaultdict(set)
+    below: dict[str, set[str]] = defaultdict(set)
     for look in looks:
         if look.study:
             of_folder[look.folder].add(look.study)
+            for parent in PurePosixPath(look.file.name).parents[:-1]:
+                below[str(parent)].add(look.study)
     owners, aside = {}, {}
     for look in looks:
         if look.study:
@@ -143,8 +160,10 @@ def _owners(looks: Sequence[_Look]) -> tuple[dict[str, str], dict[str, str]]:
             owners[look.file.name] = _digest_name(look.file.name)
         elif len(of_folder[look.folder]) == 1:
             owners[look.file.name] = _name_of(next(iter(of_folder[look.folder])))
+        elif look.kind in (_FAILED, _FOLDER, _LINK) and len(below[look.folder]) == 1:
+            owners[look.file.name] = _name_of(next(iter(below[look.folder])))
         else:
-            owners[look.file.name] = _folder_name(look.folder)
+            owners[look.file.name] = _folder_name(look.file.name if look.kind == _FOLDER else look.folder)
     return owners, aside
 
 

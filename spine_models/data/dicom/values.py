@@ -16,6 +16,8 @@ def raw_of(elements: Dataset, tag: int, kinds: frozenset[str]) -> bytes | None:
     """Return the raw bytes of an element, None if it is absent, empty or of another kind (VR) than ``kinds``."""
     try:
         element = elements.get_item(tag)
+    except MemoryError:
+        raise
     except Exception:  # pydicom converts some elements at once, and raises many kinds on damaged ones
         return None
     value = getattr(element, "value", None)
@@ -80,5 +82,7 @@ def items_of(elements: Dataset, tag: int) -> list[Dataset]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return list(elements[tag].value or []) if tag in elements else []
+    except MemoryError:
+        raise
     except Exception:  # pydicom raises many kinds on damaged bytes
         return []

@@ -16,9 +16,13 @@ from nibabel.fileholders import FileHolder
 from nibabel.openers import ImageOpener
 from numpy.typing import NDArray
 
+from spine_models.data.dataset.disk import of_the_machine, patiently
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 
 Floats = NDArray[np.float64]
+
+LABEL_MAP = "the label map of the study"
+"""What errors of the disk call the file, whose name they do not say."""
 
 MAX_LABEL_SIDE = 4096
 MAX_LABEL_VOXELS = 1 << 30
@@ -57,13 +61,9 @@ def open_label(path: Path, label_geometry: str, max_voxels: int = MAX_LABEL_VOXE
 
     Raises:
         StudyRefused: ``label_damaged``, ``label_invalid``, or ``label_geometry`` if it has no affine that can be used.
+        DiskError: if the disk does not give it.
     """
-    try:
-        image = _load(path)
-        shape = tuple(int(side) for side in image.shape)
-        storage = image.get_data_dtype()
-    except Exception as error:  # nibabel raises many kinds on damaged bytes
-        raise StudyRefused(RefusalCode.LABEL_DAMAGED, _why_damaged(path, error)) from None
+    image, shape, storage = patiently(lambda: _opened(path), LABEL_MAP)
     shape = shape[:3] if len(shape) > 3 and set(shape[3:]) == {1} else shape
     if len(shape) != 3 or min(shape) < 1 or max(shape) > MAX_LABEL_SIDE:
         raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map has the shape {shape}, not that of a volume")
@@ -73,6 +73,17 @@ def open_label(path: Path, label_geometry: str, max_voxels: int = MAX_LABEL_VOXE
         raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map holds {storage}, not labels")
     affine, notes = (np.eye(4), ()) if label_geometry == "index" else _geometry(image, shape)
     return OpenLabel(image, (shape[0], shape[1], shape[2]), affine, notes)
+
+
+def _opened(path: Path) -> tuple[Any, tuple[int, ...], np.dtype[Any]]:
+    """Return a label map's image, its shape and the type that its voxels are stored in."""
+    try:
+        image = _load(path)
+        return image, tuple(int(side) for side in image.shape), image.get_data_dtype()
+    except Exception as error:  # nibabel raises many kinds on damaged bytes
+        if of_the_machine(error):
+            raise
+        raise StudyRefused(RefusalCode.LABEL_DAMAGED, _why_damaged(path, error)) from None
 
 
 def _load(path: Path) -> Any:
@@ -85,11 +96,8 @@ def _load(path: Path) -> Any:
 
 
 def _why_damaged(path: Path, error: Exception) -> str:
-    try:
-        with path.open("rb") as stream:
-            is_gzip = stream.read(len(_GZIP)) == _GZIP
-    except OSError:
-        is_gzip = False
+    with path.open("rb") as stream:
+        is_gzip = stream.read(len(_GZIP)) == _GZIP
     called_gzip = path.suffix.lower() == ".gz"
     if is_gzip and not called_gzip:
         return "the label map is compressed, but not called so: name it .nii.gz"

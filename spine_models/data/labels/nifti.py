@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spine_models.data.dataset.disk import of_the_machine, patiently
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
-from spine_models.data.labels.header import MAX_LABEL_VOXELS, Floats, open_label
+from spine_models.data.labels.header import LABEL_MAP, MAX_LABEL_VOXELS, Floats, OpenLabel, open_label
 from spine_models.data.labels.numbering import FROM_C1, LARGEST_FROM_C1, NUMBERINGS, level_numbers
 
 _INTEGER_TOLERANCE = 0.01
@@ -60,8 +61,17 @@ def read_label(path: Path, settings: LabelSettings, max_voxels: int = MAX_LABEL_
 
     Raises:
         StudyRefused: as ``open_label``; ``label_invalid`` for values that are no labels.
+        DiskError: if the disk does not give it.
     """
-    opened = open_label(path, settings.label_geometry, max_voxels)
+
+    def read() -> LabelMap:
+        opened = open_label(path, settings.label_geometry, max_voxels)
+        return LabelMap(_voxels(opened, settings), opened.affine_lps, opened.notes)
+
+    return patiently(read, LABEL_MAP)
+
+
+def _voxels(opened: OpenLabel, settings: LabelSettings) -> NDArray[np.uint8]:
     values = np.empty(opened.shape, np.uint8)
     try:
         for k in range(opened.shape[2]):  # a slab at a time, so that floats never fill memory
@@ -70,10 +80,12 @@ def read_label(path: Path, settings: LabelSettings, max_voxels: int = MAX_LABEL_
     except StudyRefused:
         raise
     except Exception as error:  # nibabel and its decompressors raise many kinds on damaged bytes
+        if of_the_machine(error):
+            raise
         raise StudyRefused(
             RefusalCode.LABEL_DAMAGED, f"the voxels of the label map cannot be read ({type(error).__name__})"
         ) from None
-    return LabelMap(values, opened.affine_lps, opened.notes)
+    return values
 
 
 def _whole(slab: NDArray[Any], stored: Any) -> NDArray[Any]:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from spine_models.data.dataset import layout, tables
 from spine_models.data.dataset.label_files import label_files, one_label_file, require_inside
-from spine_models.data.dataset.quarantine import StudyRefused
+from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import study_id
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.pixels import check_claims, is_lossy
@@ -25,7 +26,7 @@ from spine_models.data.labels.onto_grid import check_label
 from spine_models.data.stages.collect_quarantine import unshared
 from spine_models.data.stages.convert_volumes import overwritten_studies
 from spine_models.data.stages.label_stack import label_grid, stack_of
-from spine_models.errors import UserError
+from spine_models.errors import StudyFailedError, UserError
 from spine_models.levels import LEVELS
 
 Progress = Callable[[int], None]
@@ -39,7 +40,7 @@ class StudyReport:
     Attributes:
         study: id; see ``uids.study_id``.
         files: number of files.
-        stat: see ``layout.stat_digest``.
+        stat: see ``layout.stat_digest``; "" if the study could not be looked at.
         refused: (stage, code, reason) for whatever is refused; empty for a study that can be used.
         slices: planes of the regular grid; 0 if the study cannot be read, likewise the rest.
         step_mm: between planes, along the normal.
@@ -108,6 +109,11 @@ class DatasetReport:
         return sorted([*found, *self.unlisted])
 
     @property
+    def failed(self) -> bool:
+        """Studies could not be looked at, for a reason that says nothing about them."""
+        return any(why[1] == RefusalCode.FAILED.value for report in self.studies for why in report.refused)
+
+    @property
     def files(self) -> int:
         """Number of files read."""
         return sum(report.files for report in self.studies)
@@ -132,21 +138,28 @@ def check_dataset(
         label_geometry: see ``LabelSettings``.
 
     Raises:
-        UserError: if the folder is no data set.
+        UserError: if the folder is no data set, or a process that reads headers dies.
     """
     root = layout.require_dataset(dataset_dir)
     names = [entry.name for entry in layout.study_folders(root / layout.IMAGES)]
     settings = LabelSettings(label_geometry, allow_symlinks=allow_symlinks)
     begin = time.perf_counter()
     reports = []
-    with ProcessPoolExecutor(processes) as pool:
-        jobs = pool.map(check_study, [root] * len(names), names, [settings] * len(names), chunksize=4)
-        for report in jobs:
-            reports.append(report)
-            progress(report.files)
+    try:
+        with ProcessPoolExecutor(processes) as pool:
+            jobs = pool.map(check_study, [root] * len(names), names, [settings] * len(names), chunksize=4)
+            for report in jobs:
+                reports.append(report)
+                progress(report.files)
+    except BrokenProcessPool:
+        raise UserError(
+            "a process that read headers died, perhaps for lack of memory: run the check with fewer --processes"
+        ) from None
     seconds = time.perf_counter() - begin
     mistakes, tables_say = _tables(root)
-    changed = overwritten_studies(output_dir / "volumes", {r.study: r.stat for r in reports}) if output_dir else []
+    changed = (
+        overwritten_studies(output_dir / "volumes", {r.study: r.stat for r in reports if r.stat}) if output_dir else []
+    )
     unlisted = [] if mistakes else _unlisted(reports, tables_say.listed, label_files(root))
     return DatasetReport(
         reports,
@@ -161,7 +174,17 @@ def check_dataset(
 
 
 def check_study(dataset_dir: Path, name: str, settings: LabelSettings) -> StudyReport:
-    """Look at the headers of one study's files."""
+    """Look at the headers of one study's files; one that cannot be looked at has the code ``failed``."""
+    try:
+        return _checked(dataset_dir, name, settings)
+    except StudyFailedError as error:
+        why = str(error)
+    except Exception as error:  # a bug, or memory that is not there, must not take the other studies along
+        why = f"{type(error).__name__} while its headers were read"
+    return StudyReport(study_id(name), 0, "", (("index", RefusalCode.FAILED.value, why),))
+
+
+def _checked(dataset_dir: Path, name: str, settings: LabelSettings) -> StudyReport:
     study, images = study_id(name), dataset_dir / layout.IMAGES
     labels = label_files(dataset_dir).get(study, [])
     files: list[layout.StudyFile] = []

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from spine_models.data.dataset.disk import patiently
 from spine_models.data.dataset.label_files import label_files, one_label_file, require_inside
-from spine_models.data.labels.header import most_voxels
+from spine_models.data.labels.header import LABEL_MAP, most_voxels
 from spine_models.data.labels.nifti import LabelSettings, read_label
-from spine_models.data.labels.onto_grid import half_label
+from spine_models.data.labels.onto_grid import LabelFacts, half_label
 from spine_models.data.volume_facts import VolumeFacts
+from spine_models.processes import ChildProcess
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import Record, write_array, write_record
@@ -46,24 +51,30 @@ def convert_labels(inputs: LabelInputs, out: Path, settings: LabelSettings, code
     volumes = Shelf([inputs.half])
     files = label_files(inputs.dataset)
     config = {"label_geometry": settings.label_geometry, "label_numbers": settings.numbers}
-    with open_shard("convert_labels", out) as shard:
+    with ChildProcess() as child, open_shard("convert_labels", out) as shard:
         for study in sorted(set(volumes.studies) & set(files)):
             with shard.study(study):
                 path = one_label_file(files[study])
                 if not settings.allow_symlinks:
                     require_inside(path, inputs.dataset)
                 facts = volumes.facts(study, VolumeFacts)
-                made_from = {"label": digest_file(path), "geometry": _geometry_digest(facts)}
+                content = patiently(partial(digest_file, path), LABEL_MAP)
+                made_from = {"label": content, "geometry": _geometry_digest(facts)}
                 key = Key("convert_labels", made_from, config, code)
-                shard.result(study, key, partial(_write_label, path, facts, settings, key))
+                shard.result(study, key, partial(_write_label, path, facts, settings, key, child))
 
 
-def _write_label(label_path: Path, facts: VolumeFacts, settings: LabelSettings, key: Key, path: Path) -> Record:
-    _, rows, columns = facts.shape
-    label = read_label(label_path, settings, most_voxels(rows, columns, facts.slices))
-    half, label_facts = half_label(label, facts, settings)
+def _write_label(
+    label_path: Path, facts: VolumeFacts, settings: LabelSettings, key: Key, child: ChildProcess, path: Path
+) -> Record:
+    half, label_facts = child.call(_half_label_of, label_path, facts, settings)
     array = path.with_suffix(".npy")
     return write_record(path, key, {array.name: write_array(array, half)}, label_facts.to_json())
+
+
+def _half_label_of(path: Path, facts: VolumeFacts, settings: LabelSettings) -> tuple[NDArray[np.uint8], LabelFacts]:
+    _, rows, columns = facts.shape
+    return half_label(read_label(path, settings, most_voxels(rows, columns, facts.slices)), facts, settings)
 
 
 def _geometry_digest(facts: VolumeFacts) -> str:

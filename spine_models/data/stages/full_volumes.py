@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.dataset import layout
-from spine_models.data.dataset.disk import DiskError
 from spine_models.data.dataset.label_files import label_files
 from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.dicom.study import VolumeSettings, decode_study, open_study
 from spine_models.data.stages.label_stack import label_grid, stack_of
 from spine_models.errors import UserError
+from spine_models.processes import ChildProcess
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.records import is_array
 from spine_models.provenance.shelf import Shelf
@@ -37,13 +37,18 @@ class FullVolumes:
         """Return the digest of the volume's content, stored or not; see ``Shelf.digest``."""
         return self._shelf.digest(study)
 
-    def array(self, study: str) -> NDArray[np.int16]:
+    def array(self, study: str, child: ChildProcess) -> NDArray[np.int16]:
         """Return the volume, int16 HU (z, y, x): a memory map, or decoded from the data set where it is not stored.
+
+        Args:
+            study: the study.
+            child: decodes it.
 
         Raises:
             UserError: if the stored array is damaged, or the study's files are no longer those that it was made from.
+            StudyFailedError: if the disk does not give a file, or the child dies.
         """
-        return self._shelf.array(study) if self._path(study).exists() else self._decoded(study)
+        return self._shelf.array(study) if self._path(study).exists() else self._decoded(study, child)
 
     def release(self, study: str) -> None:
         """Remove the array, if arrays are not to be kept; its record stays, and with it all that depends on it.
@@ -62,16 +67,15 @@ class FullVolumes:
     def _path(self, study: str) -> Path:
         return self._folder / f"{study}.npy"
 
-    def _decoded(self, study: str) -> NDArray[np.int16]:
+    def _decoded(self, study: str, child: ChildProcess) -> NDArray[np.int16]:
         facts = self._shelf.record(study).files[f"{study}.npy"]
+        folder = self._dataset / layout.IMAGES / study
         try:
             choose = stack_of(label_grid(self._labels.get(study, []), self._dataset, self._settings))
-            source = open_study(self._dataset / layout.IMAGES / study, self._dataset, self._settings, choose)
-            volume = decode_study(source, self._settings).full
+            source = child.call(open_study, folder, self._dataset, self._settings, choose)
+            volume = child.call(decode_study, source, self._settings).full
         except StudyRefused:
             volume = None
-        except DiskError as error:
-            raise UserError(f"study {study}: {error}") from None
         if volume is None or not is_array(volume, facts):
             raise UserError(
                 f"study {study} is no longer what it was converted from, and its full-size volume is not stored: "

@@ -14,6 +14,7 @@ from spine_models.data.dataset.shards import shard_of
 from spine_models.data.dataset.uids import study_id
 from spine_models.data.dicom.file import UnreadableFileError
 from spine_models.data.dicom.headers import SliceHeader, read_headers
+from spine_models.provenance.shard import Shard
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,18 @@ def index_shard(dataset_dir: Path, shard: int, settings: IndexSettings) -> list[
     ``train.csv`` is checked on the way, so that a mistake in it stops the run before hours of conversion.
 
     Raises:
-        UserError: if ``train.csv`` is wrong.
+        UserError: if ``train.csv`` is wrong, or studies could not be looked at, after the others were.
     """
     tables.read_train(dataset_dir / layout.TRAIN_TABLE)
     images = dataset_dir / layout.IMAGES
     names = [entry.name for entry in layout.study_folders(images)]
     mine = [name for name in names if shard_of(study_id(name), settings.shards) == shard]
-    return [_index_study(images, name, settings.allow_symlinks) for name in mine]
+    rows, looked_at = [], Shard("index_studies", ())
+    for name in mine:
+        with looked_at.study(study_id(name)):
+            rows.append(_index_study(images, name, settings.allow_symlinks))
+    looked_at.require_success()
+    return rows
 
 
 def _index_study(images_dir: Path, name: str, allow_symlinks: bool) -> IndexRow:

@@ -17,6 +17,7 @@ from spine_models.data.dicom.study import VolumeSettings
 from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.volume_facts import VolumeFacts
 from spine_models.errors import UserError
+from spine_models.processes import ChildProcess
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import Record, write_array, write_record
 from spine_models.provenance.shard import open_shard
@@ -60,11 +61,11 @@ def make_crops(
     """
     volumes = FullVolumes(inputs.volumes, inputs.dataset, conversion)
     stages = _Stages(volumes, Shelf([inputs.half]), Shelf([inputs.masks]))
-    with open_shard("make_crops", out) as shard:
+    with ChildProcess() as child, open_shard("make_crops", out) as shard:
         for study in stages.masks.studies:
             with shard.study(study):
                 key = Key("make_crops", stages.digests(study), {"crops": asdict(settings)}, code)
-                shard.result(study, key, partial(_make_crop, key, study, stages, settings))
+                shard.result(study, key, partial(_make_crop, key, study, stages, settings, child))
                 volumes.release(study)
     return [study for study, (record,) in shard.done.items() if not record.files]
 
@@ -82,8 +83,10 @@ class _Stages:
         return {name: getattr(self, name).digest(study) for name in ("volumes", "half", "masks")}
 
 
-def _make_crop(key: Key, study: str, stages: _Stages, settings: CropSettings, path: Path) -> Record:
-    volume, mask = stages.volumes.array(study), stages.masks.array(study)
+def _make_crop(
+    key: Key, study: str, stages: _Stages, settings: CropSettings, child: ChildProcess, path: Path
+) -> Record:
+    volume, mask = stages.volumes.array(study, child), stages.masks.array(study)
     mask_facts = stages.masks.facts(study, MaskFacts)
     if volume.shape[0] != mask.shape[0]:
         raise UserError(

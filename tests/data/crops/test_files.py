@@ -9,8 +9,9 @@ from benchmarks.tiny_data import volume_facts
 from spine_models.data.crops.crop import CropSettings, spine_crop
 from spine_models.data.crops.files import open_crop
 from spine_models.data.dicom.study import VolumeSettings
+from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.stages.make_crops import CropInputs, make_crops
-from spine_models.errors import UserError
+from spine_models.errors import StudyFailedError, UserError
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.shelf import Shelf
 from tests.data.sample_files import CROPS, mask_facts, spine_mask, write_stage
@@ -136,3 +137,24 @@ def test_the_script_runs_as_the_rule_calls_it_and_names_the_empty_study(stages):
     before = stages.times()
     stages.make()
     assert stages.times() == before
+
+
+def test_a_study_whose_volume_cannot_be_had_fails_and_the_others_are_kept(stages, monkeypatch):
+    """Without stored volumes the stage decodes: what kills a decoder or fails at the disk is one study's failure."""
+    original = FullVolumes.array
+
+    def array(self, study, child):
+        if study == "1.2.1":
+            raise StudyFailedError("the process that read the study died")
+        return original(self, study, child)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FullVolumes, "array", array)
+        with pytest.raises(UserError, match=r"make_crops: the study 1.2.1 failed .*The other studies are finished"):
+            stages.make()
+    assert not stages.out.exists()
+    made = stages.times()
+    assert "1.2.2.npy" in made
+    stages.make()
+    assert {name: time for name, time in stages.times().items() if name in made} == made
+    assert "1.2.1.npy" in stages.times()

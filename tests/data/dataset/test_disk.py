@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
-from spine_models.data.dataset import disk
-from spine_models.data.dataset.disk import WAITS, DiskError, patiently
+from spine_models.data.dataset import patience
+from spine_models.data.dataset.disk import DiskError, patiently
 from spine_models.data.dataset.layout import list_files
+from spine_models.data.dataset.patience import WAITS
+from spine_models.data.dataset.tables import read_series
 from spine_models.data.dicom import file as dicom_file
 from spine_models.data.dicom.study import VolumeSettings, open_study
 from tests.data.dicom_builder import write_stack
@@ -18,7 +21,7 @@ from tests.data.dicom_builder import write_stack
 @pytest.fixture
 def slept(monkeypatch) -> list[float]:
     seconds: list[float] = []
-    monkeypatch.setattr(disk.time, "sleep", seconds.append)
+    monkeypatch.setattr(patience.time, "sleep", seconds.append)
     return seconds
 
 
@@ -81,3 +84,30 @@ def test_a_file_that_fails_to_open_is_read_again_or_ends_the_study(tmp_path, sle
     else:
         with pytest.raises(DiskError):
             open_study(tmp_path, tmp_path, VolumeSettings())
+
+
+@pytest.mark.parametrize("number", [None, errno.EINVAL])
+def test_what_damaged_bytes_raise_is_not_the_disks(slept, number) -> None:
+    """gzip raises an OSError without number, and a file that is told to seek before its beginning EINVAL."""
+
+    def damaged() -> None:
+        raise OSError(number, "damaged") if number else OSError("damaged")
+
+    with pytest.raises(OSError, match="damaged"):
+        patiently(damaged, "it")
+    assert slept == []
+
+
+def test_a_table_is_read_again_too(tmp_path, slept, monkeypatch) -> None:
+    (tmp_path / "series.csv").write_text("study,series\n1.2,1.3\n")
+    left, original = [2], Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert read_series(tmp_path / "series.csv") == {"1.2": "1.3"}
+    assert slept == [1.0, 2.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from spine_models.data.dataset.disk import DiskError
 from spine_models.data.dataset.label_files import label_files, one_label_file, require_inside
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import study_id
@@ -66,3 +67,9 @@ def test_a_label_map_outside_the_data_set_is_refused(tmp_path, whole_folder) -> 
     with pytest.raises(StudyRefused) as caught:
         require_inside(path, dataset)
     assert caught.value.code == RefusalCode.LINK_OUTSIDE
+
+
+def test_a_folder_of_label_maps_that_is_not_mounted_is_not_one_without(tmp_path) -> None:
+    (tmp_path / "segmentations").symlink_to(tmp_path / "unmounted", target_is_directory=True)
+    with pytest.raises(DiskError, match=r"segmentations cannot be read .* see that the disk is mounted"):
+        label_files(tmp_path)

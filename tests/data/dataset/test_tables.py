@@ -46,6 +46,8 @@ def test_values_and_order(tmp_path) -> None:
         GOOD.replace(",", "\t").encode(),
         b"sep=;\n" + GOOD.replace(",", ";").encode(),
         GOOD.replace(",0\n", ",0,,\n").encode(),
+        GOOD.replace("\n", ",\n").encode(),
+        ("," + GOOD.strip().replace("\n", "\n7,") + "\n").encode(),
     ],
 )
 def test_spellings_of_the_same_table(tmp_path, spelling) -> None:
@@ -80,6 +82,7 @@ def test_later_stages_read_the_same_table(tmp_path) -> None:
             "1.2.3" + ",1,0" * 8,
             "line 2 has 17 fields, the header has 9: correct it; a decimal",
         ),
+        ("C7\n1.2.3,1,0", "C7,,\n1.2.3,1,0,0,1", "line 2 has 11 fields, the header has 9"),
         (",C3", ",C3,C3", "has the column C3 twice"),
         ("1.2.4,0", '1.2.4,"0', "line 3 cannot be read as a row"),
     ],
@@ -121,8 +124,9 @@ def test_boxes(tmp_path) -> None:
     assert "line 2: study 1.2.3 is not in train.csv" in sentence(read_boxes, path, {"1.2.9"})
     path.write_text(good.replace("17.3", "-17.3"))
     assert "line 2: width is '-17.3', it must be a number above 0" in sentence(read_boxes, path, {"1.2.3"})
-    path.write_text(good.replace("219.3", "nan"))
-    assert "line 2: x is 'nan', it must be a number" in sentence(read_boxes, path, {"1.2.3"})
+    for wrong in ("nan", "1_5", "219;3", "0x10", ""):
+        path.write_text(good.replace("219.3", wrong))
+        assert f"line 2: x is '{wrong}', it must be a number" in sentence(read_boxes, path, {"1.2.3"})
 
 
 def test_test_table(tmp_path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from spine_models.data.dataset.disk import DiskError
 from spine_models.data.dicom import tree as trees
 from spine_models.data.dicom.tree import Tree, read_tree
 from spine_models.errors import UserError
@@ -155,3 +158,77 @@ def test_headers_are_read_once(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(trees, "parse_file", lambda path, tags: seen.append(path.name) or original(path, tags))
     read_tree(tmp_path, False)
     assert sorted(seen) == ["0.dcm", "1.dcm", "2.dcm", "3.dcm", "b"]
+
+
+@pytest.fixture
+def closed(monkeypatch) -> list[Path]:
+    """Folders that the disk does not give."""
+    folders: list[Path] = []
+    original = os.scandir
+
+    def scandir(folder):
+        if Path(folder) in folders:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return original(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    return folders
+
+
+def test_a_folder_of_a_series_that_cannot_be_read_fails_its_study_alone(tmp_path, closed) -> None:
+    """What it holds is unknown: the study must not be read from its other series as if nothing were missing."""
+    study(tmp_path / "one" / "a", 1)
+    study(tmp_path / "two", 2)
+    (tmp_path / "one" / "b").mkdir()
+    closed.append(tmp_path / "one" / "b")
+    tree = read_tree(tmp_path, False)
+    assert codes(tree) == {"1.2.7.1": "failed"}
+    assert names(tree) == {"1.2.7.1": 5, "1.2.7.2": 4}
+
+
+def test_a_folder_of_a_study_that_cannot_be_read_is_one_that_failed(tmp_path, closed) -> None:
+    study(tmp_path / "1.2.7.1", 1)
+    study(tmp_path / "1.2.7.2", 2)
+    closed.append(tmp_path / "1.2.7.2")
+    tree = read_tree(tmp_path, False)
+    assert names(tree) == {"1.2.7.1": 4, "1.2.7.2": 1}
+    assert codes(tree) == {"1.2.7.2": "failed"}
+    closed.append(tmp_path)
+    with pytest.raises(DiskError):
+        read_tree(tmp_path, False)
+
+
+@pytest.mark.parametrize("link", ["unmounted", "lost"])
+def test_a_series_behind_a_link_that_leads_nowhere_fails_its_study(tmp_path, link) -> None:
+    """To a disk that is not mounted, or to itself."""
+    study(tmp_path / "one" / "a", 1)
+    study(tmp_path / "two", 2)
+    (tmp_path / "one" / "lost").symlink_to(tmp_path / "one" / link, target_is_directory=True)
+    tree = read_tree(tmp_path, False)
+    assert codes(tree) == {"1.2.7.1": "failed"}
+
+
+def test_a_series_behind_a_link_out_of_the_tree_refuses_its_study(tmp_path) -> None:
+    root = tmp_path / "root"
+    study(root / "one" / "a", 1)
+    study(tmp_path / "elsewhere", 1, SeriesInstanceUID="1.2.9")
+    (root / "one" / "b").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert codes(read_tree(root, False)) == {"1.2.7.1": "link_outside"}
+    assert names(read_tree(root, True)) == {"1.2.7.1": 8}
+
+
+@pytest.mark.parametrize("failure", [MemoryError, RecursionError, AttributeError])
+def test_a_bug_in_one_file_fails_its_study_alone(tmp_path, monkeypatch, failure) -> None:
+    study(tmp_path / "a", 1)
+    study(tmp_path / "b", 2)
+    original = trees.parse_file
+
+    def parse(path, tags):
+        if path == tmp_path / "a" / "2.dcm":
+            raise failure
+        return original(path, tags)
+
+    monkeypatch.setattr(trees, "parse_file", parse)
+    tree = read_tree(tmp_path, False)
+    assert names(tree) == {"1.2.7.1": 4, "1.2.7.2": 4}
+    assert codes(tree) == {"1.2.7.1": "failed"}

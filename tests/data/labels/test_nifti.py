@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import itertools
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from benchmarks.tiny_data import volume_facts
+from spine_models.data.dataset import patience
+from spine_models.data.dataset.disk import DiskError
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.labels import header as label_files
+from spine_models.data.labels import nifti as voxel_files
 from spine_models.data.labels.header import most_voxels
 from spine_models.data.labels.nifti import LabelSettings, read_label
 from spine_models.data.labels.onto_grid import check_label, half_label
@@ -203,3 +209,53 @@ def test_a_compressed_label_map_is_read_through_once(tmp_path, monkeypatch) -> N
     )
     read_label(path, BY_AFFINE)
     assert len(opened) < 10
+
+
+class Failing:
+    """Voxels of a disk that fails before it gives them."""
+
+    def __init__(self, voxels, failures: list[Exception]) -> None:
+        self._voxels, self._failures = voxels, failures
+
+    def __getitem__(self, where):
+        if self._failures:
+            raise self._failures.pop()
+        return self._voxels[where]
+
+
+@pytest.fixture
+def failures(monkeypatch) -> list[Exception]:
+    """What the disk raises in place of voxels, one after the other; nobody waits for it."""
+    found: list[Exception] = []
+    opened = voxel_files.open_label
+
+    def open_label(*args):
+        label = opened(*args)
+        return replace(label, image=SimpleNamespace(dataobj=Failing(label.image.dataobj, found)))
+
+    monkeypatch.setattr(voxel_files, "open_label", open_label)
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
+    return found
+
+
+def test_a_disk_that_comes_back_gives_the_label_map(tmp_path, failures) -> None:
+    path = save(tmp_path / "a.nii.gz", nib.Nifti1Image(VALUES, AFFINE))
+    failures += [OSError(errno.EIO, "Input/output error"), OSError(errno.ESTALE, "Stale file handle")]
+    np.testing.assert_array_equal(read_label(path, BY_AFFINE).values, VALUES)
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"), [(OSError(errno.EACCES, "Permission denied"), DiskError), (MemoryError(), MemoryError)]
+)
+def test_what_the_machine_fails_at_is_no_damage(tmp_path, failures, failure, expected) -> None:
+    path = save(tmp_path / "SMITH.nii", nib.Nifti1Image(VALUES, AFFINE))
+    failures.append(failure)
+    with pytest.raises(expected) as caught:
+        read_label(path, BY_AFFINE)
+    assert "SMITH" not in str(caught.value)
+
+
+def test_a_label_map_on_a_disk_that_is_not_mounted_is_no_damage(tmp_path) -> None:
+    (tmp_path / "a.nii.gz").symlink_to(tmp_path / "unmounted" / "a.nii.gz")
+    with pytest.raises(DiskError, match="the label map of the study cannot be read"):
+        read_label(tmp_path / "a.nii.gz", BY_AFFINE)

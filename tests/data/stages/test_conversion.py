@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -205,6 +206,7 @@ def test_a_label_is_made_anew_when_it_or_the_geometry_changes_alone(run: Run, mo
     seen = []
     original = labels_stage.read_label
     monkeypatch.setattr(labels_stage, "read_label", lambda path, *rest: seen.append(path.name) or original(path, *rest))
+    monkeypatch.setattr(ChildProcess, "call", lambda self, function, *args: function(*args))
     run.convert()
     assert seen == []
     run.label(UIDS[1], np.diag([-0.5, -0.5, 2, 1]))
@@ -230,7 +232,7 @@ def test_the_stack_of_the_label_map_is_converted_and_follows_it(run: Run, decode
         dropped = VolumeSettings(z_step=1, half_size=4, keep_volumes=False)
         full = FullVolumes(run.paths["volumes"], run.dataset, dropped)
         full.release(UIDS[0])
-        assert full.array(UIDS[0]).shape == (slices, 6, 5)
+        assert full.array(UIDS[0], ChildProcess()).shape == (slices, 6, 5)
     assert decoded.count(UIDS[0]) == 2
     assert decoded.count(UIDS[1]) == 1
 
@@ -411,3 +413,41 @@ def test_a_study_that_fails_is_no_refusal_and_the_others_are_kept(run: Run, monk
     monkeypatch.undo()
     run.convert()
     assert set(read_manifest(run.paths["half"]).studies) == set(UIDS)
+
+
+def test_a_study_folder_on_a_disk_that_is_not_mounted_is_not_left_out(run: Run) -> None:
+    folder = run.dataset / "train_images" / UIDS[3]
+    shutil.rmtree(folder)
+    folder.symlink_to(run.dataset / "unmounted", target_is_directory=True)
+    with pytest.raises(UserError, match=rf"index_studies: the study {UIDS[3]} failed .*see that the disk is mounted"):
+        run.convert()
+    assert not run.out.exists()
+
+
+def test_a_label_map_that_the_disk_does_not_give_is_no_refusal(run: Run) -> None:
+    run.label(UIDS[0])
+    run.label(UIDS[1])
+    run.convert()
+    run.paths["labels"].unlink()
+    path = run.dataset / "segmentations" / f"{UIDS[1]}.nii"
+    path.rename(run.dataset / "away.nii")
+    path.symlink_to(run.dataset / "unmounted" / path.name)
+    with pytest.raises(UserError, match=f"convert_labels: the study {UIDS[1]} failed"):
+        convert_labels(run.dataset, run.paths["half"], run.paths["labels"], LabelSettings(), "c1")
+    assert not run.paths["labels"].exists()
+    with pytest.raises(UserError, match=f"convert_volumes: the study {UIDS[1]} failed"):
+        run.convert()
+    (run.dataset / "away.nii").replace(path)
+    run.convert()
+    assert run.quarantine() == {}
+
+
+def die(*args: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_label_map_that_kills_its_reader_fails_its_study_alone(run: Run, monkeypatch) -> None:
+    run.label(UIDS[0])
+    monkeypatch.setattr(labels_stage, "_half_label_of", die)
+    with pytest.raises(UserError, match=rf"convert_labels: the study {UIDS[0]} failed \(the process .* died"):
+        run.convert()

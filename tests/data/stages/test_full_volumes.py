@@ -1,13 +1,18 @@
 """Full-size volumes that are not stored: nothing depends on it, and what needs them gets the very same voxels."""
 
+import os
 import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from spine_models.data.dataset.disk import DiskError
+from spine_models.data.stages import full_volumes as stage
 from spine_models.data.stages.full_volumes import FullVolumes
-from spine_models.errors import UserError
+from spine_models.errors import StudyFailedError, UserError
+from spine_models.processes import ChildProcess
 from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.manifest import read_manifest
 from tests.data.dicom_builder import write_stack
@@ -29,6 +34,11 @@ def full_volumes(run, settings=DROPPED):
     return FullVolumes(run.paths["volumes"], run.dataset, settings)
 
 
+def array_of(run, study, settings=DROPPED):
+    with ChildProcess() as child:
+        return full_volumes(run, settings).array(study, child)
+
+
 def test_records_and_manifests_are_those_of_stored_volumes(run):
     run.convert()
     kept = {name: path.read_bytes() for name, path in run.paths.items()}
@@ -44,12 +54,12 @@ def test_records_and_manifests_are_those_of_stored_volumes(run):
 def test_a_volume_that_is_not_stored_is_decoded_to_the_same_voxels(run, limits):
     kept, dropped = replace(SETTINGS, hu_limits=limits), replace(DROPPED, hu_limits=limits)
     run.convert(settings=kept)
-    expected = {uid: np.array(full_volumes(run, kept).array(uid)) for uid in UIDS}
+    expected = {uid: np.array(array_of(run, uid, kept)) for uid in UIDS}
     assert [expected[UIDS[0]].min(), expected[UIDS[0]].max()] == list(limits or (0, 454))
     shutil.rmtree(run.out)
     run.convert(settings=dropped)
     for uid in UIDS:
-        np.testing.assert_array_equal(full_volumes(run, dropped).array(uid), expected[uid])
+        np.testing.assert_array_equal(array_of(run, uid, dropped), expected[uid])
     assert stored(run) == []
 
 
@@ -86,7 +96,7 @@ def test_a_stored_volume_of_other_pixels_does_not_outlive_its_record(run):
     write_stack(run.dataset / "train_images" / UIDS[0], start=(0, 0, 0), PatientID="P0", RescaleIntercept=-7)
     run.convert(settings=DROPPED)
     assert stored(run) == UIDS[1:]
-    assert full_volumes(run).array(UIDS[0]).shape == (3, 6, 5)
+    assert array_of(run, UIDS[0]).shape == (3, 6, 5)
 
 
 def test_files_that_changed_since_the_conversion_are_named(run):
@@ -94,14 +104,28 @@ def test_files_that_changed_since_the_conversion_are_named(run):
     folder = run.dataset / "train_images" / UIDS[0]
     write_stack(folder, start=(0, 0, 0), PatientID="P0", RescaleIntercept=-7)
     with pytest.raises(UserError, match=rf"study {UIDS[0]} is no longer what .*--forcerun index_studies"):
-        full_volumes(run).array(UIDS[0])
+        array_of(run, UIDS[0])
 
 
-def test_a_folder_that_is_gone_is_an_error_of_the_disk_and_named(run):
+def test_a_folder_that_is_gone_is_an_error_of_the_disk(run):
     run.convert(settings=DROPPED)
     shutil.rmtree(run.dataset / "train_images" / UIDS[0])
-    with pytest.raises(UserError, match=rf"study {UIDS[0]}: .* cannot be read .*see that the disk is mounted"):
-        full_volumes(run).array(UIDS[0])
+    with pytest.raises(DiskError, match=r"cannot be read .*see that the disk is mounted"):
+        array_of(run, UIDS[0])
+
+
+def die(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_decoder_that_dies_fails_its_study_alone(run, monkeypatch):
+    run.convert(settings=DROPPED)
+    with monkeypatch.context() as broken, ChildProcess() as child:
+        broken.setattr(stage, "decode_study", die)
+        with pytest.raises(StudyFailedError, match="the process that read the study died"):
+            full_volumes(run).array(UIDS[0], child)
+        broken.undo()
+        assert full_volumes(run).array(UIDS[1], child).shape == (3, 6, 5)
 
 
 def test_a_damaged_volume_is_an_error_and_not_decoded_in_silence(run):
@@ -109,7 +133,7 @@ def test_a_damaged_volume_is_an_error_and_not_decoded_in_silence(run):
     path = run.paths["volumes"].with_suffix("") / f"{UIDS[0]}.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match=r"snakemake --force \S*volumes/0.json"):
-        full_volumes(run).array(UIDS[0])
+        array_of(run, UIDS[0])
 
 
 def test_nothing_is_removed_from_a_shard_that_is_being_written(run):
