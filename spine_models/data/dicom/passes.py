@@ -71,7 +71,8 @@ def split_passes(stack: Stack) -> list[Pass]:
     """Split a stack into passes, none of which holds slices of two.
 
     A regular stack with each position once is one pass, unless a number that differs between scans or reconstructions
-    (or two runs of instance numbers) divides it into regular stacks that interleave. Where positions occur twice or
+    (or two runs of instance numbers) divides it into regular stacks that interleave, or slices that such a number tells
+    apart lie between one another, as where each pass lost what the other has. Where positions occur twice or
     steps are irregular, a grouping that the headers give is preferred whose largest group is regular; then one whose
     groups overlap, each of which is split further; then runs in one direction of times, numbers, UIDs or names. Only
     where every position occurs equally often does the order of the instance numbers at each position count.
@@ -253,7 +254,10 @@ _RUNS = (
     _ordered("order of SOP instance UIDs", lambda header: _natural(header.sop_instance)),
     _ordered("order of file names", lambda header: _natural(header.name)),
 )
-_REGULAR: tuple[_Way, ...] = ((_interleave, (*map(_complete, _SCAN_LABELS), _INSTANCE_RUNS)),)
+_REGULAR: tuple[_Way, ...] = (
+    (_interleave, (*map(_complete, _SCAN_LABELS), _INSTANCE_RUNS)),
+    (_overlap, tuple(map(_complete, _SCAN_LABELS))),
+)
 _IRREGULAR: tuple[_Way, ...] = (
     (_one_is_regular, _SCAN_LABELS),
     (_interleave, _LOOSE_LABELS),

@@ -81,6 +81,29 @@ def test_a_volume_is_of_the_larger_pass_alone(tmp_path, layout, tell) -> None:
     assert f"told apart by the {tell}" in " ".join(study.facts.notes)
 
 
+@pytest.mark.parametrize("tell", [tell for tell in TELLS if not tell.startswith("order")])
+@pytest.mark.parametrize("lost", [(10,), (10, 11, 20), (3, 8, 9, 17)])
+def test_a_pass_that_lost_what_another_still_has_borrows_nothing(tmp_path, tell, lost) -> None:
+    """Together the two are a regular stack with each position once; found by ``make fuzz``."""
+    write_pass(tmp_path, 0, falling(100, 1, 31, lost), TELLS[tell])
+    write_pass(tmp_path, 1, [100 - number for number in lost], TELLS[tell])
+    study = read(tmp_path)
+    assert_one_pass(study, 0)
+    assert study.full.shape[0] == 31
+    assert f"told apart by the {tell}" in " ".join(study.facts.notes)
+
+
+def test_passes_that_lost_too_much_to_be_bridged_are_refused(tmp_path) -> None:
+    """Both complete each other to a regular stack, and neither is one."""
+    first = [number for number in range(31) if number % 7 < 2]
+    write_pass(tmp_path, 0, [100 - 3 * number for number in first], TELLS["acquisition number"])
+    others = [number for number in range(31) if number not in first]
+    write_pass(tmp_path, 1, [100 - 3 * number for number in others], TELLS["acquisition number"])
+    with pytest.raises(StudyRefused) as caught:
+        read(tmp_path)
+    assert caught.value.code == RefusalCode.STEPS_TOO_WIDE
+
+
 def test_passes_in_two_runs_of_instance_numbers_at_half_steps(tmp_path) -> None:
     write_pass(tmp_path, 0, falling(100, 1, 12), lambda number, i: {})
     write_pass(tmp_path, 1, falling(99.5, 1, 12), lambda number, i: {"InstanceNumber": 13 + i})
