@@ -126,7 +126,9 @@ class UserFolders:
         if self.generated:
             return bool(self._config["phantom"]["test_studies"])
         named = self._config["dataset_dir"]
-        return bool(named) and (Path(named) / TEST_IMAGES).is_dir()
+        folder = Path(named) / TEST_IMAGES
+        # A link that leads nowhere, as to a disk that is not mounted, is no data set without test images.
+        return bool(named) and (folder.is_dir() or folder.is_symlink())
 
     @property
     def predicts_generated(self) -> bool:

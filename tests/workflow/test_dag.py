@@ -96,6 +96,14 @@ def test_every_target_rule_exists_and_plans(tmp_path):
     assert [name for name in TARGETS if jobs.get(name) != 1] == []
 
 
+def test_test_images_on_a_disk_that_is_not_mounted_are_not_left_out(tmp_path):
+    dataset = write_empty_studies(tmp_path / "set", 3)
+    (dataset / "test_images").symlink_to(tmp_path / "unmounted", target_is_directory=True)
+    process = snakemake("-n", "--config", f"dataset_dir={dataset}", directory=tmp_path)
+    assert process.returncode == 1
+    assert "error: there is no folder" in process.stdout + process.stderr
+
+
 def test_prediction_with_a_bundle_plans_nothing_of_the_training(tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle/bundle.json").write_text("{}")
