@@ -433,7 +433,7 @@ def test_a_label_map_that_the_disk_does_not_give_is_no_refusal(run: Run) -> None
     path.rename(run.dataset / "away.nii")
     path.symlink_to(run.dataset / "unmounted" / path.name)
     with pytest.raises(UserError, match=f"convert_labels: the study {UIDS[1]} failed"):
-        convert_labels(run.dataset, run.paths["half"], run.paths["labels"], LabelSettings(), "c1")
+        run.convert_labels(LabelSettings())
     assert not run.paths["labels"].exists()
     with pytest.raises(UserError, match=f"convert_volumes: the study {UIDS[1]} failed"):
         run.convert()
