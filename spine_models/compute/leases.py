@@ -85,8 +85,13 @@ def lease_devices(
     if job is not None and len(devices) == count:
         return Lease(tuple(devices), ())
     prefix = f"{job}-" if job is not None else ""
-    with _private_folder(folder or Path(f"/tmp/spine-models-{os.getuid()}")) as opened:
+    with _private_folder(folder or shared_folder()) as opened:
         return _wait_for(devices, count, opened, prefix, wait)
+
+
+def shared_folder() -> Path:
+    """Return where all jobs of this user on this machine meet."""
+    return Path(f"/tmp/spine-models-{os.getuid()}")
 
 
 @contextmanager
@@ -207,7 +212,7 @@ def _take(devices: Sequence[str], count: int, folder: int, prefix: str) -> dict[
             descriptor = os.open(f"{name}.lock", flags, 0o600, dir_fd=folder)
         except OSError as error:
             raise UserError(
-                f"the lock of the GPU {device} in /tmp/spine-models-{os.getuid()} cannot be opened ({error.strerror}): "
+                f"the lock of the GPU {device} in {shared_folder()} cannot be opened ({error.strerror}): "
                 "remove that folder while no job computes"
             ) from None
         try:

@@ -35,7 +35,9 @@ def test_command_and_rule_write_the_same_data_set(tmp_path: Path, capsys) -> Non
         [*command, "--out", str(tmp_path / "rule")], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert rule.returncode == 0, rule.stderr
-    assert digests(tmp_path / "direct") == digests(tmp_path / "rule")
+    # The rule vouches for its tables, since later jobs read them.
+    made = {name: digest for name, digest in digests(tmp_path / "rule").items() if not name.endswith(".record.json")}
+    assert digests(tmp_path / "direct") == made
 
 
 def test_every_setting_is_an_option(monkeypatch, capsys) -> None:

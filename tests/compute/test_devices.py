@@ -23,7 +23,7 @@ def driver(monkeypatch, tmp_path):
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(devices, "require_working", lambda device: None)
-    monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(leases, "shared_folder", lambda: tmp_path / "leases")
     return install
 
 

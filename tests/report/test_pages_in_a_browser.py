@@ -77,7 +77,7 @@ def test_the_list_is_sorted_and_filtered(browser, index):
         view.page.fill("#words", "no vertebra IS")
         assert order(view) == ["1.3"]
         assert view.page.locator("li:not([hidden]) .bar").count() == 0, "no answer looks like one"
-        assert {Path(request).suffix for request in view.requests} == {".html", ".png"}
+        assert {Path(request).suffix for request in view.requests} <= {".html", ".png"}
 
 
 @pytest.mark.parametrize("theme", THEMES)
