@@ -171,7 +171,12 @@ def _compare_configuration(given: Any, result: Any, default: Any) -> None:
 
 
 def _is_written(result: Any, given: Any) -> bool:
-    """Values that come from the command line are texts; an empty text and null are the same."""
+    """Values that come from the command line are texts; an empty text and null are the same.
+
+    A path that a command line would take for an option is made absolute.
+    """
+    if isinstance(given, str) and given.startswith("-") and result == str(Path(given).absolute()):
+        return True
     if isinstance(result, int | float) and not isinstance(result, bool) and isinstance(given, str):
         return (int(given) if isinstance(result, int) and given.strip("-").isdigit() else float(given)) == result
     return str(result).lower() == ("" if given is None else str(given).lower())
