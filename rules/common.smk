@@ -35,9 +35,13 @@ def or_sentence(function, *arguments):
 def set_up_shell():
     """Let scripts find the library from any working directory, in the Python that runs Snakemake or in conda's."""
     if ":" in str(ROOT):
-        raise UserError(f"the checkout's path {ROOT} has a colon, which separates folders in PYTHONPATH: move it elsewhere")
+        raise UserError(
+            f"the checkout's path {ROOT} has a colon, which separates folders in PYTHONPATH: move it elsewhere"
+        )
     # Modules in the folder that Snakemake was called from, which may hold anything, are never imported.
-    exports = f"PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}} NO_ALBUMENTATIONS_UPDATE=1"
+    exports = (
+        f"PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}} NO_ALBUMENTATIONS_UPDATE=1"
+    )
     deployment = workflow.deployment_settings
     if deployment is None or not deployment.deployment_method:
         exports += f' PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"'
