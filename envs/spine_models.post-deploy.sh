@@ -117,6 +117,7 @@ scipy==1.17.1
 setuptools==84.2.1
 shellingham==1.5.4
 shfmt-py==4.2.0
+simpleitk==2.5.7
 simsimd==6.5.16
 smart_open==7.7.1
 smmap==5.0.3

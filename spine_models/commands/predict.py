@@ -41,6 +41,16 @@ def predict(
         Literal["none", "horizontal", "none,horizontal"] | None,
         typer.Option(help="Flips of which the probabilities are averaged.", show_default="the bundle's"),
     ] = None,
+    formats: Annotated[
+        Literal["nifti", "seg", "nifti,seg"],
+        typer.Option("--format", help="Files of the mask, on the original images: NIfTI, DICOM SEG."),
+    ] = "nifti",
+    seg_empty_frames: Annotated[
+        bool, typer.Option("--seg-empty-frames", help="DICOM SEG with a frame for each level and slice.")
+    ] = False,
+    copy_patient: Annotated[
+        bool, typer.Option("--copy-patient", help="DICOM SEG with the patient's name, birth date and sex.")
+    ] = False,
     allow_symlinks: Annotated[
         bool, typer.Option("--allow-symlinks", help="Follow links that lead out of --studies.")
     ] = False,
@@ -55,6 +65,7 @@ def predict(
       spine-models predict --bundle results/bundle --studies /data/new --out predictions
       spine-models predict --bundle B --studies rsna/test_images --test-csv rsna/test.csv --out O
       spine-models predict --bundle B --studies D --out O --flips none,horizontal
+      spine-models predict --bundle B --studies D --out O --format nifti,seg
     """
     from spine_models.configuration.results_folder import require_writable
     from spine_models.data.dataset.layout import require_apart
@@ -68,6 +79,7 @@ def predict(
     )
     from spine_models.inference.bundle_description import read_description
     from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
+    from spine_models.inference.prediction_files import MaskFileSettings
     from spine_models.inference.predictions import PREDICTED, SEGMENTED
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
@@ -78,6 +90,7 @@ def predict(
     require_apart(studies, out)
     if test_csv:
         read_test(test_csv)
+    masks = MaskFileSettings(tuple(formats.split(",")), seg_empty_frames, copy_patient)
     wanted = {**(read_series(series_csv) if series_csv else {}), **({EVERY_STUDY: series} if series else {})}
     manifest, index = out / "studies.json", PredictionIndex(out / "index" / "files.csv", out / "index" / "studies.csv")
     code = fingerprint(code_parts())
@@ -87,7 +100,7 @@ def predict(
         read_studies(index, 0),
         bundle,
         manifest,
-        PredictSettings(allow_symlinks, threads, wanted, device, flips_of(flips)),
+        PredictSettings(allow_symlinks, threads, wanted, device, flips_of(flips), masks),
         gpus=gpus,
         code=code,
         progress=_say,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +12,7 @@ from spine_models.compute.flips import Flip
 from spine_models.compute.out_of_memory import OTHER_DEVICE, memory_advice
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.choice import Choose, for_the_neck, the_series
+from spine_models.data.dicom.identity import read_identity
 from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_candidates
 from spine_models.data.dicom.tree import TreeStudy
 from spine_models.errors import StudyFailedError, UserError
@@ -19,7 +20,8 @@ from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.inventory import INVENTORY, Row, refused_rows, used_rows, write_inventory
 from spine_models.inference.predict_study import StudyPrediction, StudyPredictor, volume_settings_for
 from spine_models.inference.prediction_facts import PredictionFacts
-from spine_models.inference.study_files import write_study
+from spine_models.inference.prediction_files import MaskFileSettings
+from spine_models.inference.study_files import Origin, write_study
 from spine_models.processes import ChildProcess
 from spine_models.provenance.canonical import digest_json
 from spine_models.provenance.keys import Key
@@ -56,6 +58,7 @@ class PredictSettings:
         series: study, or ``EVERY_STUDY``, to the SeriesInstanceUID that a person chose for it.
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
         flips: of windows and crops, in place of the bundle's own; None leaves those.
+        mask_files: which files hold the mask.
     """
 
     allow_symlinks: bool
@@ -63,6 +66,7 @@ class PredictSettings:
     series: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
     flips: tuple[Flip, ...] | None = None
+    mask_files: MaskFileSettings = field(default_factory=MaskFileSettings)
 
 
 def predict_studies(
@@ -134,10 +138,10 @@ class _ShardPredictor:
 
         def make(path: Path) -> Record:
             nonlocal sentence
-            prediction = self._predicted(self._load(), sources)
+            prediction, source = self._predicted(self._load(), sources)
             sentence = "predicted"
             named = replace(prediction, facts=replace(prediction.facts, folder_uid=found.asked_as or None))
-            return write_study(path.parent, study, key, named)
+            return write_study(path.parent, study, key, named, self._origin(source), self._settings.mask_files)
 
         record = shard.result(study, key, make)
         facts = PredictionFacts.from_json(record.facts)
@@ -157,14 +161,23 @@ class _ShardPredictor:
         choose: Choose = partial(the_series, wanted) if wanted else for_the_neck
         return self._child.call(open_candidates, root / folder, files, choose)
 
-    def _predicted(self, predictor: StudyPredictor, sources: Sequence[StudySource]) -> StudyPrediction:
-        """Predict; lack of GPU memory is a failure of this study, and its sentence says what to do."""
+    def _origin(self, source: StudySource) -> Origin:
+        wanted = self._settings.mask_files
+        whose = (
+            self._child.call(read_identity, source, patient=wanted.copy_patient) if "seg" in wanted.formats else None
+        )
+        return Origin(source, whose, self._bundle.digest)
+
+    def _predicted(
+        self, predictor: StudyPredictor, sources: Sequence[StudySource]
+    ) -> tuple[StudyPrediction, StudySource]:
+        """Predict, and say from which stack; lack of GPU memory fails this study, and the sentence says what to do."""
         decode = partial(_decode_in, self._child)
         settings = [self._settings_for(source) for source in sources]
         try:
             with memory_advice(OTHER_DEVICE):
                 best = predictor.most_of_the_neck(sources, settings, decode)
-                return predictor.predict(sources[best], settings[best], decode)
+                return predictor.predict(sources[best], settings[best], decode), sources[best]
         except UserError as error:
             raise StudyFailedError(str(error)) from None
 
@@ -179,6 +192,7 @@ class _ShardPredictor:
             "math_threads": self._settings.math_threads,
             "flips": self._settings.flips,
             "folder": found.asked_as,
+            "mask_files": asdict(self._settings.mask_files),
         }
         return Key("predict_studies", inputs, config, self._code)
 

@@ -17,7 +17,7 @@ from spine_models.provenance.records import Record, Work
 from spine_models.provenance.refused import Refused
 
 FAILED = "failed"
-_OURS = (".json", ".npy", ".nii.gz", ".png")
+_OURS = (".json", ".npy", ".nii.gz", ".dcm", ".png")
 """Ends of the names that stages give to files of a shard; a file with another name is somebody else's."""
 
 

@@ -14,6 +14,7 @@ TYPES = {
     ".html": "text/html; charset=utf-8",
     ".png": "image/png",
     ".gz": "application/gzip",
+    ".dcm": "application/dicom",
     ".csv": "text/csv; charset=utf-8",
 }
 """What is served, by the last suffix; of tables only ``TABLES``."""

@@ -13,6 +13,7 @@ from spine_models.data.dataset.prediction_tables import PredictionIndex
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.inventory import INVENTORY, join_inventories
 from spine_models.inference.overlays import LEVEL_COLOURS
+from spine_models.inference.prediction_files import MASK_FORMATS
 from spine_models.inference.predictions import (
     MISSING,
     PREDICTED,
@@ -40,6 +41,7 @@ _MEANINGS = {
     FAILED: "failed",
     MISSING: "not there",
 }
+_FORMATS = {"nifti": "NIfTI", "seg": "DICOM SEG"}
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,6 @@ def _shown(study: PredictedStudy, folder: Path, listed: int) -> dict[str, Any]:
         "levels": study.levels,
         "notes": [*study.read_from, *study.notes] if study.other_series else study.notes,
         "pictures": [(kind, links[kind]) for kind in ("sagittal", "axial") if kind in links],
-        "mask": links.get("mask", ""),
+        "masks": [(_FORMATS[kind], links[kind]) for kind in MASK_FORMATS if kind in links],
         "page": "" if study.places is None else f"{STUDY_PAGES}/{study.study}.html",
     }

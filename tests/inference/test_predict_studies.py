@@ -23,6 +23,7 @@ from spine_models.inference.inventory import INVENTORY
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
 from spine_models.inference.prediction_facts import PredictionFacts
+from spine_models.inference.prediction_files import MaskFileSettings
 from spine_models.levels import TARGETS
 from spine_models.provenance.manifest import read_manifest
 from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
@@ -113,6 +114,41 @@ def test_nothing_of_the_patient_is_in_any_output(studies, bundle_folder, tmp_pat
         assert secret.encode() not in text.lower()
 
 
+def test_a_dicom_seg_is_written_over_the_series_and_named_in_the_record(studies, bundle_folder, tmp_path):
+    settings = replace(SETTINGS, mask_files=MaskFileSettings(("nifti", "seg")))
+    manifest, _ = _predict(studies, bundle_folder, tmp_path / "out" / "0.json", settings=settings)
+    study = min(manifest.studies)
+    assert f"{study}_mask.dcm" in manifest.record(study).files
+    seg = pydicom.dcmread(tmp_path / "out" / "0" / f"{study}_mask.dcm")
+    sops = {pydicom.dcmread(path).SOPInstanceUID for path in (studies / study).rglob("*.dcm")}
+    (series,) = seg.ReferencedSeriesSequence
+    assert {item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence} == sops
+    algorithm = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+    assert algorithm.AlgorithmVersion == load_bundle(bundle_folder).digest
+    assert seg.PatientName == ""
+    publish(tmp_path / "out", bundle_folder)
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "mask (NIfTI)" in page
+    assert "mask (DICOM SEG)" in page
+    # Another answer leaves no file of the one before.
+    _predict(studies, bundle_folder, tmp_path / "out" / "0.json")
+    assert not list((tmp_path / "out" / "0").glob("*.dcm"))
+
+
+def test_a_seg_that_cannot_be_made_is_a_note(studies, bundle_folder, tmp_path):
+    for path in studies.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.SeriesInstanceUID = ""
+        dataset.save_as(path)
+    settings = replace(SETTINGS, mask_files=MaskFileSettings(("seg",)))
+    manifest, _ = _predict(studies, bundle_folder, tmp_path / "out" / "0.json", settings=settings)
+    assert len(manifest.studies) == 2
+    for study in manifest.studies:
+        notes = manifest.facts(study, PredictionFacts).notes
+        assert any("no valid SeriesInstanceUID" in note for note in notes)
+    assert not list((tmp_path / "out" / "0").glob("*_mask.*"))
+
+
 def test_facts_are_those_of_the_steps_done_one_by_one(studies, bundle_folder, tmp_path):
     manifest, _ = _predict(studies, bundle_folder, tmp_path / "0.json")
     study = min(manifest.studies)
@@ -126,10 +162,14 @@ def test_facts_are_those_of_the_steps_done_one_by_one(studies, bundle_folder, tm
     mean = np.mean(list(facts.models.values()), axis=0)
     np.testing.assert_allclose([facts.probabilities[target] for target in TARGETS], mean)
     image = nibabel.load(manifest.record_path(study).parent / f"{study}_mask.nii.gz")
-    np.testing.assert_array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), again.mask[:, :, : image.shape[0]])
-    half = read_study(studies / study, settings).facts.half_affine_lps
-    corner = np.array(half) @ [0, 0, 0, 1]
-    np.testing.assert_allclose(image.affine[:3, 3], corner[:3] * [-1, -1, 1], atol=1e-4)
+    assert image.shape == source.grid.shape[::-1]
+    superior_first = np.asarray(image.dataobj).transpose(2, 1, 0)[::-1, ::-1]
+    np.testing.assert_array_equal(superior_first[::2], again.mask)
+    top = read_study(studies / study, settings).facts.affine_lps
+    corner = np.array(top) @ [0, 0, 0, 1]
+    np.testing.assert_allclose(
+        (image.affine @ [0, image.shape[1] - 1, image.shape[2] - 1, 1])[:3], corner[:3] * [-1, -1, 1], atol=1e-4
+    )
 
 
 def test_a_second_run_finds_its_results_and_a_new_bundle_or_code_does_not(studies, bundle_folder, tmp_path):

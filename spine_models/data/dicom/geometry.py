@@ -49,6 +49,11 @@ class InPlane:
         turned = pixels.T if self.transposed else pixels
         return turned[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
+    def undo(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Turn one slice back: (y, x) -> (rows, columns)."""
+        turned = pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+        return turned.T if self.transposed else turned
+
 
 @dataclass(frozen=True)
 class GridSlice:
@@ -72,6 +77,7 @@ class Grid:
     Attributes:
         headers: the slices, superior first, one a position.
         slices: for each plane of the grid, where it comes from.
+        coordinates: (n,) of each slice in planes of the grid; whole numbers where slices lie on it.
         shape: (z, y, x).
         affine: 4x4, (z, y, x, 1) to (mm x, y, z, 1), LPS.
         spacing: mm (z along the normal of the slices, y, x).
@@ -83,6 +89,7 @@ class Grid:
 
     headers: list[SliceHeader]
     slices: list[GridSlice]
+    coordinates: Floats
     in_plane: InPlane
     shape: tuple[int, int, int]
     affine: Floats
@@ -90,6 +97,18 @@ class Grid:
     tilt_degrees: float
     oblique_degrees: float
     notes: list[str]
+
+    @property
+    def stored_affine(self) -> Floats:
+        """4x4: (plane, row, column, 1) of slices as they are stored, to mm, LPS."""
+        _, last_y, last_x = (size - 1 for size in self.shape)
+        turn = np.zeros((4, 4))
+        turn[0, 0] = turn[3, 3] = 1
+        y_from, x_from = (2, 1) if self.in_plane.transposed else (1, 2)
+        turn[1, y_from], turn[1, 3] = (-1, last_y) if self.in_plane.flip_y else (1, 0)
+        turn[2, x_from], turn[2, 3] = (-1, last_x) if self.in_plane.flip_x else (1, 0)
+        stored: Floats = self.affine @ turn
+        return stored
 
 
 def geometry_problem(header: SliceHeader) -> tuple[RefusalCode, str] | None:
@@ -159,7 +178,7 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
     ordered = [headers[i] for i in order]
     row, column, normal = directions(ordered)
     points = positions(ordered)
-    curved = _is_curved(ordered)
+    curved = is_curved(ordered)
     in_line, beside = drop_sideways(ordered, points, _distances(points, normal))
     ordered, points = [ordered[i] for i in in_line], points[in_line]
     if not curved and len(ordered) > 1 and _shear(points, normal) > MAX_SHEAR_DEGREES:
@@ -185,6 +204,7 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
     return Grid(
         headers=ordered,
         slices=slices,
+        coordinates=coordinate,
         in_plane=in_plane,
         shape=(len(slices), rows, columns),
         affine=affine,
@@ -195,7 +215,8 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
     )
 
 
-def _is_curved(headers: Sequence[SliceHeader]) -> bool:
+def is_curved(headers: Sequence[SliceHeader]) -> bool:
+    """Say whether the orientation changes from slice to slice (a curved reformat)."""
     both = np.array([header.orientation for header in headers], dtype=np.float64)
     return bool(np.abs(both - both[0]).max() > CURVED)
 
