@@ -26,10 +26,11 @@ from tests.slurm.campaign import (
 from tests.slurm.cluster import running_cluster
 
 VOLATILE_FOLDERS = ("logs", "benchmarks", "state")
-# The tables of index/, the records beside them and the records of sources depend on the times of the data set's files,
-# of which each run generates its own.
+# The tables of both index/ folders, the records beside them and the records of sources depend on the times of the data
+# set's files, of which each run generates its own.
 VOLATILE_FILES = re.compile(
-    r"\.run\.json$|\.source\.json$|/\.lock$|^index/\d+\.csv$|^index/.*\.record\.json$|^predictions/index/files\.csv"
+    r"\.run\.json$|\.source\.json$|/\.lock$|^index/\d+\.csv$|^index/.*\.record\.json$|"
+    r"^predictions/index/(files\.csv$|.*\.record\.json$)"
 )
 LEASE = """
 import os
