@@ -12,6 +12,10 @@ import numpy as np
 import torch
 
 from spine_models.errors import UserError
+from spine_models.models.rehearsal import rehearse
+
+_SHARED = 4
+"""Weights may be shared by so many layers."""
 
 
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
@@ -21,10 +25,16 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     read; a file with objects of any other kind is refused, because to read it means to run its code.
 
     Raises:
-        UserError: if the file is missing, damaged, unsafe to read or holds no state dict.
+        UserError: if the file is missing, damaged, unsafe to read, needs more memory or time than its size explains, or
+            holds no state dict.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist: a checkpoint is needed there")
+    rehearse(_read, path)
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
         with torch.serialization.safe_globals(_harmless_globals()):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -35,12 +45,27 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error}): see that the disk is mounted, then run again") from None
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # torch and its unpickler raise many kinds on damaged bytes
         raise UserError(f"{path} is damaged ({type(error).__name__}): remove it and fetch it again") from None
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise UserError(f"{path} holds no state dict of tensors: it is not a checkpoint of a network")
+    _require_stored(path, state)
     return dict(state)
+
+
+def _require_stored(path: Path, state: Mapping[Any, torch.Tensor]) -> None:
+    """Check that every number is in the file: a tensor may also repeat one of them without end, or be without any."""
+    claimed = 0
+    for name, tensor in state.items():
+        plain = isinstance(name, str) and tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not plain or tensor.is_quantized:
+            raise UserError(f"{path} holds a tensor that is no plain array of numbers: save its state_dict anew")
+        claimed += tensor.numel() * tensor.element_size()
+    if claimed > _SHARED * path.stat().st_size:
+        raise UserError(f"{path} claims {claimed} bytes of weights, which it does not hold: fetch it again")
 
 
 def differences(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:

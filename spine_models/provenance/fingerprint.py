@@ -27,6 +27,7 @@ OUTSIDE: dict[str, str] = {
     "spine_models.data.dataset.patience": "waits for a disk, and says what it did not give",
     "spine_models.provenance.locks": "lets one writer in or stops; hands nothing on",
     "spine_models.models.networks": "says which module builds a network; keys hold that module by name",
+    "spine_models.models.rehearsal": "reads a file once for nothing; refuses one that takes too much memory or time",
     "spine_models.models.published": "says where weights are; their names hold digests of their content",
     "spine_models.training.progress": "measures speed and memory and shows them; no result holds them",
     "spine_models.compute.leases": "chooses which of several equal GPUs a job gets, or waits",

@@ -1,5 +1,8 @@
 """Checkpoints of others: plain values are read, code is not run, and differences of tensors are named."""
 
+import resource
+import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +106,58 @@ def test_differences_are_named_missing_ones_first():
         "b is not expected",
         "a.bias has the shape (3,), not (2,)",
     ]
+
+
+def archive(path: Path, *pickled: bytes, compression: int = zipfile.ZIP_DEFLATED) -> None:
+    """Write what ``torch.save`` writes, around a pickle of one's own, given in parts."""
+    with zipfile.ZipFile(path, "w", compression, compresslevel=1) as stream:
+        with stream.open("c/data.pkl", "w", force_zip64=True) as entry:
+            for part in pickled:
+                entry.write(part)
+        stream.writestr("c/byteorder", b"little")
+        stream.writestr("c/version", b"3\n")
+
+
+def called(function: str, *arguments: bytes) -> bytes:
+    """Return the pickle of a call: protocol 2, GLOBAL, the arguments as a tuple, REDUCE, STOP."""
+    module, _, name = function.rpartition(".")
+    return b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"(" + b"".join(arguments) + b"tR."
+
+
+MEGA = 1 << 20
+BOMBS = {
+    "zeros in a compressed archive": [b"\x80\x02]", *[b"0" * MEGA] * 1000],
+    "text in a compressed archive": [b"\x80\x02X", (1000 * MEGA).to_bytes(4, "little"), *[b"a" * MEGA] * 1000, b"."],
+    "lists in lists": [b"\x80\x02", *[b"]" * MEGA] * 20, *[b"a" * MEGA] * 20, b"."],
+    "tuples in tuples": [b"\x80\x02)", *[b"\x85" * MEGA] * 30, b"."],
+    "marks": [b"\x80\x02", *[b"(" * MEGA] * 100, b"."],
+    "memory by a call": [called("builtins.bytearray", b"\x8a\x05" + (8 << 30).to_bytes(5, "little"))],
+    "pairs of pairs": [b"\x80\x02X\x04\0\0\0aaaaq\x00", *[b"h\x00h\x00\x86q\x00" * 1000] * 1000, b"."],
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb_ends_in_a_sentence_and_takes_neither_memory_nor_time(path, bomb):
+    archive(path, *BOMBS[bomb])
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    begin = time.process_time()
+    with pytest.raises(UserError) as error:
+        read_checkpoint(path)
+    assert "\n" not in str(error.value)
+    copies = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert time.process_time() - begin + copies.ru_utime - children.ru_utime < 5
+    assert copies.ru_maxrss < max(children.ru_maxrss, own.ru_maxrss + 500_000)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < own.ru_maxrss + 50_000
+
+
+def test_a_tensor_that_repeats_one_number_without_end_is_refused(path):
+    torch.save({"state_dict": STATE | {"a.more": torch.zeros(1).expand(1 << 40)}}, path)
+    with pytest.raises(UserError, match="which it does not hold"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("tensor", [torch.eye(3).to_sparse(), torch.empty(9, device="meta")])
+def test_a_tensor_without_plain_numbers_is_refused(path, tensor):
+    torch.save({"state_dict": STATE | {"a.more": tensor}}, path)
+    with pytest.raises(UserError, match=r"damaged|no plain array"):
+        read_checkpoint(path)
