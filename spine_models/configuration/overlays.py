@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from spine_models.errors import UserError
+from spine_models.schema_check import MOST_VALUES, too_many
 
 
 def read_overlay(path: Path) -> dict[str, Any]:
@@ -30,10 +31,16 @@ def read_overlay(path: Path) -> dict[str, Any]:
         line = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "of an unknown kind"
         raise UserError(f"{path}{line} cannot be read as YAML ({problem}): correct it") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, groups of a thousand levels
+        raise UserError(f"{path} holds a number or a group that no configuration has: correct it") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no keys: write lines like `seed: 1`, as in config.yaml")
+    if too_many(content):
+        raise UserError(
+            f"{path} stands for more than {MOST_VALUES} values: write them out instead of using YAML's anchors"
+        )
     return content
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_MOST_COLUMNS = 1000
 _EXCEL = re.compile(r"\s*\"?sep=(.)\"?\s*", re.IGNORECASE)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -46,6 +47,8 @@ def read_delimited(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             f"{path}, read with {DELIMITERS[delimiter]} between its fields, lacks the column {', '.join(lacking)}: it "
             f"must have {', '.join(columns)}"
         )
+    if len(header) > _MOST_COLUMNS:
+        raise UserError(f"{path} has {len(header)} columns, and {_MOST_COLUMNS} at most are read: leave others out")
     twice = [name for name in columns if header.count(name) > 1]
     if twice:
         raise UserError(f"{path} has the column {twice[0]} twice: remove one")
@@ -57,6 +60,8 @@ def _text(path: Path) -> list[str]:
     try:
         data = waiting_for_the_disk(path.read_bytes)
         text = data.decode("utf-8-sig")
+        if "\0" in text:
+            raise UserError(f"{path} cannot be read as a table (it holds NUL characters): save it as CSV in UTF-8")
     except OSError as error:
         raise UserError(f"{path} cannot be read as a table ({error.strerror}): give a CSV file in UTF-8") from None
     except UnicodeDecodeError:

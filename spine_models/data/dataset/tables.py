@@ -13,6 +13,7 @@ from spine_models.data.dataset.uids import is_uid
 from spine_models.errors import UserError
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.vouched import vouched_if_ours
+from spine_models.schema_check import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +117,7 @@ def read_test(path: Path) -> pd.DataFrame:
     expected = raw["StudyInstanceUID"] + "_" + raw["prediction_type"]
     wrong = raw.index[raw["row_id"] != expected]
     if len(wrong):
-        raise UserError(f"{path} line {wrong[0]}: row_id is not {expected[wrong[0]]}: correct it")
+        raise UserError(f"{path} line {wrong[0]}: row_id is not {_cut(expected[wrong[0]])}: correct it")
     table: pd.DataFrame = raw[["row_id", "StudyInstanceUID", "prediction_type"]]
     return table.reset_index(drop=True)
 
@@ -171,7 +172,8 @@ def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     except pa.errors.SchemaErrors as errors:
         case = errors.failure_cases.sort_values("index", kind="stable").iloc[0]
         raise UserError(
-            f"{path} line {case['index']}: {case['column']} is {case['failure_case']!r}, it must be {case['check']}"
+            f"{path} line {case['index']}: {case['column']} is {shown(case['failure_case'])}, it must be "
+            f"{case['check']}"
         ) from None
     return raw
 
@@ -179,4 +181,10 @@ def _read(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
 def _require_unique(path: Path, table: pd.DataFrame, column: str) -> None:
     again = table.index[table[column].duplicated()]
     if len(again):
-        raise UserError(f"{path} line {again[0]}: {column} {table[column][again[0]]} occurs a second time: remove one")
+        value = _cut(table[column][again[0]])
+        raise UserError(f"{path} line {again[0]}: {column} {value} occurs a second time: remove one")
+
+
+def _cut(text: str) -> str:
+    """Return a cell as a sentence can hold it."""
+    return text if len(text) <= 150 else f"{text[:147]}..."

@@ -6,6 +6,7 @@ x and y.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ MAX_LABEL_VOXELS = 1 << 30
 _ROOMY = 4
 """A label map may have this many times the voxels of its volume; more is no label of it, but may fill the memory."""
 _ALWAYS_ALLOWED = 1 << 24
+_MOST_DEFLATED = 1032
+"""Bytes that one byte of a gzip file stands for at most (zlib's technical details)."""
+_FURTHEST_VOXELS = 64 << 20
+"""Bytes of header and notes before the voxels."""
 _SAME_FORMS_MM = 0.5
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _GZIP = b"\x1f\x8b"
@@ -44,6 +49,31 @@ class OpenLabel:
     shape: tuple[int, int, int]
     affine_lps: Floats
     notes: tuple[str, ...]
+
+
+class _NoExtensions(nib.nifti1.Nifti1Extensions):
+    """Notes between header and voxels: not read, since nothing here needs them and they claim any size."""
+
+    @classmethod
+    def from_fileobj(cls, fileobj: Any, size: int, byteswap: bool) -> _NoExtensions:
+        """Read nothing: the voxels are found by their own offset."""
+        return cls()
+
+
+class _Header1(nib.Nifti1Header):
+    exts_klass = _NoExtensions
+
+
+class _Header2(nib.Nifti2Header):
+    exts_klass = _NoExtensions
+
+
+class _Nifti1(nib.Nifti1Image):
+    header_class = _Header1
+
+
+class _Nifti2(nib.Nifti2Image):
+    header_class = _Header2
 
 
 def most_voxels(rows: int, columns: int, slices: int) -> int:
@@ -71,6 +101,7 @@ def open_label(path: Path, label_geometry: str, max_voxels: int = MAX_LABEL_VOXE
         raise StudyRefused(RefusalCode.LABEL_INVALID, f"a label map of the shape {shape} is too large for its volume")
     if storage.kind not in "iuf":
         raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map holds {storage}, not labels")
+    patiently(lambda: _require_held(path, image.dataobj.offset, math.prod(shape) * storage.itemsize), LABEL_MAP)
     affine, notes = (np.eye(4), ()) if label_geometry == "index" else _geometry(image, shape)
     return OpenLabel(image, (shape[0], shape[1], shape[2]), affine, notes)
 
@@ -79,18 +110,30 @@ def _opened(path: Path) -> tuple[Any, tuple[int, ...], np.dtype[Any]]:
     """Return a label map's image, its shape and the type that its voxels are stored in."""
     try:
         image = _load(path)
-        return image, tuple(int(side) for side in image.shape), image.get_data_dtype()
+        shape, storage = tuple(int(side) for side in image.shape), image.get_data_dtype()
     except Exception as error:  # nibabel raises many kinds on damaged bytes
         if of_the_machine(error):
             raise
         raise StudyRefused(RefusalCode.LABEL_DAMAGED, _why_damaged(path, error)) from None
+    return image, shape, storage
+
+
+def _require_held(path: Path, begin: int, claimed: int) -> None:
+    """Check what a header says of the sizes of the file against the file, before memory is taken for it."""
+    size = path.stat().st_size
+    most = size * _MOST_DEFLATED if path.suffix.lower() == ".gz" else size
+    if not 0 <= begin <= _FURTHEST_VOXELS or begin + claimed > most:
+        raise StudyRefused(
+            RefusalCode.LABEL_DAMAGED,
+            f"the header claims {claimed} bytes of voxels after {begin} others, which the file does not hold",
+        )
 
 
 def _load(path: Path) -> Any:
     """Open a NIfTI file; ``nib.load`` would look for suffixes in small letters or in capitals, and not for both."""
     with ImageOpener(str(path)) as stream:
         size = stream.read(4)
-    kind: Any = nib.Nifti2Image if int.from_bytes(size, "little") in _NIFTI2 else nib.Nifti1Image
+    kind: Any = _Nifti2 if int.from_bytes(size, "little") in _NIFTI2 else _Nifti1
     files = {"image": FileHolder(str(path))}
     return kind.from_file_map(files, keep_file_open=True)  # a compressed file is read through once, not once a slab
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from spine_models.data.dataset.tables import read_boxes, read_folds, read_solution_folds, read_test, read_train
@@ -23,6 +25,31 @@ def sentence(read, *arguments) -> str:
     text = str(caught.value)
     assert "\n" not in text
     return text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (GOOD.replace("1.2.4", "9" * 20_000_000), "line 3 cannot be read as a row of a table (field larger than"),
+        (GOOD.replace("1.2.4", "9" * 100_000), "line 3: StudyInstanceUID is '999"),
+        (f"{HEADER}{',x' * 1_000_000}\n1.2.3,1,0,1,0,0,0,0,0{',1' * 1_000_000}\n", "has 1000009 columns, and 1000"),
+        (GOOD.replace("1.2.4", "1.2\0.4"), "it holds NUL characters"),
+        (GOOD.encode("utf-16-le").decode("latin-1"), "it holds NUL characters"),
+        ("\0" * 1_000_000, "it holds NUL characters"),
+        ("," * 2_000_000, "lacks the column StudyInstanceUID"),
+        ('"' * 10_000_001, "cannot be read as a row of a table"),
+    ],
+    ids=["20 MB in a cell", "a long id", "a million columns", "NUL", "UTF-16", "zeros", "commas", "quotes"],
+)
+def test_what_no_table_holds_is_a_short_sentence(tmp_path, text, expected) -> None:
+    tracemalloc.start()
+    try:
+        found = sentence(train, tmp_path, text)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 30
+    finally:
+        tracemalloc.stop()
+    assert expected in found
+    assert len(found) < 600
 
 
 def test_values_and_order(tmp_path) -> None:

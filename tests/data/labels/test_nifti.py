@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import itertools
+import struct
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -259,3 +260,47 @@ def test_a_label_map_on_a_disk_that_is_not_mounted_is_no_damage(tmp_path) -> Non
     (tmp_path / "a.nii.gz").symlink_to(tmp_path / "unmounted" / "a.nii.gz")
     with pytest.raises(DiskError, match="the label map of the study cannot be read"):
         read_label(tmp_path / "a.nii.gz", BY_AFFINE)
+
+
+def with_notes(path: Path, claimed: int, zeros: int) -> Path:
+    """Write a compressed label map whose notes before the voxels claim ``claimed`` bytes and have ``zeros``."""
+    image = nib.Nifti1Image(VALUES, AFFINE)
+    image.header["vox_offset"] = 352 + zeros
+    header = bytearray(image.header.binaryblock)
+    with gzip.open(path, "wb", 1) as stream:
+        stream.write(bytes(header) + b"\x01\0\0\0" + struct.pack("<ii", claimed, 6))
+        for _ in range((zeros - 8) >> 20):
+            stream.write(bytes(1 << 20))
+        stream.write(bytes((zeros - 8) % (1 << 20)) + VALUES.tobytes(order="F"))
+    return path
+
+
+@pytest.mark.parametrize("claimed", [0, -1, 16, 1 << 20, (1 << 31) - 1])
+def test_notes_of_any_size_take_no_memory_and_the_voxels_are_read(tmp_path, claimed) -> None:
+    path = with_notes(tmp_path / "a.nii.gz", claimed, 48 << 20)
+    tracemalloc.start()
+    try:
+        np.testing.assert_array_equal(read_label(path, BY_AFFINE).values, VALUES)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("sides", "offset"), [((400, 400, 60), 352), ((5, 4, 3), 1 << 30)])
+def test_a_header_that_claims_more_than_the_file_is_refused_before_memory_is_taken(
+    tmp_path, suffix, sides, offset
+) -> None:
+    image = nib.Nifti1Image(VALUES, AFFINE)
+    image.header.set_data_shape(sides)
+    image.header["vox_offset"] = offset
+    data = image.header.binaryblock + bytes(4) + VALUES.tobytes()
+    (tmp_path / f"a{suffix}").write_bytes(gzip.compress(data) if suffix == ".nii.gz" else data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(StudyRefused, match="which the file does not hold") as refusal:
+            read_label(tmp_path / f"a{suffix}", BY_AFFINE)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+    assert refusal.value.code is RefusalCode.LABEL_DAMAGED
