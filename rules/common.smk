@@ -10,7 +10,7 @@ if (ROOT / "spine_models").is_dir():
 from spine_models.configuration.checked import checked
 from spine_models.configuration.contradictions import require_arrays_fit
 from spine_models.configuration.overlays import merge, read_overlay
-from spine_models.configuration.results_folder import require_folder, require_writable
+from spine_models.configuration.results_folder import make_private, require_folder, require_writable
 from spine_models.configuration.trainings import classifier_recipe, folds_of, published_file, segmentation_recipe
 from spine_models.errors import UserError, told
 from spine_models.provenance.acceptance import code_in_force, read_acceptances
@@ -203,9 +203,11 @@ def store_codes():
 
 
 def results_can_be_written():
-    """Stop before the first job where output_dir may not be written."""
+    """Stop before the first job where output_dir may not be written; nobody else may look into new predictions."""
     if workflow.is_main_process:
         or_sentence(require_writable, Path(config["output_dir"]), "output_dir")
+        if folders.wants_predictions:
+            make_private(Path(out("predictions")))
 
 
 def arrays_fit():

@@ -67,7 +67,7 @@ def predict(
       spine-models predict --bundle B --studies D --out O --flips none,horizontal
       spine-models predict --bundle B --studies D --out O --format nifti,seg
     """
-    from spine_models.configuration.results_folder import require_writable
+    from spine_models.configuration.results_folder import make_private, require_writable
     from spine_models.data.dataset.layout import require_apart
     from spine_models.data.dataset.prediction_tables import PredictionIndex
     from spine_models.data.dataset.tables import read_series, read_test
@@ -91,6 +91,7 @@ def predict(
     if test_csv:
         read_test(test_csv)
     masks = MaskFileSettings(tuple(formats.split(",")), seg_empty_frames, copy_patient)
+    make_private(out)
     wanted = {**(read_series(series_csv) if series_csv else {}), **({EVERY_STUDY: series} if series else {})}
     manifest, index = out / "studies.json", PredictionIndex(out / "index" / "files.csv", out / "index" / "studies.csv")
     code = fingerprint(code_parts())

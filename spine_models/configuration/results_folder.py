@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from spine_models.errors import UserError
@@ -24,6 +25,16 @@ def require_folder(folder: Path, name: str) -> Path:
         what = "is a file" if there == folder else f"leads through {there}, which is a file"
         raise UserError(f"{name} {folder} {what}: give a folder, it need not exist yet")
     return there
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that its owner alone may enter; one that is there already keeps its permissions.
+
+    Predictions are about patients, and whoever is let in should be let in on purpose. Files in it follow the umask.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
 
 
 def require_writable(folder: Path, name: str) -> None:

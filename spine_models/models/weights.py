@@ -144,10 +144,12 @@ def _require_settings(path: Path, description: Mapping[str, Any]) -> None:
 
 
 def _require_types(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
-    """Raise ValueError for a tensor whose numbers are of another type than the network's."""
+    """Raise ValueError for a tensor of another type or shape than the network's; torch lets some of them pass."""
     for name, tensor in state.items():
         if name in expected and tensor.dtype != expected[name].dtype:
             raise ValueError(f"{name} holds {tensor.dtype}, not {expected[name].dtype}")
+        if name in expected and tensor.shape != expected[name].shape:
+            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, not {tuple(expected[name].shape)}")
 
 
 def _of_today(description: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,11 @@ def _run(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
+def umask():
+    os.umask(found := os.umask(0))
+    return found
+
+
 def test_every_row_of_the_table_is_answered_and_the_page_is_there(phantom, bundle_folder, tmp_path):
     out = tmp_path / "out"
     done = _run(
@@ -35,6 +41,9 @@ def test_every_row_of_the_table_is_answered_and_the_page_is_there(phantom, bundl
     with (phantom / "test.csv").open() as asked, (out / "submission.csv").open() as answered:
         wanted = [row["row_id"] for row in csv.DictReader(asked)]
         assert [row["row_id"] for row in csv.DictReader(answered)] == wanted
+    assert stat.S_IMODE(out.stat().st_mode) == 0o700
+    assert stat.S_IMODE((out / "predictions.csv").stat().st_mode) == 0o666 & ~umask()
+    assert stat.S_IMODE((out / "inventory.csv").stat().st_mode) == 0o600
     page = (out / "index.html").read_text()
     for picture in out.glob("studies/*.png"):
         assert f'src="studies/{picture.name}"' in page

@@ -191,6 +191,17 @@ def test_numbers_of_another_type(tmp_path, saved, dtype):
         load_model(tmp_path / "m.safetensors", "segmentation")
 
 
+@pytest.mark.parametrize("shape", [(1,), (0,), (2, 2)])
+def test_a_count_that_is_no_single_number(tmp_path, saved, shape):
+    """Torch takes the first number of a list in the place of one number, and fails where there is none."""
+    state, description = load_state(saved[1])
+    name = next(name for name, tensor in state.items() if tensor.ndim == 0)
+    state[name] = torch.zeros(shape, dtype=state[name].dtype)
+    save_state(tmp_path / "m.safetensors", state, description)
+    with pytest.raises(UserError, match="has the shape"):
+        load_model(tmp_path / "m.safetensors", "segmentation")
+
+
 @pytest.mark.parametrize("length", [1 << 63, 99 << 20])
 def test_a_header_longer_than_the_file_or_than_any_header(tmp_path, length):
     with (tmp_path / "m.safetensors").open("wb") as stream:
