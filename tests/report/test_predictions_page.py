@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from spine_models.data.volume_facts import SeriesFacts
 from spine_models.inference.predictions import MISSING, PREDICTED, PRIOR, REFUSED, SEGMENTED, PredictedStudy
 from spine_models.levels import LEVELS, TARGETS
@@ -9,6 +11,7 @@ from spine_models.provenance.shard import FAILED
 from spine_models.report.predictions_page import predictions_page
 from tests.report.conftest import HOSTILE
 from tests.report.test_page import Page
+from tests.test_log import HOSTILE as CONTROLS
 
 
 def _page(*studies, phantom=False, classifies=True):
@@ -37,6 +40,14 @@ def test_text_from_outside_is_text():
     text, parsed = _page(hostile)
     assert "<script>alert" not in text
     assert parsed.text.count(HOSTILE) == 8
+
+
+@pytest.mark.parametrize("text", CONTROLS)
+def test_what_is_unseen_or_moves_what_is_seen_is_shown_as_an_escape(text):
+    hostile = _study("1.2", REFUSED, code=f"a{text}b", notes=(f"a{text}b",))
+    page, parsed = _page(hostile)
+    assert text not in page
+    assert parsed.text.count(f"a{CONTROLS[text]}b") == 2
 
 
 def test_every_status_is_explained():
