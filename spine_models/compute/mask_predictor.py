@@ -78,9 +78,10 @@ class MaskPredictor:
         # A copy, since torch takes no array that cannot be written, such as a memory map.
         volume = torch.from_numpy(np.array(half))[None].to(device)
         facts = (torch.tensor([fact], dtype=torch.float32, device=device) for fact in (mean, std))
-        probabilities = sliding_window(
+        # The level of each voxel is chosen window by window: probabilities of 1,600 slices would take 3.4 GB.
+        levels = sliding_window(
             standardised(volume, *facts)[0],
-            lambda windows: mean_over_flips(windows, self._windows.flips, mean_probabilities, spatial=True),
+            lambda windows: _largest(mean_over_flips(windows, self._windows.flips, mean_probabilities, spatial=True)),
             window=self._windows.window,
             overlap=self._windows.overlap,
             z_multiple=self._windows.z_multiple,
@@ -89,7 +90,7 @@ class MaskPredictor:
         )
         # Once for a volume: each look waits for the device.
         require_finite(finite, precision)
-        return np.asarray(probabilities.argmax(dim=0).to(torch.uint8).cpu().numpy())
+        return np.asarray(levels[0].cpu().numpy())
 
     def _mean_probabilities(self, finite: torch.Tensor, precision: Precision, windows: torch.Tensor) -> torch.Tensor:
         """Return the mean over the networks, one after the other; ``finite`` becomes false where an output is not."""
@@ -97,6 +98,11 @@ class MaskPredictor:
         for network in self._networks[1:]:
             total += _probabilities(network, finite, precision, windows)
         return total.div_(len(self._networks))
+
+
+def _largest(probabilities: torch.Tensor) -> torch.Tensor:
+    """Return the class of the largest probability, (N, 1, z, Y, X) uint8, of (N, C, z, Y, X)."""
+    return probabilities.argmax(dim=1, keepdim=True).to(torch.uint8)
 
 
 def _probabilities(
