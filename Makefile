@@ -1,4 +1,5 @@
-PYTHON ?= python3.11
+# The newest supported Python that is found and starts.
+PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,$(shell python$(version) -c 'print("python$(version)")' 2>/dev/null)))
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
 
@@ -8,13 +9,14 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 help:
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-# torch brings what its build needs (the CUDA build its nvidia packages); everything else comes from the
-# complete lock without a resolver, since mmcv, mmengine and mmaction2 ask for two other OpenCV wheels.
-.venv: requirements.lock
+# Everything comes from the complete lock without a resolver, since mmcv, mmengine and mmaction2 ask for two other OpenCV
+# wheels. torch is pinned apart: its builds have hashes of their own, and the CUDA build brings its nvidia packages.
+.venv: requirements.lock requirements-torch.txt
+	@test -n "$(PYTHON)" || { echo "error: found no Python 3.11, 3.12 or 3.13: install one, or name it (make PYTHON=/path/to/python3.12)" >&2; exit 1; }
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint requirements.lock "$$(grep '^torch==' requirements.lock)"
-	$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --requirement requirements-torch.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch .venv
 
@@ -59,6 +61,26 @@ mutants: .venv ## change the method's arithmetic, count what the tests catch (MO
 	$(BIN)/pip install --quiet --no-deps --upgrade --target build/mutants/tool --requirement requirements-mutants.txt
 	$(BIN)/python -m benchmarks.mutants $(MODULE)
 
+.PHONY: wheel
+wheel: .venv ## build the wheel, which holds the library and the workflow (dist/)
+	rm -rf build/lib build/bdist.*
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+# Sources become wheels here, so that the other machine needs no compiler.
+.PHONY: wheelhouse
+wheelhouse: wheel ## collect all wheels of the lock for a machine without network (dist/wheelhouse/)
+	rm -rf dist/wheelhouse
+	mkdir -p build
+	sed -nE 's/^([^ ]+==[^ ]+).*/\1/p' requirements.lock > build/constraints.txt
+	$(BIN)/pip wheel --quiet --no-deps --require-hashes --wheel-dir dist/wheelhouse --requirement requirements.lock
+	$(BIN)/pip wheel --quiet --constraint build/constraints.txt --wheel-dir dist/wheelhouse --requirement requirements-torch.txt
+	cp dist/spine_models-*.whl dist/wheelhouse
+
+# The suite runs on one Python; before a release, the wheel is installed and used on the others that are there.
+.PHONY: test-all
+test-all: test wheel ## all tests; then the wheel on the other Pythons: help, the tiny workflow, a prediction
+	$(BIN)/python -m tools.try_wheel dist/spine_models-*.whl $(OTHERS)
+
 .PHONY: prune-state
 prune-state: .venv ## remove the states of trainings that nothing uses any more (OUTPUT=results)
 	$(BIN)/spine-models prune-state $(or $(OUTPUT),results)
@@ -70,4 +92,12 @@ reach: .venv ## write which modules are part of which rules' keys (tests/provena
 # What conda installs is the lock: written anew after a change of it (a test says when that was forgotten).
 .PHONY: envs
 envs: ## write the lock into the conda environment's post-deploy script
-	sed -i -e "/^cat > /,/^LOCK$$/{/^cat > /{p;r requirements.lock" -e "};/^LOCK$$/p;d}" envs/spine_models.post-deploy.sh
+	sed -i -e "s/'torch==.*'/'$$(cat requirements-torch.txt)'/" \
+		-e "/^cat > /,/^LOCK$$/{/^cat > /{p;r requirements.lock" -e "};/^LOCK$$/p;d}" envs/spine_models.post-deploy.sh
+
+# uv goes into a folder of its own: it only asks the package index, and nothing else needs it.
+.PHONY: lock
+lock: .venv ## write the hashes of the lock anew after a version in it changed
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/lock uv==0.13.9
+	$(BIN)/python -m tools.lock build/lock/bin/uv
+	$(MAKE) envs
