@@ -82,6 +82,49 @@ def test_window_is_the_padded_box_resized_by_its_longest_side_and_padded_evenly(
     np.testing.assert_array_equal(window.mask[:, 2:30], mask[16:28, 8:22, 8:24].repeat(2, axis=1).repeat(2, axis=2))
 
 
+def test_padding_is_even_on_both_sides_of_a_narrow_box():
+    mask = spine_mask()
+    mask[:, :, 12:14] = 0  # boxes are now 8 rows by 6 columns: 16 by 14 with margins, 32 by 28 on the full grid
+    full, crop = _crop(mask)
+    window = cut_window(crop, "C3", 16, SETTINGS)
+    assert np.all(window.image[:, :, [0, 1, 30, 31]] == AIR_HU)
+    np.testing.assert_array_equal(window.image[:, :, 2:30], full[16:28, 12:44, 20:48])
+
+
+def test_a_box_of_hardly_any_rows_keeps_one():
+    mask = np.zeros((20, 32, 64), np.uint8)
+    mask[4:12, 10, 4:60] = 3
+    settings = dataclasses.replace(SETTINGS, margin=0)
+    _, crop = _crop(mask, settings=settings)
+    window = cut_window(crop, "C3", 4, settings)  # 2 by 112 pixels: 32 columns, less than a row
+    assert np.nonzero(window.mask[0].any(axis=1))[0].tolist() == [15]
+    assert np.all(np.delete(window.image[0], 15, axis=0) == AIR_HU)
+
+
+def test_images_are_enlarged_linearly_and_masks_by_the_nearest_voxel():
+    mask = spine_mask()
+    full = np.zeros((mask.shape[0], 64, 64), np.int16)
+    full[:] = 100 * np.arange(64)
+    settings = dataclasses.replace(SETTINGS, size=64)
+    _, crop = _crop(mask, full, settings=settings)
+    window = cut_window(crop, "C3", 16, settings)  # columns 16 to 48, each twice as wide
+    centres = (np.arange(64) + 0.5) / 2 - 0.5
+    expected = 1600 + 100 * np.clip(centres, 0, 31)
+    np.testing.assert_allclose(window.image, np.broadcast_to(expected, (12, 64, 64)), atol=0.01)
+    assert set(np.unique(window.mask)) <= {0, 2, 3, 4}
+
+
+def test_edges_between_pixels_are_rounded_on_each_axis_by_itself():
+    """At a factor of 0.4, row 6 begins with pixel 15 and column 9 in the middle of pixel 22."""
+    mask = np.zeros((40, 26, 26), np.uint8)
+    mask[18:26, 10:18, 13:21] = 3
+    settings = dataclasses.replace(SETTINGS, size=40)
+    full, crop = _crop(mask, half_factor=0.4, settings=settings)
+    assert crop.origin[1:] == (15, 22)
+    window = cut_window(crop, "C3", 16, settings)
+    np.testing.assert_array_equal(window.image, full[16:28, 15:55, 23:63])
+
+
 @pytest.mark.parametrize("margin", [0, 3, 4])
 def test_the_margin_is_equal_on_all_four_sides(margin):
     """The crop holds another vertebra all around, so that its own borders cut nothing off."""

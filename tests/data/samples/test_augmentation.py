@@ -9,6 +9,7 @@ from spine_models.data.samples.augmentation import (
     ClassificationAugmentation,
     SegmentationAugmentation,
     classification_augmentation,
+    one_thread,
     segmentation_augmentation,
 )
 from spine_models.hounsfield import AIR_HU
@@ -175,6 +176,42 @@ def test_quarter_turns_are_all_drawn_and_nothing_else_moves():
     assert np.sum(turns, axis=0).min() > 10
 
 
-def test_albumentations_is_kept_from_asking_the_network():
+def test_a_grid_distortion_stretches_cells_up_to_the_setting():
+    augment = segmentation_augmentation(SegmentationAugmentation(0, 0, 0, 0, 0, 0.1, 1.0), 100)
+    image, mask = _sample(1, 100)
+    steps = []
+    for index in range(60):
+        _, _, replay = augment.apply_with_replay(image, mask, _generator(index))
+        grid, elastic = replay["transforms"][2]["transforms"]
+        assert grid["applied"] != elastic["applied"]
+        if grid["applied"]:
+            cells = np.diff(grid["params"]["map_x"][:, 10::20], axis=1)
+            steps.append(np.abs(cells / 20 - 1.0).max())
+    assert 15 < len(steps) < 45
+    # Cells are brought back to the size of the image, which can add to their stretch.
+    assert 0.08 < max(steps) < 0.2
+
+
+def test_the_elastic_distortion_of_a_small_image_is_as_smooth_as_the_library_allows():
+    augment = segmentation_augmentation(SEGMENTATION, 16)
+    elastic = augment._compose.transforms[2].transforms[1]
+    assert elastic.sigma == 1.0
+    assert elastic.alpha == pytest.approx(0.1 * np.sqrt(24 * np.pi))
+
+
+def test_opencv_computes_on_one_thread_when_told():
+    import cv2
+
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(3)
+        one_thread()
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_albumentations_is_kept_from_asking_the_network(monkeypatch):
+    monkeypatch.delenv("NO_ALBUMENTATIONS_UPDATE", raising=False)
     classification_augmentation(CLASSIFICATION)
     assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"
