@@ -19,8 +19,8 @@ METAL_HU = 30000
 
 _ROD_MM = (2.5, 20.0)
 """Radius and half length of the rod."""
-_ROD_PLACE = (30.0, 10.0, 0.0)
-"""Its centre in the frame of C4, to the left, behind and above (mm, times the patient's scale), or as far right."""
+_ROD_AWAY_MM = (22.0, 38.0)
+"""How far its axis is from C4's (mm, times the patient's scale)."""
 
 
 def can_hold_borders(style: PixelStyle) -> bool:
@@ -36,18 +36,19 @@ def draw_border(hu: NDArray[np.int16], value: int) -> None:
 def draw_metal(
     hu: NDArray[np.int16], labels: NDArray[np.uint8], grid: Grid, patient: Patient, seed: Sequence[int]
 ) -> None:
-    """Put an upright rod of ``METAL_HU`` beside the spine, in place; no vertebra changes.
+    """Put an upright rod of ``METAL_HU`` near the spine, on any side of it, in place; no vertebra changes.
 
     Args:
         hu: (z, y, x).
         labels: of the vertebrae, the same shape.
         grid: where the voxels are.
         patient: whose neck it is.
-        seed: of the side that it is on.
+        seed: of the place where it is.
     """
-    side = np.random.default_rng(seed).choice((-1.0, 1.0))
-    x, y, z = (patient.scale * value for value in _ROD_PLACE)
-    centre_z, centre_y, centre_x = grid.index_of(patient.frames["C4"].world((side * x, y, z)))
+    rng = np.random.default_rng(seed)
+    angle, away = rng.uniform(0.0, 2.0 * np.pi), patient.scale * rng.uniform(*_ROD_AWAY_MM)
+    place = patient.frames["C4"].world((away * np.sin(angle), away * np.cos(angle), 0.0))
+    centre_z, centre_y, centre_x = grid.index_of(place)
     z_mm, y_mm, x_mm = grid.spacing_mm
     rows, columns = np.ogrid[: hu.shape[1], : hu.shape[2]]
     distance = np.hypot((rows - centre_y) * y_mm, (columns - centre_x) * x_mm)

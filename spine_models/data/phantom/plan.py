@@ -48,7 +48,7 @@ class StudyPlan:
         fractures: from superior to inferior; at complete levels only.
         encoding: how the files are written.
         border_hu: what is outside the scanner's circle, None where that is tissue, air or tagged padding.
-        metal: whether there is metal beside the spine.
+        metal: whether there is metal near the spine.
         defect: kind of damage, one of ``DEFECTS``, or empty.
         seed: seeds of the study's random numbers.
     """

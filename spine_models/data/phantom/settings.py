@@ -56,7 +56,7 @@ class PhantomSettings:
         slice_mm: distance of neighbouring slices; varies by a tenth.
         fractured_share: part of the studies that have a fracture.
         border_share: part of the studies with -2048 or -3024 outside the scanner's circle, without a padding tag.
-        metal_share: part of the studies with a rod of 30000 HU beside the spine.
+        metal_share: part of the studies with a rod of 30000 HU near the spine.
         grades: what the fractures look like.
         marker: whether every study holds a dense bead on the patient's left, in front, at the height of C3.
     """
