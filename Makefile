@@ -44,7 +44,11 @@ bench: .venv ## run all benchmarks, print a table of ratios, write benchmarks/re
 	$(BIN)/python -m benchmarks
 
 .PHONY: chaos
-chaos: .venv ## kill trainings at random and compare what they end with (KILLS=20)
+chaos: .venv ## damage files, let calls fail and kill jobs of every rule, and compare the results (FAULTS=60, SEED=0)
+	$(BIN)/python -m tests.faults.campaign --faults $(or $(FAULTS),60) --seed $(or $(SEED),0)
+
+.PHONY: kills
+kills: .venv ## kill trainings at random, at every step, and compare what they end with (KILLS=20)
 	$(BIN)/python -m benchmarks.chaos --kills $(or $(KILLS),20)
 
 .PHONY: test-slurm

@@ -1,6 +1,6 @@
 """A kill campaign: random SIGKILLs over the training rules, each followed by the same Snakemake command.
 
-    python -m benchmarks.chaos --kills 20        (make chaos)
+    python -m benchmarks.chaos --kills 20        (make kills)
 
 It runs the training rules of a tiny preset once undisturbed and once under kills, and compares weights, tables and
 metrics byte for byte. The data are those of the trainings' tests, laid where the data rules would put them. Three of

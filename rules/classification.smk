@@ -27,6 +27,7 @@ rule train_classifier:
         config=classifier_settings,
         code=code_of("train_classifier", variant_modules),
         state=out("state/classification/{variant}/fold{fold}"),
+        table=content_of(dataset_file("train.csv")),
         inputs=input_options,
         folder=folder_of("history"),
     shell:
@@ -62,6 +63,7 @@ rule average_checkpoints:
     params:
         config=averaging_settings,
         code=code_of("average_checkpoints", variant_modules),
+        table=content_of(dataset_file("train.csv")),
         inputs=input_options,
         folder=folder_of("model"),
     shell:
@@ -94,6 +96,7 @@ rule predict_oof:
     params:
         config=settings("math_threads", "crops", inference=config["classification"]["inference"]),
         code=code_of("predict_oof", variant_modules),
+        table=content_of(dataset_file("train.csv")),
         inputs=input_options,
     shell:
         "python -m workflow_scripts.predict_oof --config {params.config:q} --code {params.code}"

@@ -112,6 +112,14 @@ def dataset_file(name):
     return lambda wildcards: f"{dataset_dir(wildcards)}/{name}"
 
 
+def content_of(named):
+    """Return the digest of the files that the user gave and the input function `named` returns.
+
+    Snakemake compares times, and takes a file that is older than what was made from it for unchanged.
+    """
+    return lambda wildcards: or_sentence(folders.content_digest, named(wildcards))
+
+
 def generated(wildcards):
     """Return what says that the data set is generated; nothing for the user's own."""
     return [out("phantom/phantom.json")] if folders.generated else []

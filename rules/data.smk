@@ -135,6 +135,7 @@ rule make_folds:
         code=code_of("make_folds"),
         dataset=dataset_dir,
         state=out("state/folds"),
+        table=content_of(folds_table),
         inputs=input_options,
     shell:
         "python -m workflow_scripts.make_folds --config {params.config:q} --code {params.code}"

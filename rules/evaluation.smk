@@ -22,6 +22,7 @@ rule evaluate:
     params:
         config=settings("seed"),
         code=code_of("evaluate"),
+        table=content_of(dataset_file("train.csv")),
         inputs=input_options,
         run=run_folder,
     shell:
@@ -58,6 +59,8 @@ rule export_bundle:
             phantom=folders.generated,
         ),
         code=code_of("export_bundle"),
+        table=content_of(dataset_file("train.csv")),
+        networks=content_of(segmentation_models),
         inputs=input_options,
         run=run_folder,
     shell:

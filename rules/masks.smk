@@ -21,6 +21,7 @@ rule infer_masks:
     params:
         config=settings("math_threads", "plausibility", inference=config["segmentation"]["inference"]),
         code=code_of("infer_masks", segmentation_modules()),
+        networks=content_of(segmentation_models),
         inputs=input_options,
     shell:
         "python -m workflow_scripts.infer_masks --config {params.config:q} --code {params.code}"

@@ -51,6 +51,8 @@ rule predict_studies:
         code=code_of("predict_studies", prediction_modules()),
         root=predict_dir,
         again=lambda wildcards: unfinished(Path(out(f"predictions/{wildcards.shard}.json"))),
+        networks=content_of(prediction_bundle),
+        series=content_of(series_table),
         inputs=input_options,
     shell:
         "python -m workflow_scripts.predict_studies --config {params.config:q} --code {params.code}"
@@ -83,6 +85,7 @@ rule predict:
         runtime=grows(30),
     params:
         code=code_of("predict"),
+        table=content_of(test_table),
         inputs=input_options,
     shell:
         "python -m workflow_scripts.predict --code {params.code} {params.inputs}"

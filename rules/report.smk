@@ -22,6 +22,7 @@ rule report:
         runtime=grows(30),
     params:
         code=code_of("report"),
+        table=content_of(dataset_file("train.csv")),
         inputs=input_options,
         run=run_folder,
     shell:

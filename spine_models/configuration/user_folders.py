@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cached_property
 from multiprocessing import get_context
@@ -27,6 +27,7 @@ from spine_models.data.dataset.layout import (
 from spine_models.errors import UserError
 from spine_models.inference.bundle_description import DESCRIPTION, read_description
 from spine_models.models.networks import Stage
+from spine_models.provenance.canonical import digest_file, digest_json
 
 GENERATED = "generated"
 """Digest of everything in a data set that the workflow generates: its rule's output says when it changed."""
@@ -45,6 +46,7 @@ class UserFolders:
         self._config = config
         self._look = look
         self._listed: set[str] = set()
+        self._digests: dict[Path, str] = {}
         self.generated: bool = config["phantom"]["enabled"]
         self._ahead: Future[dict[int, str]] | None = None
         self._tables: Future[set[str]] | None = None
@@ -117,6 +119,24 @@ class UserFolders:
     def labels_digest(self, shard: int) -> str:
         """Return a digest over names, sizes and times of the segmentations of ``shard``."""
         return GENERATED if self.generated else self._label_digests[shard]
+
+    def content_digest(self, files: str | Iterable[str | Path]) -> str:
+        """Return a digest over the content of tables and descriptions of bundles that the user gave.
+
+        Files of this workflow's own output are left out: the jobs that make them say when they changed.
+
+        Raises:
+            UserError: if a file cannot be read.
+        """
+        own = Path(self._config["output_dir"]).resolve()
+        named = [Path(file) for file in ([files] if isinstance(files, str) else files)]
+        return digest_json([self._digest_of(file) for file in named if not file.resolve().is_relative_to(own)])
+
+    def _digest_of(self, file: Path) -> str:
+        if file not in self._digests:
+            # Snakemake names an input that is missing.
+            self._digests[file] = patiently(lambda: digest_file(file), str(file)) if file.is_file() else ""
+        return self._digests[file]
 
     @property
     def wants_predictions(self) -> bool:

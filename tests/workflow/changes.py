@@ -3,6 +3,7 @@
 ``python -m tests.workflow.changes`` prints the table that stands in docs/reruns.md; a test compares the two.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -194,6 +195,18 @@ def correct_label(project, work):
 
 def replace_segmentation(project, work):
     write_segmentation(work / "data", SEGMENTED[0], (5, 4, 3))
+
+
+def aged(change, *names):
+    """Return ``change``, after which the files and folders are older than all else, as from a backup."""
+
+    def apply(project, work):
+        change(project, work)
+        for name in names:
+            for path in [*(work / name).rglob("*"), work / name]:
+                os.utime(path, (10**9, 10**9))
+
+    return apply
 
 
 def touch(name):
@@ -457,6 +470,13 @@ CHANGES = [
     ),
     Change("a study's folder replaced by other pixels", replace_study, after("index_studies", **ONE_SHARD), ONE_STUDY),
     Change(
+        "a study's folder replaced by an older one",
+        aged(replace_study, f"data/train_images/{UNSEGMENTED}"),
+        after("index_studies", **ONE_SHARD),
+        ONE_STUDY,
+        "times are compared, not ordered",
+    ),
+    Change(
         "a study saved again with equal bytes",
         save_study_again,
         after("index_studies", **ONE_SHARD),
@@ -483,6 +503,12 @@ CHANGES = [
         after("train_classifier", "export_bundle", "evaluate"),
         CLASSIFICATION,
     ),
+    Change(
+        "`train.csv` replaced by an older one with another label",
+        aged(correct_label, "data/train.csv"),
+        after("train_classifier", "export_bundle", "evaluate"),
+        CLASSIFICATION,
+    ),
     Change("`train.csv` touched", touch("data/train.csv"), {}, {}, "files up to 1 MB are compared by content"),
     Change(
         "a segmentation replaced",
@@ -491,6 +517,12 @@ CHANGES = [
         # The network of the study's own fold never learnt from it, so the masks of that fold's two studies stay.
         {"convert_labels": 1, **FROM_SEGMENTATION, "make_crops": 4},
         "the crops of the study's own fold stay: its network never learnt from the map",
+    ),
+    Change(
+        "a segmentation replaced by an older one",
+        aged(replace_segmentation, f"data/segmentations/{SEGMENTED[0]}.nii"),
+        after("convert_volumes", convert_volumes=1, convert_labels=1),
+        {"convert_labels": 1, **FROM_SEGMENTATION, "make_crops": 4},
     ),
     Change(
         "an array deleted",

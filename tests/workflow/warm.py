@@ -67,6 +67,9 @@ def run_job(connection):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     assert job["arguments"][0] == "-m", "rules call their scripts as modules"
     sys.argv = job["arguments"][1:]
+    rule, _, fault = job["environment"].get("JOB_FAULT", "").partition(":")
+    if fault and sys.argv[0] == f"workflow_scripts.{rule}":
+        runpy.run_path(str(Path(__file__).parents[1] / "faults/errno_shim.py"))["install"](fault)
     status = 0
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -55,6 +55,16 @@ def test_crop_ends_with_the_volume():
     assert crop.image.shape == (12, 20, 20)
 
 
+def test_crop_of_a_long_volume_reaches_as_far_as_its_windows_need():
+    mask = np.zeros((100, 32, 64), np.uint8)
+    mask[86:94, 10:18, 0:8] = 3
+    full, crop = _crop(mask)
+    assert crop.mask_origin == (82, 6, 0)
+    assert crop.mask.shape == (98 - 82, 16, 12)
+    np.testing.assert_array_equal(crop.image, full[82:98, 12:44, :24])
+    assert crop.spacing_mm == volume_facts().spacing_mm
+
+
 def test_no_crop_without_a_usable_level():
     mask = spine_mask(levels=())
     mask[5, 5, 5 : 5 + CROPS["min_voxels"] - 1] = 3
@@ -67,6 +77,7 @@ def test_levels_with_too_few_voxels_are_not_used_and_interpolated_ones_are_predi
     levels = dict.fromkeys(LEVELS, "visible") | {"C3": "interpolated", "C4": "missing"}
     voxels = {"C1": 512, "C2": 511, "C5": 513, "C6": 10_000}
     assert trainable_levels(levels, voxels, 512) == ["C1", "C5", "C6"]
+    assert trainable_levels(levels, {}, 1) == []
     assert predictable_levels(levels, voxels, 512) == ["C1", "C3", "C5", "C6"]
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import pickle
 from itertools import combinations
@@ -52,6 +53,19 @@ def test_batched_augmentation_equals_a_replay_slice_by_slice(kind):
             np.testing.assert_array_equal(images[z], one["image"])
             np.testing.assert_array_equal(masks[z], one["mask"])
     assert len(seen) >= 8  # every combination of applied and not applied
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_the_affine_map_is_drawn_as_often_as_the_setting_says(probability):
+    image, mask = _sample(1)
+    for augment in (
+        segmentation_augmentation(dataclasses.replace(SEGMENTATION, affine_probability=probability), 48),
+        classification_augmentation(dataclasses.replace(CLASSIFICATION, affine_probability=probability)),
+    ):
+        for index in range(12):
+            _, _, replay = augment.apply_with_replay(image, mask, _generator(index))
+            affine = [part for part in replay["transforms"] if part["__class_fullname__"].endswith("Affine")]
+            assert [part["applied"] for part in affine] == [bool(probability)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
