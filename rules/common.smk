@@ -309,6 +309,11 @@ def grows(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def for_a_study(besides, volumes):
+    """Return the memory (MB) of a job that holds `volumes` times the largest study, and `besides`."""
+    return grows(besides + volumes * config["max_study_mb"])
+
+
 def training_threads(stage):
     """Return the CPU cores of a training: its arithmetic and the processes that load samples."""
     return max(config["math_threads"], max(config[stage]["gpus"], 1) * config[stage]["workers"])

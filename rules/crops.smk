@@ -13,11 +13,13 @@ rule make_crops:
         "../envs/spine_models.yaml"
     threads: 1
     resources:
-        mem_mb=grows(4000),
+        mem_mb=for_a_study(1000, 3),
         runtime=grows(60),
         keep_volumes=KEEP_VOLUMES,
     params:
-        config=settings("crops", "z_step", "half_size", "hu_limits", "label_geometry", "allow_symlinks"),
+        config=settings(
+            "crops", "z_step", "half_size", "hu_limits", "max_study_mb", "label_geometry", "allow_symlinks"
+        ),
         code=code_of("make_crops"),
         dataset=dataset_dir,
         inputs=input_options,

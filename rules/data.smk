@@ -37,11 +37,11 @@ rule convert_volumes:
         "../envs/spine_models.yaml"
     threads: 1
     resources:
-        mem_mb=grows(4000),
+        mem_mb=for_a_study(1000, 3),
         runtime=grows(120),
         keep_volumes=KEEP_VOLUMES,
     params:
-        config=settings("z_step", "half_size", "hu_limits", "label_geometry", "allow_symlinks"),
+        config=settings("z_step", "half_size", "hu_limits", "max_study_mb", "label_geometry", "allow_symlinks"),
         code=code_of("convert_volumes"),
         dataset=dataset_dir,
         labels=labels_digest,

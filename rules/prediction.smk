@@ -41,13 +41,15 @@ rule predict_studies:
         "../envs/spine_models.yaml"
     threads: config["math_threads"]
     resources:
-        mem_mb=grows(16000),
+        mem_mb=for_a_study(13000, 3),
         runtime=grows(240),
         nodes=1,
         gpu=min(config["classification"]["gpus"], 1),
         device=config["device"],
     params:
-        config=settings("math_threads", "allow_symlinks", mask_files=config["prediction"]["mask_files"]),
+        config=settings(
+            "math_threads", "allow_symlinks", "max_study_mb", mask_files=config["prediction"]["mask_files"]
+        ),
         code=code_of("predict_studies", prediction_modules()),
         root=predict_dir,
         again=lambda wildcards: unfinished(Path(out(f"predictions/{wildcards.shard}.json"))),

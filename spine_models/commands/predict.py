@@ -51,6 +51,9 @@ def predict(
     copy_patient: Annotated[
         bool, typer.Option("--copy-patient", help="DICOM SEG with the patient's name, birth date and sex.")
     ] = False,
+    max_study_mb: Annotated[
+        int, typer.Option(min=1, help="Largest full-size volume (megabytes); a larger study is refused.")
+    ] = 1000,
     allow_symlinks: Annotated[
         bool, typer.Option("--allow-symlinks", help="Follow links that lead out of --studies.")
     ] = False,
@@ -101,7 +104,7 @@ def predict(
         read_studies(index, 0),
         bundle,
         manifest,
-        PredictSettings(allow_symlinks, threads, wanted, device, flips_of(flips), masks),
+        PredictSettings(allow_symlinks, threads, wanted, device, flips_of(flips), masks, max_study_mb),
         gpus=gpus,
         code=code,
         progress=_say,

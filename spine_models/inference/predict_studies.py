@@ -13,7 +13,14 @@ from spine_models.compute.out_of_memory import OTHER_DEVICE, memory_advice
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.choice import Choose, for_the_neck, the_series
 from spine_models.data.dicom.identity import read_identity
-from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_candidates
+from spine_models.data.dicom.study import (
+    MAX_STUDY_MB,
+    StudySource,
+    StudyVolume,
+    VolumeSettings,
+    decode_study,
+    open_candidates,
+)
 from spine_models.data.dicom.tree import TreeStudy
 from spine_models.errors import StudyFailedError, UserError
 from spine_models.inference.bundle import Bundle, load_bundle
@@ -59,6 +66,7 @@ class PredictSettings:
         device: "auto", "cuda" or "cpu"; no part of the key of a result.
         flips: of windows and crops, in place of the bundle's own; None leaves those.
         mask_files: which files hold the mask.
+        max_study_mb: largest full-size volume (megabytes); a larger study is refused.
     """
 
     allow_symlinks: bool
@@ -67,6 +75,7 @@ class PredictSettings:
     device: str = "auto"
     flips: tuple[Flip, ...] | None = None
     mask_files: MaskFileSettings = field(default_factory=MaskFileSettings)
+    max_study_mb: int = MAX_STUDY_MB
 
 
 def predict_studies(
@@ -182,7 +191,12 @@ class _ShardPredictor:
             raise StudyFailedError(str(error)) from None
 
     def _settings_for(self, source: StudySource) -> VolumeSettings:
-        return volume_settings_for(self._bundle, source, self._settings.allow_symlinks)
+        return volume_settings_for(
+            self._bundle,
+            source,
+            allow_symlinks=self._settings.allow_symlinks,
+            max_study_mb=self._settings.max_study_mb,
+        )
 
     def _key(self, sources: Sequence[StudySource], found: TreeStudy) -> Key:
         contents, steps = zip(*((s.content_digest, self._settings_for(s).z_step) for s in sources), strict=True)

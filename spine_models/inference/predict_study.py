@@ -18,7 +18,7 @@ from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSett
 from spine_models.data.crops.crop import CropSettings, SpineCrop, spine_crop, validation_starts, validation_windows
 from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings
-from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study
+from spine_models.data.dicom.study import MAX_STUDY_MB, StudySource, StudyVolume, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
 from spine_models.evaluation.competition import clip_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE
@@ -155,7 +155,9 @@ class StudyPredictor:
         return answer, suspicious_slices(windows, starts, self._crops.depth, crop.boxes, found, self._classifiers)
 
 
-def volume_settings_for(bundle: Bundle, source: StudySource, allow_symlinks: bool) -> VolumeSettings:
+def volume_settings_for(
+    bundle: Bundle, source: StudySource, *, allow_symlinks: bool, max_study_mb: int = MAX_STUDY_MB
+) -> VolumeSettings:
     """Choose how a study is read: as the networks' training data was, unless its slices are too thick for that.
 
     The bundle's ``z_step`` is lowered until slices are no further apart than ``WIDEST_SPACING_MM`` (or 1 is
@@ -167,7 +169,9 @@ def volume_settings_for(bundle: Bundle, source: StudySource, allow_symlinks: boo
     if spacing * step > WIDEST_SPACING_MM:
         step = max(1, math.floor(WIDEST_SPACING_MM / spacing))
     config = {name: bundle.settings[name] for name in ("half_size", "hu_limits") if name in bundle.settings}
-    return settings_from(VolumeSettings, config | {"z_step": step, "allow_symlinks": allow_symlinks})
+    return settings_from(
+        VolumeSettings, config | {"z_step": step, "allow_symlinks": allow_symlinks, "max_study_mb": max_study_mb}
+    )
 
 
 def _step_notes(source: StudySource, used: VolumeSettings, bundle: Bundle) -> list[str]:

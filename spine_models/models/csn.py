@@ -149,14 +149,10 @@ def _build(settings: CsnSettings) -> Any:
     network = csn_class()(
         depth=settings.depth,
         pretrained=None,
-        pretrained2d=False,
         base_channels=settings.base_channels,
         bottleneck_mode=settings.mode,
         norm_cfg={"type": "BN3d", "requires_grad": True, "eps": settings.batch_norm_eps},
-        with_pool2=False,
-        norm_eval=False,
         zero_init_residual=False,
-        out_indices=(0, 1, 2, 3),
     )
     network.init_weights()
     use_pointwise(network)

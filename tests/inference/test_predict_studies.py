@@ -155,7 +155,7 @@ def test_facts_are_those_of_the_steps_done_one_by_one(studies, bundle_folder, tm
     facts = manifest.facts(study, PredictionFacts)
     bundle = load_bundle(bundle_folder)
     source = open_study(studies / study, studies, VolumeSettings())
-    settings = volume_settings_for(bundle, source, False)
+    settings = volume_settings_for(bundle, source, allow_symlinks=False)
     again = StudyPredictor(bundle, torch.device("cpu")).predict(source, settings)
     assert facts.probabilities == again.facts.probabilities
     assert set(facts.models) == {"ir-0", "ip-0"}
@@ -274,7 +274,7 @@ def test_thick_slices_are_not_thinned_out_and_a_note_says_so(studies, bundle_fol
     # The phantom's slices are about 2.5 mm apart; the bundle's z_step of 2 would leave 5 mm.
     bundle = load_bundle(bundle_folder)
     source = open_study(min(studies.iterdir()), studies, VolumeSettings())
-    settings = volume_settings_for(bundle, source, False)
+    settings = volume_settings_for(bundle, source, allow_symlinks=False)
     assert settings.z_step == 1
     notes = StudyPredictor(bundle, torch.device("cpu")).predict(source, settings).facts.notes
     assert any("z_step 1 was used, where the networks learnt with 2" in note for note in notes)
@@ -283,9 +283,9 @@ def test_thick_slices_are_not_thinned_out_and_a_note_says_so(studies, bundle_fol
 def test_intensities_are_limited_as_the_networks_learnt_them(studies, bundle_folder):
     bundle = load_bundle(bundle_folder)
     source = open_study(min(studies.iterdir()), studies, VolumeSettings())
-    assert volume_settings_for(bundle, source, False).hu_limits == (-1024, 3071)
+    assert volume_settings_for(bundle, source, allow_symlinks=False).hu_limits == (-1024, 3071)
     limited = replace(bundle, settings=bundle.settings | {"hu_limits": [-900, 200]})
-    settings = volume_settings_for(limited, source, False)
+    settings = volume_settings_for(limited, source, allow_symlinks=False)
     half = StudyPredictor(limited, torch.device("cpu")).predict(source, settings).half
     assert (half[:, :8].min(), half.max()) == (-900, 200)
 
@@ -297,7 +297,7 @@ def test_flips_are_the_bundles_unless_others_are_asked_for(studies, bundle_folde
         bundle, settings={name: value for name, value in bundle.settings.items() if name != "crop_inference"}
     )
     source = open_study(min(studies.iterdir()), studies, VolumeSettings())
-    settings = volume_settings_for(bundle, source, False)
+    settings = volume_settings_for(bundle, source, allow_symlinks=False)
 
     def predicted(bundle, flips=None):
         facts = StudyPredictor(bundle, torch.device("cpu"), flips).predict(source, settings).facts
@@ -322,7 +322,7 @@ def test_a_bundle_from_before_the_limits_has_none(studies, bundle_folder):
     bundle = load_bundle(bundle_folder)
     del bundle.settings["hu_limits"]
     source = open_study(min(studies.iterdir()), studies, VolumeSettings())
-    assert volume_settings_for(bundle, source, False).hu_limits is None
+    assert volume_settings_for(bundle, source, allow_symlinks=False).hu_limits is None
 
 
 def test_without_a_vertebra_the_prior_is_the_prediction(studies, bundle_folder):
@@ -334,7 +334,7 @@ def test_without_a_vertebra_the_prior_is_the_prediction(studies, bundle_folder):
         head.weight.zero_()
         head.bias.copy_(torch.tensor([1.0] + [0.0] * 7))
     source = open_study(min(studies.iterdir()), studies, VolumeSettings())
-    prediction = predictor.predict(source, volume_settings_for(bundle, source, False))
+    prediction = predictor.predict(source, volume_settings_for(bundle, source, allow_symlinks=False))
     assert prediction.facts.probabilities == bundle.prior
     assert prediction.facts.source == "prior"
     assert any("prior" in note for note in prediction.facts.notes)
@@ -375,13 +375,13 @@ def test_probabilities_are_limited_for_each_model_or_for_their_mean(studies, bun
             classifier._network._network.head.weight.zero_()
             classifier._network._network.head.bias.fill_(bias)
     source = open_study(min(studies.iterdir()), studies, VolumeSettings())
-    facts = predictor.predict(source, volume_settings_for(bundle, source, False)).facts
+    facts = predictor.predict(source, volume_settings_for(bundle, source, allow_symlinks=False)).facts
     assert facts.models["ir-0"] == pytest.approx([sure] * 8)
     assert facts.models["ip-0"] == pytest.approx([1.0 - sure] * 8)
     assert list(facts.probabilities.values()) == pytest.approx([mean] * 8)
     with torch.no_grad():
         predictor._classifiers["ip-0"]._network._network.head.bias.fill_(40.0)
-    facts = predictor.predict(source, volume_settings_for(bundle, source, False)).facts
+    facts = predictor.predict(source, volume_settings_for(bundle, source, allow_symlinks=False)).facts
     assert list(facts.probabilities.values()) == pytest.approx([0.99] * 8)
 
 

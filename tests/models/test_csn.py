@@ -46,6 +46,12 @@ def test_features_have_the_strides_of_the_method(variant):
     assert network.channels == (8, 32, 64, 128, 256)
 
 
+def test_nothing_is_frozen_or_computed_twice_unless_it_is_asked_for():
+    network = CsnBackbone(CsnSettings("ir", 50, base_channels=4))
+    assert not network.activation_checkpointing
+    assert all(norm.training for norm in batch_norms(network))
+
+
 def test_published_widths():
     with torch.device("meta"):
         assert CsnBackbone(CsnSettings("ir", 50)).channels == (64, 256, 512, 1024, 2048)

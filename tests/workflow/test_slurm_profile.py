@@ -24,6 +24,18 @@ def test_every_rule_has_its_memory_and_time_in_the_profile():
         assert all("attempt" in resources[key] for key in ("mem_mb", "runtime")), name
 
 
+def test_the_profile_asks_for_what_the_rules_ask_for():
+    """A site that changes one of them sees the other; a rule's own number grows with ``max_study_mb``."""
+    largest = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["max_study_mb"]
+    for name, body in RULES.items():
+        volumes = re.search(r"mem_mb=for_a_study\((\d+), (\d+)\)", body)
+        asked = int(volumes[1]) + int(volumes[2]) * largest if volumes else re.search(r"mem_mb=grows\((\d+)\)", body)[1]
+        resources = PROFILE["set-resources"][name]
+        assert resources["mem_mb"] == f"{asked} * attempt", name
+        minutes = re.search(r"runtime=grows\((\d+)\)", body)[1]
+        assert resources["runtime"] == f"{minutes} * attempt", name
+
+
 def test_rules_with_gpus_share_a_partition_of_their_own():
     partitions = {name: row.get("slurm_partition") for name, row in PROFILE["set-resources"].items()}
     assert {name for name, partition in partitions.items() if partition} == GPU_RULES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -17,6 +18,27 @@ _OF_THE_CONTENT = (None, errno.EINVAL)
 
 class DiskError(StudyFailedError):
     """A file or folder is there, but the disk does not give it; the sentence names no file, which may be a person's."""
+
+
+class FilesChangedError(StudyFailedError):
+    """Files changed between the first look at them and the last: what was read may be a part of each."""
+
+
+def read_once_more(action: Callable[[], T]) -> T:
+    """Return what ``action`` returns; where the files change under it, look and read anew, twice at most.
+
+    Args:
+        action: looks at files, reads them and compares; must be repeatable.
+
+    Raises:
+        FilesChangedError: if they go on to change.
+    """
+    for wait in (1.0, 4.0):
+        try:
+            return action()
+        except FilesChangedError:
+            time.sleep(wait)
+    return action()
 
 
 def of_the_machine(error: BaseException) -> bool:

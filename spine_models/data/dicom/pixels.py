@@ -28,8 +28,6 @@ from spine_models.hounsfield import AIR_HU
 MAX_SIDE = 4096
 """Largest side of a slice: CT scanners make 512 to 2048."""
 MAX_NARROWNESS = 16
-MAX_VOXELS = 4 << 30
-"""Largest study: 8 GiB as int16."""
 
 _LEAST_ENCAPSULATED = 24
 """Bytes of an empty offset table, one item and its delimiter."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.dataset import layout
-from spine_models.data.dataset.disk import patiently
+from spine_models.data.dataset.disk import FilesChangedError, patiently
 from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import is_uid
@@ -22,10 +23,12 @@ from spine_models.data.dicom.geometry import Grid, GridSlice, build_grid
 from spine_models.data.dicom.half import HalfVolume, Volume, half_affine, half_volume
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.patients import patient_group
-from spine_models.data.dicom.pixels import MAX_VOXELS, check_claims, is_lossy, read_hounsfield
+from spine_models.data.dicom.pixels import check_claims, is_lossy, read_hounsfield
 from spine_models.data.volume_facts import Affine, VolumeFacts
 from spine_models.provenance.canonical import digest_file
 
+MAX_STUDY_MB = 1000
+"""1,900 slices of 512 x 512."""
 THICK_SPACING_MM = 2.0
 """Above this spacing, after ``z_step``, a C vertebra has fewer than six slices: a note says so."""
 
@@ -40,6 +43,7 @@ class VolumeSettings:
         hu_limits: least and largest Hounsfield units; values beyond are set to the limit (scanners write -2048 or -3024
             outside their circle, and 30000 for metal). None limits nothing.
         allow_symlinks: follow links that lead out of the data set.
+        max_study_mb: largest full-size volume (megabytes); what is larger is refused. No part of the key of a result.
         keep_volumes: store the full-size volume; no part of the key of a result.
         label_geometry: of a data set's label maps; see ``labels.nifti.LabelSettings``. It tells which of several stacks
             a label map was drawn on.
@@ -48,6 +52,7 @@ class VolumeSettings:
     z_step: int = 2
     half_size: int = 256
     hu_limits: tuple[int, int] | None = None
+    max_study_mb: int = MAX_STUDY_MB
     allow_symlinks: bool = False
     keep_volumes: bool = True
     label_geometry: str = "affine"
@@ -155,6 +160,7 @@ def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
 
     Raises:
         StudyRefused: if a slice cannot be decoded, the volume is too large or has no contrast.
+        FilesChangedError: if a file is no longer what it was when it was found.
     """
     grid = source.grid
     planes = grid.slices[:: settings.z_step]
@@ -166,17 +172,49 @@ def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
     shape = (len(planes), *grid.shape[1:])
     for header in grid.headers:
         check_claims(header)
-    if shape[0] * shape[1] * shape[2] > MAX_VOXELS:
-        raise StudyRefused(RefusalCode.TOO_LARGE, f"a volume of {shape[0]} x {shape[1]} x {shape[2]} voxels")
+    require_size(shape, settings.max_study_mb)
     full = np.empty(shape, np.int16)
     for index, pixels in enumerate(_decoded(source, planes, settings.hu_limits)):
         full[index] = grid.in_plane.apply(pixels)
+    require_unchanged(source.folder, source.used_files)
     half = half_volume(full, settings.half_size)
     if half.std == 0:
         raise StudyRefused(RefusalCode.PIXELS_CONSTANT, "all pixels have the same value")
     notes = (*source.selection.notes, *grid.notes, *_pixel_notes(source, planes, settings))
     raw_zero_hu = _raw_zero_hu(grid.headers[planes[0].upper], settings)
     return StudyVolume(full, half.voxels, _facts(source, settings, half, raw_zero_hu, notes))
+
+
+def require_unchanged(folder: Path, files: list[StudyFile]) -> None:
+    """Compare the files that were read with what they were when they were found.
+
+    Raises:
+        FilesChangedError: if one of them is gone, or its size or time is another.
+    """
+    for file in files:
+        try:
+            now = patiently((folder / file.name).stat, "a file of the study")
+        except FileNotFoundError:
+            now = None
+        if now is None or (now.st_size, now.st_mtime_ns) != (file.size, file.mtime_ns):
+            raise FilesChangedError(
+                "its files changed while they were read: wait until they are copied, then run the same command again"
+            )
+
+
+def require_size(shape: tuple[int, int, int], max_study_mb: int) -> None:
+    """Compare what a full-size volume would take with the limit.
+
+    Raises:
+        StudyRefused: ``too_large``.
+    """
+    megabytes = math.prod(shape) * np.dtype(np.int16).itemsize / 1e6
+    if megabytes > max_study_mb:
+        raise StudyRefused(
+            RefusalCode.TOO_LARGE,
+            f"a volume of {shape[0]} x {shape[1]} x {shape[2]} voxels takes {math.ceil(megabytes)} MB; max_study_mb is "
+            f"{max_study_mb}",
+        )
 
 
 def stepped_affine(affine: NDArray[np.float64], z_step: int) -> NDArray[np.float64]:

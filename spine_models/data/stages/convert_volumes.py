@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spine_models.data.dataset import layout
+from spine_models.data.dataset.disk import read_once_more
 from spine_models.data.dataset.index import read_index
 from spine_models.data.dataset.label_files import label_files
-from spine_models.data.dicom.study import StudySource, StudyVolume, VolumeSettings, decode_study, open_study
+from spine_models.data.dataset.layout import StudyFile
+from spine_models.data.dataset.quarantine import StudyRefused
+from spine_models.data.dicom.study import (
+    StudySource,
+    StudyVolume,
+    VolumeSettings,
+    decode_study,
+    open_study,
+    require_unchanged,
+)
 from spine_models.data.stages.label_stack import LabelGrid, label_grid, stack_of
+from spine_models.errors import StorageError
 from spine_models.processes import ChildProcess
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import (
@@ -59,7 +77,9 @@ def convert_volumes(inputs: VolumeInputs, volumes: Path, half: Path, settings: V
             if not row.refused_code:
                 with shard.study(row.study):
                     grid = label_grid(labels.get(row.study, []), inputs.dataset, settings)
-                    _convert_study(inputs.dataset, row.study, grid, settings, code, shard, child)
+                    read_once_more(
+                        partial(_convert_study, inputs.dataset, row.study, grid, settings, code, shard, child)
+                    )
 
 
 def _convert_study(
@@ -78,8 +98,10 @@ def _convert_study(
     source: StudySource | None = None
     inputs = _remembered(side, read)
     if inputs is None:
-        source = child.call(open_study, images / study, dataset_dir, settings, stack_of(grid))
+        with _refused_unless_changed(images / study, files):
+            source = child.call(open_study, images / study, dataset_dir, settings, stack_of(grid))
         inputs = _inputs(source, grid)
+        require_unchanged(images / study, files)
         write_sealed(side, {**read, "inputs": inputs, **_described(source)})
     config = {name: getattr(settings, name) for name in ("z_step", "half_size", "hu_limits")}
     key = Key("convert_volumes", inputs, config, code)
@@ -87,11 +109,38 @@ def _convert_study(
     found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)
 
     def make() -> tuple[Record, Record]:
-        opened = source or child.call(open_study, images / study, dataset_dir, settings, stack_of(grid))
-        return _write_volume(child.call(decode_study, opened, settings), paths, key, settings.keep_volumes)
+        with _refused_unless_changed(images / study, files):
+            opened = source or child.call(open_study, images / study, dataset_dir, settings, stack_of(grid))
+            _require_space(shard.folders, opened, settings)
+            volume = child.call(decode_study, opened, settings)
+        return _write_volume(volume, paths, key, settings.keep_volumes)
 
     shard.done[study] = shard.work.count((found[0], found[1]) if found[0] and found[1] else None, make)
     shard.kept.add(side.name)
+
+
+def _require_space(folders: Sequence[Path], source: StudySource, settings: VolumeSettings) -> None:
+    """Look for the space that a study's volumes take, before it is decoded.
+
+    Raises:
+        StorageError: if there is less.
+    """
+    slices, rows, columns = source.grid.shape
+    kept = -(-slices // settings.z_step)
+    sizes = kept * rows * columns * int(settings.keep_volumes), kept * settings.half_size**2
+    for folder, voxels in zip(folders, sizes, strict=True):
+        if shutil.disk_usage(folder).free < voxels * np.dtype(np.int16).itemsize:
+            raise StorageError.of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)))
+
+
+@contextmanager
+def _refused_unless_changed(folder: Path, files: list[StudyFile]) -> Iterator[None]:
+    """Let a refusal pass; where files changed meanwhile, as in a copy that is not finished, that is the reason."""
+    try:
+        yield
+    except StudyRefused:
+        require_unchanged(folder, files)
+        raise
 
 
 def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: Key, keep: bool) -> tuple[Record, Record]:

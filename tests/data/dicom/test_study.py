@@ -470,6 +470,14 @@ def test_a_volume_that_is_too_large_is_refused_before_memory_is_taken(tmp_path) 
     assert refused(tmp_path).code == RefusalCode.TOO_LARGE
 
 
+def test_a_study_beyond_max_study_mb_is_refused_and_the_sentence_names_the_key(tmp_path) -> None:
+    write_stack(tmp_path, 6, pixels=lambda z: np.full((512, 512), z, "<i2"), Rows=512, Columns=512)
+    assert read(tmp_path, VolumeSettings(1, 4, max_study_mb=4)).full.shape == (6, 512, 512)
+    with pytest.raises(StudyRefused, match="a volume of 6 x 512 x 512 voxels takes 4 MB; max_study_mb is 3") as why:
+        read(tmp_path, VolumeSettings(1, 4, max_study_mb=3))
+    assert why.value.code == RefusalCode.TOO_LARGE
+
+
 def test_a_header_that_claims_a_large_slice_over_a_small_file_is_refused(tmp_path) -> None:
     write_stack(tmp_path, Rows=4000, Columns=4000)
     assert refused(tmp_path).code == RefusalCode.PIXELS_DAMAGED

@@ -15,7 +15,7 @@ import pytest
 from spine_models.data.dataset.folds import FoldSettings
 from spine_models.data.dataset.index import read_index, write_index
 from spine_models.data.dataset.uids import study_id
-from spine_models.data.dicom.study import VolumeSettings, decode_study
+from spine_models.data.dicom.study import VolumeSettings, decode_study, open_study
 from spine_models.data.labels.nifti import LabelSettings
 from spine_models.data.stages import convert_labels as labels_stage
 from spine_models.data.stages import convert_volumes as volumes_stage
@@ -413,6 +413,50 @@ def test_a_study_that_fails_is_no_refusal_and_the_others_are_kept(run: Run, monk
     monkeypatch.undo()
     run.convert()
     assert set(read_manifest(run.paths["half"]).studies) == set(UIDS)
+
+
+def changing(monkeypatch, run: Run, times: int) -> list[str]:
+    """Let a file of the first study change while it is decoded, as often as ``times``; return the decoded studies."""
+    seen: list[str] = []
+    call = ChildProcess.call
+
+    def call_and_change(self, function, *args, **more):
+        result = call(self, function, *args, **more)
+        if function is open_study and args[0].name == UIDS[0] and len(seen) < times:
+            seen.append(UIDS[0])
+            path = sorted(args[0].iterdir())[0]
+            path.write_bytes(path.read_bytes() + bytes(2 * len(seen)))
+        return result
+
+    monkeypatch.setattr(ChildProcess, "call", call_and_change)
+    monkeypatch.setattr("spine_models.data.dataset.disk.time.sleep", lambda seconds: None)
+    return seen
+
+
+def test_a_study_that_changes_while_it_is_read_is_read_again(run: Run, monkeypatch) -> None:
+    seen = changing(monkeypatch, run, times=1)
+    run.convert()
+    assert seen == [UIDS[0]]
+    assert sorted(read_manifest(run.paths["volumes"]).studies) == UIDS
+    made = read_record(run.out / "volumes" / "0" / f"{UIDS[0]}.json").key
+    run.convert(code="c2")  # nothing changes now, and everything is read anew
+    assert read_record(run.out / "volumes" / "0" / f"{UIDS[0]}.json").key.inputs == made.inputs
+
+
+def test_a_study_that_goes_on_to_change_is_a_sentence_and_no_volume(run: Run, monkeypatch) -> None:
+    changing(monkeypatch, run, times=100)
+    with pytest.raises(UserError, match="its files changed while they were read: wait until they are copied"):
+        run.convert()
+    assert not (run.out / "volumes" / "0" / f"{UIDS[0]}.json").exists()
+    assert (run.out / "volumes" / "0" / f"{UIDS[1]}.json").exists()
+
+
+def test_a_full_disk_is_a_sentence_before_anything_is_decoded(run: Run, decoded: list[str], monkeypatch) -> None:
+    free = shutil.disk_usage(run.dataset)._replace(free=100)
+    monkeypatch.setattr(volumes_stage.shutil, "disk_usage", lambda folder: free)
+    with pytest.raises(UserError, match="No space left on device; 100 bytes are free there"):
+        run.convert()
+    assert decoded == []
 
 
 def test_a_study_folder_on_a_disk_that_is_not_mounted_is_not_left_out(run: Run) -> None:
