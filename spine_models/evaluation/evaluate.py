@@ -99,7 +99,7 @@ def evaluate(inputs: EvaluationInputs, settings: EvaluationSettings, code: str) 
             "n": quarantine["study"].nunique(),
             "by_code": dict(sorted(Counter(quarantine["code"]).items())),
         },
-        "per_grade": grade_scores(ensemble, truth, grades) if grades else {},
+        "per_grade": grade_scores(ensemble, truth, grades, settings.seed) if grades else {},
         "notes": _notes(folds, ensemble),
         "provenance": {
             "inputs": _digests(inputs),

@@ -41,6 +41,38 @@ def area_under_curve(scores: ArrayLike, present: ArrayLike) -> float | None:
     return rounded(roc_auc_score(truth, np.asarray(scores)))
 
 
+def auc_interval(
+    scores: ArrayLike, present: ArrayLike, studies: ArrayLike, seed: int, draws: int = 1000
+) -> list[float] | None:
+    """Return the 95 % percentile interval of the area under the curve over studies drawn with replacement.
+
+    Draws that hold one class alone are left out. None where ``area_under_curve`` is not defined.
+
+    Args:
+        scores: (N,), larger means more likely present.
+        present: (N,) of 0 and 1.
+        studies: (N,) number of the study of each score, from 0; what comes from one study is drawn together.
+        seed: of the draws; equal seeds give equal intervals.
+        draws: number of resampled sets of studies.
+    """
+    truth, study = np.asarray(present, dtype=np.float64), np.asarray(studies)
+    if len(np.unique(truth)) < 2:
+        return None
+    _, rank = np.unique(np.asarray(scores), return_inverse=True)
+    random = np.random.default_rng(seed)
+    number = int(study.max()) + 1
+    areas = []
+    for _ in range(draws):
+        weight = np.bincount(random.integers(0, number, number), minlength=number)[study]
+        there, absent = (np.bincount(rank, weights=weight * part) for part in (truth, 1 - truth))
+        pairs = there.sum() * absent.sum()
+        if pairs:
+            # A pair of equal scores counts as half won.
+            areas.append((there * (absent.cumsum() - absent / 2)).sum() / pairs)
+    low, high = np.percentile(areas, [2.5, 97.5])
+    return [rounded(low), rounded(high)]
+
+
 def auc_per_target(probabilities: Floats, targets: Floats) -> dict[str, float | None]:
     """Return the AUC of each target over studies; both arrays (N, 8)."""
     return {
@@ -124,10 +156,16 @@ def classification_scores(probabilities: ArrayLike, targets: ArrayLike, seed: in
     predicted = np.asarray(probabilities, dtype=np.float64)
     truth = np.asarray(targets, dtype=np.float64)
     low, high = bootstrap_interval(predicted, truth, seed)
+    each = np.arange(len(truth))
     return {
         "competition_loss": rounded(competition_loss(predicted, truth)),
         "competition_loss_ci95": [rounded(low), rounded(high)],
         "prior_loss": rounded(prior_loss(truth)),
         "auc": auc_per_target(predicted, truth),
+        "auc_ci95": {
+            target: auc_interval(predicted[:, column], truth[:, column], each, seed)
+            for column, target in enumerate(TARGETS)
+        },
+        "positives": {target: int(truth[:, column].sum()) for column, target in enumerate(TARGETS)},
         "n_studies": len(truth),
     }

@@ -56,12 +56,15 @@ def training_name(history: Path) -> str:
 
 
 def read_curves(histories: Sequence[Path], column: str) -> Curves:
-    """Read one column of several ``history.csv`` against the epoch; a file without it gives no line."""
+    """Read one column of several ``history.csv`` against the epoch, counted from 1 as in the logs.
+
+    A file without the column gives no line.
+    """
     curves: dict[str, list[tuple[float, float]]] = {}
     for path in sorted(histories):
         with vouched(path).open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
-        points = [(float(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
+        points = [(float(row["epoch"]) + 1, float(row[column])) for row in rows if row.get(column)]
         if points:
             curves[training_name(path)] = points
     return curves
@@ -93,17 +96,17 @@ def git_commit() -> str:
 
 
 def averaging_rows(averaging: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Flatten the averaging of ``metrics.json``: one row a variant and fold, with the gain of averaging."""
-    return [
+    """Flatten the averaging of ``metrics.json``: one row a variant and fold, with what the published average gains."""
+    rows = [
         {
             "variant": variant,
             "fold": fold.replace("fold", ""),
             "best_single": facts["best_single"],
             "averaged": facts["averaged"],
-            "gain": facts["best_single"] - facts["averaged"],
             "greedy": (facts.get("greedy") or {}).get("loss"),
             "published": facts.get("published", "averaged"),
         }
         for variant, folds in sorted(averaging.items())
         for fold, facts in sorted(folds.items())
     ]
+    return [row | {"gain": row["best_single"] - row[row["published"]]} for row in rows]

@@ -43,8 +43,14 @@ def level_bars(values: Mapping[str, float | None], label: str, name: str) -> str
     return _svg(draw, name)
 
 
-def auc_bars(values: Mapping[str, float | None], name: str) -> str:
-    """Draw the AUC of each target as a point on a line from chance (0.5)."""
+def auc_bars(values: Mapping[str, float | None], intervals: Mapping[str, Sequence[float] | None], name: str) -> str:
+    """Draw the AUC of each target as a point, its interval as a line, and a line for chance (0.5).
+
+    Args:
+        values: target to AUC, None where it is not defined.
+        intervals: target to its lower and upper end, None likewise.
+        name: unique on the page, for the identifiers inside the SVG.
+    """
 
     def draw(axes: Axes) -> None:
         targets = list(values)[::-1]
@@ -53,12 +59,13 @@ def auc_bars(values: Mapping[str, float | None], name: str) -> str:
             if value is None:
                 axes.text(0.51, row, "not defined", va="center", color=_INK, fontsize=9, alpha=0.7)
                 continue
-            axes.plot([0.5, value], [row, row], color=_BLUE, linewidth=2)
+            axes.plot(intervals[target] or [value, value], [row, row], color=_BLUE, linewidth=2)
             axes.plot([value], [row], "o", color=_BLUE, markersize=7)
             axes.text(1.03, row, f"{value:.2f}", va="center", color=_INK, fontsize=9)
         axes.axvline(0.5, color=_INK, alpha=0.5, linewidth=1)
         axes.set_yticks(range(len(targets)), [target.replace("patient_overall", "patient") for target in targets])
-        axes.set_xlim(min([0.4, *(value - 0.03 for value in values.values() if value is not None)]), 1.12)
+        lowest = [end for interval in intervals.values() if interval for end in interval]
+        axes.set_xlim(min([0.4, *(end - 0.03 for end in [*lowest, *values.values()] if end is not None)]), 1.12)
         axes.set_xticks([0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
         axes.set_xlabel("AUC (0.5 is chance)")
 
@@ -78,8 +85,13 @@ def calibration_chart(tables: Mapping[str, Sequence[Mapping[str, float]]], name:
                 color=colour,
                 label=label,
             )
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1)
+            for row in rows:
+                place = (row["predicted"], row["observed"])
+                axes.annotate(
+                    f"n {row['n']:.0f}", place, (4, -11), textcoords="offset points", color=colour, fontsize=8
+                )
+        axes.set_xlim(0, 1.08)
+        axes.set_ylim(-0.05, 1.05)
         axes.set_xlabel("predicted probability")
         axes.set_ylabel("observed frequency")
         _legend(axes)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from spine_models.data.crops.mask_facts import MaskFacts
 from spine_models.data.volume_facts import VolumeFacts
@@ -27,6 +31,7 @@ class Example:
         sagittal: data URI.
         axial: data URI.
         fractured: levels that are fractured.
+        shown: level of the axial slice; "" where the mask has none.
         probabilities: target to out-of-fold probability.
         loss: of the study.
     """
@@ -36,6 +41,7 @@ class Example:
     sagittal: str
     axial: str
     fractured: list[str]
+    shown: str
     probabilities: dict[str, float]
     loss: float
 
@@ -75,10 +81,27 @@ def draw_examples(ensemble: pd.DataFrame, truth: pd.DataFrame, half: Shelf, mask
     for study, why, loss in chosen:
         values = ensemble.loc[study, list(TARGETS)].to_numpy(dtype=float)
         probabilities = {target: float(value) for target, value in zip(TARGETS, values, strict=True)}
-        sagittal, axial = _drawn(study, max(LEVELS, key=probabilities.__getitem__), half, masks)
         fractured = [level for level in LEVELS if truth.loc[study, level] == 1]
-        examples.append(Example(study, why, sagittal, axial, fractured, probabilities, loss))
+        shown = level_to_show(probabilities, fractured, masks.array(study))
+        sagittal, axial = _drawn(study, shown, half, masks)
+        examples.append(Example(study, why, sagittal, axial, fractured, shown, probabilities, loss))
     return examples
+
+
+def level_to_show(probabilities: Mapping[str, float], fractured: Collection[str], mask: NDArray[np.uint8]) -> str:
+    """Return the fractured level that was missed most, without a fracture the most suspicious one; "" for no level.
+
+    Args:
+        probabilities: of each level.
+        fractured: levels.
+        mask: (z, y, x) uint8 0..7; a level that it does not hold cannot be shown.
+    """
+    there = set(np.unique(mask).tolist())
+    seen = [level for value, level in enumerate(LEVELS, start=1) if value in there]
+    missed = [level for level in seen if level in fractured]
+    if missed:
+        return min(missed, key=probabilities.__getitem__)
+    return max(seen, key=probabilities.__getitem__, default="")
 
 
 def mask_flags(masks: Shelf) -> list[dict[str, str]]:
@@ -104,4 +127,4 @@ def _drawn(study: str, level: str, half: Shelf, masks: Shelf) -> tuple[str, str]
     """Return the sagittal picture and the axial one through ``level``, as data URIs."""
     facts = half.facts(study, VolumeFacts)
     source = picture_source(half.array(study), masks.array(study), facts.shape, facts.half_factor, facts.spacing_mm)
-    return png_uri(png_bytes(sagittal_picture(source))), png_uri(png_bytes(axial_picture(source, level)))
+    return png_uri(png_bytes(sagittal_picture(source))), png_uri(png_bytes(axial_picture(source, level or None)))

@@ -32,7 +32,7 @@ def render_page(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else visible(value),
     )
-    environment.filters |= {"figure": figure_text, "percent": percent_text, "path": quote}
+    environment.filters |= {"figure": figure_text, "percent": percent_text, "duration": duration_text, "path": quote}
     style = (resources.files(_PACKAGE) / "style.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(style=Markup(style), levels=LEVELS, **values)
 
@@ -52,6 +52,15 @@ def figure_text(value: float | None, digits: int = 3) -> str:
 def percent_text(value: float | None) -> str:
     """Write a share as a percentage, or a dash where it is not defined."""
     return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def duration_text(seconds: float) -> str:
+    """Write a time for people: "12 s", "3 min 05 s", "2 h 04 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def png_uri(data: bytes) -> str:

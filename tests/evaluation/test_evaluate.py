@@ -80,7 +80,9 @@ def test_grades(inputs):
     truth = labels().loc[predicted, list(LEVELS)]
     assert set(per_grade) == {"subtle", "obvious"}
     assert sum(grade["n_vertebrae"] for grade in per_grade.values()) == truth.to_numpy().sum()
-    assert all(grade["auc"] > 0.9 for grade in per_grade.values() if grade["n_vertebrae"])
+    for grade in per_grade.values():
+        low, high = grade["auc_ci95"]
+        assert grade["auc"] > 0.9 and low <= grade["auc"] <= high
 
 
 def test_without_grades_and_without_segmentation_training(inputs):
@@ -96,7 +98,9 @@ def test_a_target_with_one_class_has_no_auc(inputs):
     truth["C3"] = 0
     truth["patient_overall"] = truth[list(LEVELS)].max(axis=1)
     truth.to_csv(inputs.train_csv, index=False)
-    assert evaluate(inputs, SETTINGS, "")["classification"]["auc"]["C3"] is None
+    classification = evaluate(inputs, SETTINGS, "")["classification"]
+    assert classification["auc"]["C3"] is None and classification["auc_ci95"]["C3"] is None
+    assert classification["positives"]["C3"] == 0
 
 
 def test_mistakes_are_sentences(inputs):

@@ -16,6 +16,7 @@ from spine_models.evaluation.competition import (
 )
 from spine_models.evaluation.scores import (
     area_under_curve,
+    auc_interval,
     auc_per_target,
     calibration,
     classification_scores,
@@ -40,6 +41,33 @@ def test_auc_by_hand():
     # Pairs (present, absent): (0.8 > 0.5), (0.8 > 0.3), (0.4 < 0.5), (0.4 > 0.3): 3 of 4.
     assert area_under_curve([0.8, 0.5, 0.4, 0.3], [1, 0, 1, 0]) == 0.75
     assert area_under_curve([0.8, 0.5], [1, 1]) is None
+
+
+def test_the_interval_of_an_auc_holds_it_and_narrows_with_studies():
+    random = np.random.default_rng(0)
+    widths = []
+    for number in (40, 1000):
+        present = np.arange(number) % 4 == 0
+        found = present + random.standard_normal(number)
+        low, high = auc_interval(found, present, range(number), seed=1)
+        assert low < area_under_curve(found, present) < high
+        widths.append(high - low)
+    # sqrt(40 / 1000) = 0.2
+    assert 0.1 < widths[1] / widths[0] < 0.3
+    assert auc_interval([0.1, 0.2], [1, 1], [0, 1], seed=1) is None
+
+
+def test_draws_of_the_interval_score_as_area_under_curve_does():
+    """Ties count half; what comes from one study is drawn together."""
+    values, present, studies = (
+        np.array([0.8, 0.5, 0.5, 0.3, 0.5, 0.2]),
+        np.array([1, 0, 1, 0, 1, 0]),
+        [0, 0, 1, 1, 2, 2],
+    )
+    drawn = np.random.default_rng(3).integers(0, 3, 3)
+    rows = [row for study in drawn for row in np.flatnonzero(np.asarray(studies) == study)]
+    low, high = auc_interval(values, present, studies, seed=3, draws=1)
+    assert low == high == pytest.approx(area_under_curve(values[rows], present[rows]), abs=1e-6)
 
 
 def test_calibration_by_hand():
@@ -148,6 +176,11 @@ def test_all_figures_of_one_set_of_predictions(stored):
         "competition_loss_ci95": [round(edge, 6) for edge in bootstrap_interval(exact, targets, 5)],
         "prior_loss": round(prior_loss(targets), 6),
         "auc": auc_per_target(exact, targets),
+        "auc_ci95": {
+            target: auc_interval(exact[:, column], targets[:, column], range(len(targets)), 5)
+            for column, target in enumerate(TARGETS)
+        },
+        "positives": dict(zip(TARGETS, targets.sum(axis=0), strict=True)),
         "n_studies": len(targets),
     }
     assert rounded(1 / 3) == 0.333333

@@ -9,7 +9,9 @@ from spine_models.report.figures import auc_bars, calibration_chart, curves_char
 
 CHARTS = {
     "dice": lambda name: level_bars(dict.fromkeys(LEVELS, 0.9) | {"C7": None}, "Dice", name),
-    "auc": lambda name: auc_bars(dict.fromkeys(TARGETS, 0.8) | {"C3": None}, name),
+    "auc": lambda name: auc_bars(
+        dict.fromkeys(TARGETS, 0.8) | {"C3": None}, dict.fromkeys(TARGETS, (0.3, 0.9)) | {"C3": None}, name
+    ),
     "calibration": lambda name: calibration_chart({"a": [{"predicted": 0.1, "observed": 0.2, "n": 3}]}, name),
     "curves": lambda name: curves_chart({"ir, fold 0": [(0, 1.0), (1, 0.5)]}, "epoch", "loss", name),
 }

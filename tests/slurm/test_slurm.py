@@ -32,6 +32,8 @@ VOLATILE_FILES = re.compile(
     r"\.run\.json$|\.source\.json$|/\.lock$|^index/\d+\.csv$|^index/.*\.record\.json$|"
     r"^predictions/index/(files\.csv$|.*\.record\.json$)"
 )
+RUN_TIME = re.compile(rb'(?s)<section id="run-time".*?</section>')
+"""The part of the report that says when and how long."""
 LEASE = """
 import os
 from spine_models.compute.leases import lease_devices
@@ -78,7 +80,7 @@ def artefacts(folder: Path) -> dict[str, str]:
     """Return the digest of every file that is a result."""
     names = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        name: hashlib.sha256(RUN_TIME.sub(b"", path.read_bytes())).hexdigest()
         for name, path in names.items()
         if name.split("/", maxsplit=1)[0] not in VOLATILE_FOLDERS and not VOLATILE_FILES.search(name)
     }
