@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from spine_models.data.phantom.settings import GRADES
 from spine_models.evaluation.ensemble import ensemble_of, read_predictions
 from spine_models.evaluation.truth import read_truth
 from spine_models.inference.overlays import LEVEL_COLOURS
@@ -29,6 +28,8 @@ from spine_models.report.pictures import draw_examples, level_statuses, mask_fla
 from spine_models.report.rendering import figure_text, render_page
 
 Figure = dict[str, Any]
+GRADES = ("subtle", "moderate", "obvious")
+"""Those of phantoms, from hard to easy; a test compares them, so that phantoms are no part of the page's key."""
 
 
 class Numbers(NamedTuple):

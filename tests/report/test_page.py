@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spine_models.data.phantom import settings as phantom_settings
 from spine_models.evaluation.truth import read_truth
 from spine_models.provenance.acceptance import Acceptance, write_acceptances
 from spine_models.provenance.files import read_json, write_json
 from spine_models.report.data_section import RuleTime, rule_times
-from spine_models.report.page import report_page
+from spine_models.report.page import GRADES, report_page
 from spine_models.report.pictures import level_to_show
 from spine_models.report.rendering import duration_text
 from tests.report.conftest import HOSTILE, write_run
@@ -133,6 +134,7 @@ def test_it_says_what_the_figures_are(run):
 
 
 def test_grades_stand_from_hard_to_easy(run):
+    assert GRADES == phantom_settings.GRADES
     metrics = read_json(run.metrics)
     metrics["per_grade"]["moderate"] = metrics["per_grade"]["obvious"]
     metrics["per_grade"]["another"] = metrics["per_grade"]["obvious"]
