@@ -83,7 +83,7 @@ def predict(
     from spine_models.inference.bundle_description import read_description
     from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.prediction_files import MaskFileSettings
-    from spine_models.inference.predictions import PREDICTED, SEGMENTED
+    from spine_models.inference.predictions import IMPLAUSIBLE, PREDICTED, SEGMENTED
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
 
@@ -112,7 +112,9 @@ def predict(
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
     found = publish_predictions(PredictionInputs([manifest], bundle, test_csv), index, outputs)
     predicted = sum(study.status in (PREDICTED, SEGMENTED) for study in found)
-    show(f"{outputs.page}\n{predicted} of {len(found)} studies predicted")
+    aside = sum(study.status == IMPLAUSIBLE for study in found)
+    more = f", {aside} implausible" if aside else ""
+    show(f"{outputs.page}\n{predicted} of {len(found)} studies predicted{more}")
     if predicted < len(found):
         raise SystemExit(SOME if predicted else NONE)
 

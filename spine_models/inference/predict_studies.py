@@ -23,6 +23,7 @@ from spine_models.data.dicom.study import (
 )
 from spine_models.data.dicom.tree import TreeStudy
 from spine_models.errors import StudyFailedError, UserError
+from spine_models.evaluation.tables import FROM_PRIOR
 from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.inventory import INVENTORY, Row, refused_rows, used_rows, write_inventory
 from spine_models.inference.predict_study import StudyPrediction, StudyPredictor, volume_settings_for
@@ -155,7 +156,9 @@ class _ShardPredictor:
         record = shard.result(study, key, make)
         facts = PredictionFacts.from_json(record.facts)
         used = next(s for s in sources if tuple(s.selection.series) == facts.volume.series)
-        return used_rows(study, found, used), f"{study}: {sentence} from {facts.source}"
+        implausible = facts.implausible if facts.source != FROM_PRIOR else ()
+        why = f", implausible: {implausible[0]}" if implausible else ""
+        return used_rows(study, found, used), f"{study}: {sentence} from {facts.source}{why}"
 
     def _open(self, root: Path, found: TreeStudy) -> list[StudySource]:
         """Return the study's best stack, and those among which the mask decides."""

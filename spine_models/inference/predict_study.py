@@ -23,6 +23,7 @@ from spine_models.evaluation.aggregate import mean_over_models, study_probabilit
 from spine_models.evaluation.competition import clip_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE
 from spine_models.inference.bundle import Bundle
+from spine_models.inference.implausible import implausible
 from spine_models.inference.masks import checked_mask
 from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.view_data import places, view_data
@@ -107,6 +108,7 @@ class StudyPredictor:
             notes=(*step_notes, *study.facts.notes, *_mask_notes(shown, answer["source"]), *again),
             volume=study.facts,
             places=where,
+            implausible=_implausible(study, mask, shown),
         )
         images = view_data(study.half, mask, study.full, study.facts, shown.boxes, where.slices)
         return StudyPrediction(study.half, mask, facts, images)
@@ -153,6 +155,11 @@ class StudyPredictor:
             "source": FROM_CROPS,
         }
         return answer, suspicious_slices(windows, starts, self._crops.depth, crop.boxes, found, self._classifiers)
+
+
+def _implausible(study: StudyVolume, mask: NDArray[np.uint8], shown: MaskFacts) -> tuple[str, ...]:
+    _, rows, columns = study.facts.half_inner_shape
+    return implausible(shown, study.half[:, :rows, :columns], mask[:, :rows, :columns])
 
 
 def volume_settings_for(

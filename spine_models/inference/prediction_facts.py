@@ -23,6 +23,7 @@ class PredictionFacts(Facts):
         notes: sentences on what the models could not see.
         volume: geometry.
         places: where the levels are.
+        implausible: sentences on why this is no answer; empty where it is one.
         folder_uid: UID that the study's folder is called by; None where its name is no UID.
     """
 
@@ -34,4 +35,5 @@ class PredictionFacts(Facts):
     notes: tuple[str, ...]
     volume: VolumeFacts
     places: Places
+    implausible: tuple[str, ...] = ()
     folder_uid: str | None = None

@@ -20,13 +20,15 @@ PREDICTION_TYPES: tuple[str, ...] = (*LEVELS, "patient_overall")
 """Order of a study's rows in the challenge's sample submission."""
 
 PREDICTED = "predicted"
+IMPLAUSIBLE = "implausible"
 PRIOR = "prior"
 SEGMENTED = "segmented"
 REFUSED = "refused"
 MISSING = "missing"
-"""Status of a study, beside ``FAILED``: from its own crops; no vertebra found; only the mask, by a bundle without
-classifiers; in quarantine; asked for and not there. Only the first is an answer; in ``submission.csv``, which must hold
-a number, the others take the training prior, if the bundle has one."""
+"""Status of a study, beside ``FAILED``: from its own crops; likewise, but of what is no neck that the networks can
+answer for (``inference.implausible``); no vertebra found; only the mask, by a bundle without classifiers; in
+quarantine; asked for and not there. Only the first is an answer; in ``submission.csv``, which must hold a number, an
+implausible study takes its own and the others the training prior, if the bundle has one."""
 _STATUS = {FROM_CROPS: PREDICTED, FROM_PRIOR: PRIOR, MASK_ALONE: SEGMENTED}
 SERIES = ("series", "number", "kernel", "thickness_mm", "slices")
 """What is told of the series that was read; the columns of ``predictions.csv``."""
@@ -39,9 +41,11 @@ class PredictedStudy:
     Attributes:
         study: its name.
         probabilities: target to value; None where the bundle has no classifiers.
-        status: ``PREDICTED``, ``PRIOR``, ``SEGMENTED``, ``REFUSED``, ``FAILED`` or ``MISSING``.
+        status: ``PREDICTED``, ``IMPLAUSIBLE``, ``PRIOR``, ``SEGMENTED``, ``REFUSED``, ``FAILED`` or ``MISSING``.
         code: of a refusal, otherwise empty.
         notes: sentences: why it was refused, what the models could not see.
+        reasons: sentences on why it is implausible.
+        models: classifier to its eight values, in the order of ``TARGETS``; empty without an answer of its own.
         series: facts of the series that was read.
         other_series: a sentence for each axial series that was not read.
         levels: level to "visible", "interpolated" or "missing"; empty if nothing was read.
@@ -55,6 +59,8 @@ class PredictedStudy:
     status: str
     code: str = ""
     notes: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    models: Mapping[str, Sequence[float]] = field(default_factory=dict)
     series: SeriesFacts | None = None
     other_series: tuple[str, ...] = ()
     levels: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +73,11 @@ class PredictedStudy:
         """Sentences on the series: which was read, and which were not and why."""
         read = [f"read from {_named(self.series)}"] if self.series else []
         return read + [f"not read: {other}" for other in self.other_series]
+
+    def spread(self, target: str) -> tuple[float, float] | None:
+        """Return the least and the largest value of several classifiers; None of one, or of none."""
+        values = [found[TARGETS.index(target)] for found in self.models.values()]
+        return (min(values), max(values)) if len(values) > 1 else None
 
     @property
     def visible(self) -> list[str]:
@@ -127,7 +138,7 @@ def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
             " ".join(row.visible),
             *("" if getattr(row.series, name, None) is None else getattr(row.series, name) for name in SERIES),
             "; ".join(row.other_series),
-            "; ".join(row.notes),
+            "; ".join([*row.reasons, *row.notes]),
         )
         for row in studies
     ]
@@ -158,8 +169,10 @@ def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
     return PredictedStudy(
         study=study,
         probabilities=facts.probabilities,
-        status=_STATUS[facts.source],
-        notes=facts.notes,
+        status=IMPLAUSIBLE if facts.implausible and facts.source != FROM_PRIOR else _STATUS[facts.source],
+        notes=tuple(note for note in facts.notes if note not in facts.implausible),
+        reasons=facts.implausible,
+        models=facts.models,
         series=series[0] if series else None,
         other_series=tuple(f"{_named(item)}: {item.why_not}" for item in series[1:]),
         levels=facts.levels,

@@ -15,6 +15,7 @@ from spine_models.inference.inventory import INVENTORY, join_inventories
 from spine_models.inference.overlays import LEVEL_COLOURS
 from spine_models.inference.prediction_files import MASK_FORMATS
 from spine_models.inference.predictions import (
+    IMPLAUSIBLE,
     MISSING,
     PREDICTED,
     PRIOR,
@@ -35,6 +36,7 @@ STUDY_PAGES = "studies"
 """Folder of the pages of studies, beside the page that lists them."""
 _MEANINGS = {
     PREDICTED: "predicted",
+    IMPLAUSIBLE: "implausible, no answer",
     PRIOR: "no vertebra found, no prediction",
     SEGMENTED: "mask alone",
     REFUSED: "refused",
@@ -171,7 +173,7 @@ def _shown(study: PredictedStudy, folder: Path, listed: int) -> dict[str, Any]:
         "probabilities": probabilities,
         "highest": max(LEVELS, key=lambda level: probabilities[level]) if probabilities else "",
         "levels": study.levels,
-        "notes": [*study.read_from, *study.notes] if study.other_series else study.notes,
+        "notes": [*study.reasons, *(study.read_from if study.other_series else ()), *study.notes],
         "pictures": [(kind, links[kind]) for kind in ("sagittal", "axial") if kind in links],
         "masks": [(_FORMATS[kind], links[kind]) for kind in MASK_FORMATS if kind in links],
         "page": "" if study.places is None else f"{STUDY_PAGES}/{study.study}.html",

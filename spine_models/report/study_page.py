@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spine_models.inference.overlays import LEVEL_COLOURS
-from spine_models.inference.predictions import PREDICTED, PredictedStudy
+from spine_models.inference.predictions import IMPLAUSIBLE, PREDICTED, PredictedStudy
 from spine_models.inference.view_data import Places
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.report.rendering import render_page, script_markup
@@ -57,8 +57,8 @@ def study_page(
         study=study,
         meaning=meaning,
         answered=answered,
-        greyed=False,
-        reasons=(),
+        greyed=study.status == IMPLAUSIBLE and study.probabilities is not None,
+        reasons=study.reasons,
         notes=study.notes,
         operating_point="No operating point is known.",
         rows=rows,
@@ -81,12 +81,13 @@ def study_page(
 def _row(study: PredictedStudy, level: str, places: Places | None) -> dict[str, Any]:
     """Return what the table says of a level; the slice counts from 1 through the series."""
     kept = places.slices.get(level) if places else None
-    answered = study.status == PREDICTED and study.probabilities
+    shown = study.status in (PREDICTED, IMPLAUSIBLE) and study.probabilities
+    spread = study.spread(level) if shown else None
     return {
         "name": level,
-        "probability": study.probabilities[level] if answered and study.probabilities else None,
+        "probability": study.probabilities[level] if shown and study.probabilities else None,
         "above": False,
-        "spread": "",
+        "spread": "" if spread is None else f"{spread[0]:.2f} to {spread[1]:.2f}",
         "state": study.levels.get(level, "not read"),
         "slice": None if kept is None or places is None else kept * places.z_step + 1,
     }
