@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -19,7 +21,7 @@ from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.codestream import codestream_facts
 from spine_models.data.dicom.file import UnreadableFileError
 from spine_models.data.dicom.headers import SliceHeader, read_headers
-from spine_models.data.dicom.pixels import is_lossy, read_hounsfield
+from spine_models.data.dicom.pixels import check_claims, is_lossy, read_hounsfield
 from tests.data.dicom_builder import NINE_LOSSLESS, encoded, make_slice, ramp
 
 ANATOMY = np.random.default_rng(5).integers(-1024, 3072, (68, 64)).astype("<i2")
@@ -280,3 +282,79 @@ def test_dataset_without_pixels_has_no_offset(tmp_path) -> None:
     dataset = Dataset()
     dataset.StudyInstanceUID = "1.2.3"
     assert headers_of(tmp_path, encoded(dataset))[0].pixel_offset is None
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "sentence"),
+    [
+        ({"rows": 4097}, "too_large", "a slice claims 4097 x 5 pixels; 4096 is the limit"),
+        ({"columns": 4097}, "too_large", "a slice claims 6 x 4097 pixels; 4096 is the limit"),
+        ({"rows": 81}, "pixels_unsupported", "slices are more than 16 times as long as they are wide"),
+        ({"rows": 0}, "pixels_unsupported", "slices are more than 16 times as long as they are wide"),
+        ({"float_pixels": True}, "pixels_unsupported", "16-bit pixels: CT has integers of 8, 16 or 32 bits"),
+        ({"pixel_offset": None}, "pixels_unsupported", "floating-point pixels: CT has integers of 8, 16 or 32 bits"),
+        ({"bits_allocated": 12}, "pixels_unsupported", "12-bit pixels: CT has integers of 8, 16 or 32 bits"),
+        *[
+            (
+                change,
+                "pixels_unsupported",
+                "SamplesPerPixel, PhotometricInterpretation or PixelRepresentation is missing or impossible",
+            )
+            for change in ({"samples": 3}, {"photometric": ""}, {"sign": -1}, {"sign": 2})
+        ],
+        *[
+            (change, "pixels_unsupported", "BitsStored, HighBit and BitsAllocated contradict each other")
+            for change in ({"bits_stored": 0}, {"bits_stored": 17}, {"bits_stored": 12, "high_bit": 10})
+        ],
+        ({"high_bit": 16}, "pixels_unsupported", "HighBit lies above BitsAllocated"),
+        ({"pixel_length": 0xFFFFFFFF}, "pixels_damaged", "a slice's pixels begin with bytes that make no sense"),
+        ({"pixel_vr": "OF"}, "pixels_damaged", "a slice's pixels begin with bytes that make no sense"),
+        ({"slope": None}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or no number"),
+        ({"slope": 0.0}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or no number"),
+        ({"slope": -10001.0}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or no number"),
+        ({"intercept": None}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or no number"),
+        ({"intercept": -1000001.0}, "rescale_invalid", "RescaleIntercept is absurd"),
+    ],
+)
+def test_what_a_header_claims_is_refused_with_its_reason(tmp_path, change, code, sentence) -> None:
+    header = headers_of(tmp_path, encoded(make_slice(ramp(0, (6, 5))), ExplicitVRLittleEndian))[0]
+    check_claims(header)
+    with pytest.raises(StudyRefused) as caught:
+        check_claims(dataclasses.replace(header, **change))
+    assert (caught.value.code.value, caught.value.reason) == (code, sentence)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slope": 10000.0},
+        {"slope": -0.001},
+        {"intercept": 1e6},
+        {"bits_stored": 1, "high_bit": 0},
+        {"bits_stored": 12, "high_bit": 11},
+        {"pixel_vr": "OB"},
+        {"pixel_vr": "UN"},
+        {"pixel_vr": None},
+        {"rows": 1, "columns": 16},
+    ],
+)
+def test_claims_that_are_just_possible_are_not_refused(tmp_path, change) -> None:
+    header = headers_of(tmp_path, encoded(make_slice(ramp(0, (6, 5))), ExplicitVRLittleEndian))[0]
+    check_claims(dataclasses.replace(header, **change))
+
+
+def test_a_file_that_ends_before_its_pixels_is_damaged_but_for_a_last_odd_byte(tmp_path) -> None:
+    header = headers_of(tmp_path, encoded(make_slice(ramp(0, (6, 5))), ExplicitVRLittleEndian))[0]
+    end = header.pixel_offset + header.pixel_length
+    check_claims(dataclasses.replace(header, file=StudyFile("1.dcm", end - 1, 0)))
+    with pytest.raises(StudyRefused, match="a slice's file ends before its pixels do") as caught:
+        check_claims(dataclasses.replace(header, file=StudyFile("1.dcm", end - 2, 0)))
+    assert caught.value.code == RefusalCode.PIXELS_DAMAGED
+
+
+def test_compressed_pixels_that_are_missing_are_damaged(tmp_path) -> None:
+    header = headers_of(tmp_path, encoded(make_slice(ramp(0, (6, 5))), RLELossless))[0]
+    check_claims(dataclasses.replace(header, file=StudyFile("1.dcm", header.pixel_offset + 24, 0)))
+    with pytest.raises(StudyRefused, match="the compressed pixels of a slice are missing") as caught:
+        check_claims(dataclasses.replace(header, file=StudyFile("1.dcm", header.pixel_offset + 23, 0)))
+    assert caught.value.code == RefusalCode.PIXELS_DAMAGED
