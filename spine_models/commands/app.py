@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from spine_models.commands.accept import accept
+from spine_models.commands.bundle import bundle
 from spine_models.commands.check import check
 from spine_models.commands.import_published import import_published
 from spine_models.commands.lineage import lineage
@@ -28,6 +29,7 @@ from spine_models.errors import UserError, run_command
 PROGRAM = "spine-models"
 COMMANDS: tuple[Callable[..., None], ...] = (
     accept,
+    bundle,
     check,
     import_published,
     lineage,

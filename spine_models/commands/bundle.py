@@ -1,0 +1,120 @@
+"""What a bundle holds, whether it is whole, and a smaller one of some of its classifiers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from spine_models.errors import UserError
+from spine_models.log import show
+
+if TYPE_CHECKING:
+    from spine_models.inference.bundle_description import BundleDescription, BundleFile
+
+
+def bundle(
+    action: Annotated[Literal["info", "verify", "subset"], typer.Argument(help="What to do.")],
+    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
+    members: Annotated[
+        str, typer.Option(metavar="NAMES", help="subset: the classifiers, by name or variant.", show_default=False)
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="subset: folder of the new bundle.", show_default=False)
+    ] = None,
+) -> None:
+    """Describe or verify a bundle, or make a smaller one.
+
+    Examples:
+      spine-models bundle info demo/bundle
+      spine-models bundle verify demo/bundle
+      spine-models bundle subset demo/bundle --members ir --out smaller
+      spine-models bundle subset demo/bundle --members ir-0,ip-0 --out two
+    """
+    from spine_models.inference.bundle_description import read_description
+
+    if action != "subset":
+        if members or out:
+            raise UserError(f"--members and --out belong to `spine-models bundle subset`, not to {action}")
+        show(described(read_description(folder)) if action == "info" else verified(folder))
+        return
+    if not members or out is None:
+        raise UserError("a subset needs --members, such as ir or ir-0,ip-0, and --out, the folder of the new bundle")
+    show(subset(folder, members.split(","), out))
+
+
+def described(found: BundleDescription) -> str:
+    """Return what a bundle says of itself, as lines of text."""
+    studies = found.provenance.get("training_studies", "unknown")
+    files = (*found.segmentation, *found.classification)
+    rows = {
+        "digest": found.digest,
+        "learnt from": f"{studies} {'phantoms, not patients' if found.phantom else 'studies'}",
+        "segmentation": ", ".join(entry.name for entry in found.segmentation),
+        "classifiers": ", ".join(entry.name for entry in found.classification) or "none: it makes masks alone",
+        "size": f"{sum(entry.bytes for entry in files) / 1e6:.1f} MB of weights",
+        "prior": " ".join(f"{target} {value:.3f}" for target, value in (found.prior or {}).items()) or "none",
+        "operating points": "none known",
+        "settings": ", ".join(
+            f"{name} {found.settings[name]}"
+            for name in ("z_step", "half_size", "hu_limits", "crops")
+            if name in found.settings
+        ),
+        "use": "research only: not a medical device, not for diagnosis or treatment",
+    }
+    return "\n".join(f"{name:18}{value}" for name, value in rows.items())
+
+
+def verified(folder: Path) -> str:
+    """Return a sentence on a bundle that is whole.
+
+    Raises:
+        UserError: if it is not.
+    """
+    from spine_models.inference.bundle import load_bundle
+
+    found = load_bundle(folder)
+    found.load_segmentation()
+    found.load_classifiers()
+    count = len(found.segmentation) + len(found.classification)
+    return f"{folder} is whole: {count} networks with the checksums of bundle {found.digest}"
+
+
+def subset(folder: Path, members: list[str], out: Path) -> str:
+    """Write a bundle with some of the classifiers and all segmentation networks; return a sentence on it.
+
+    Args:
+        folder: of the bundle.
+        members: names of classifiers, such as "ir-0", or of variants, such as "ir".
+        out: folder to write.
+
+    Raises:
+        UserError: if a name fits no classifier, or ``out`` holds something.
+    """
+    from spine_models.inference.bundle import load_bundle
+    from spine_models.inference.bundle_description import DESCRIPTION
+    from spine_models.inference.export_bundle import BundleContents, write_bundle
+
+    found = load_bundle(folder)
+    for member in members:
+        if not any(_is(entry, member) for entry in found.classification):
+            names = ", ".join(entry.name for entry in found.classification) or "none"
+            raise UserError(f"--members {member} fits no classifier of {folder}: it has {names}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out} is there already: name a new folder")
+    chosen = [entry for entry in found.classification if any(_is(entry, member) for member in members)]
+    provenance = {**found.provenance, "subset_of": found.digest}
+    contents = BundleContents(found.settings, found.prior, found.phantom, provenance)
+    out.mkdir(parents=True, exist_ok=True)
+    write_bundle(
+        out / DESCRIPTION,
+        [folder / entry.file for entry in found.segmentation],
+        [folder / entry.file for entry in chosen],
+        contents,
+    )
+    return f"{out} holds {len(chosen)} of {len(found.classification)} classifiers"
+
+
+def _is(entry: BundleFile, member: str) -> bool:
+    return entry.name == member or entry.name.rpartition("-")[0] == member
