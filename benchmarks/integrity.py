@@ -2,8 +2,8 @@
 
     python -m benchmarks integrity
 
-A study of 300 slices of 512 x 512, its half-size volume and the weights of a classifier of 152 layers (118 MB) are written
-once, and the comparison that a job makes on the first touch is timed, in cached memory. 0.2 s is the limit.
+A study of 300 slices of 512 x 512, its half-size volume and the weights of a classifier of 152 layers (118 MB) are
+written once, and the comparison that a job makes on the first touch is timed, in cached memory. 0.2 s is the limit.
 """
 
 from __future__ import annotations
