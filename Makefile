@@ -26,6 +26,10 @@ demo: .venv ## generate phantoms, run every rule on the CPU, print the metrics a
 	@$(BIN)/spine-models summary demo
 
 # One worker more than there are cores: a test that runs a workflow or kills a process waits for a part of its time.
+.PHONY: screenshots
+screenshots: .venv ## take the pictures of the pages from a finished demo (RUN=demo; needs Debian's chromium)
+	$(BIN)/python -m tools.screenshots $(or $(RUN),demo) --out docs/pictures
+
 .PHONY: test
 test: .venv ## run the whole test suite
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup

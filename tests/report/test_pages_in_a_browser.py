@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from spine_models.inference.overlays import png_bytes
-from spine_models.inference.predictions import PREDICTED, PRIOR, REFUSED, PredictedStudy
+from spine_models.inference.predictions import IMPLAUSIBLE, PREDICTED, PRIOR, REFUSED, PredictedStudy
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.report.page import report_page
 from spine_models.report.predictions_page import predictions_page
@@ -41,6 +41,7 @@ def index(tmp_path_factory):
         PredictedStudy(
             "1.9", _probabilities(0.6, C6=0.9), PREDICTED, notes=(HOSTILE,) * 3, levels=visible, files=files
         ),
+        PredictedStudy("1.4", _probabilities(0.99), IMPLAUSIBLE, reasons=("this is no neck",), levels=visible),
         PredictedStudy("1.3", _probabilities(0.05), PRIOR, notes=("no vertebra is visible",)),
     ]
     path = folder / "index.html"
@@ -65,18 +66,24 @@ def test_everybody_can_read_the_list(browser, index, width, theme):
 def test_the_list_is_sorted_and_filtered(browser, index):
     with opened(browser) as view:
         view.open(index)
-        assert order(view) == ["1.9", "1.10", "1.2", "1.3"]
+        assert order(view) == ["1.9", "1.10", "1.2", "1.4", "1.3"]
         view.page.select_option("#order", "name")
-        assert order(view) == ["1.2", "1.3", "1.9", "1.10"]
+        assert order(view) == ["1.2", "1.3", "1.4", "1.9", "1.10"]
         view.page.select_option("#order", "listed")
-        assert order(view) == ["1.10", "1.2", "1.9", "1.3"]
+        assert order(view) == ["1.10", "1.2", "1.9", "1.4", "1.3"]
         view.page.select_option("#status", "predicted")
         assert order(view) == ["1.10", "1.9"]
-        assert view.page.inner_text("#shown") == "2 of 4 shown"
+        assert view.page.inner_text("#shown") == "2 of 5 shown"
         view.page.select_option("#status", "")
         view.page.fill("#words", "no vertebra IS")
         assert order(view) == ["1.3"]
         assert view.page.locator("li:not([hidden]) .bar").count() == 0, "no answer looks like one"
+        view.page.fill("#words", "")
+        view.page.select_option("#status", "implausible, no answer")
+        assert order(view) == ["1.4"]
+        assert "this is no neck" in view.page.inner_text("#studies")
+        assert view.page.locator("li:not([hidden]) .bar").count() == 0
+        assert "0.99" not in view.page.inner_text("#studies"), "what is no answer stands in no list of answers"
         assert {Path(request).suffix for request in view.requests} <= {".html", ".png"}
 
 

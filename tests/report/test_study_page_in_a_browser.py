@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spine_models.levels import LEVELS
+from spine_models.levels import LEVELS, TARGETS
 from tests.report.browser import chromium, opened
 from tests.report.conftest import HOSTILE
 from tests.report.drawn_neck import PROBABILITIES, drawn_page
@@ -88,6 +88,46 @@ def test_bars_and_figures_are_those_of_the_study(browser, path):
             assert row.locator(".value").inner_text() == f"{PROBABILITIES[level]:.2f}"
             bar, whole = row.locator(".bar > span").bounding_box(), row.locator(".bar").bounding_box()
             assert bar["width"] / whole["width"] == pytest.approx(PROBABILITIES[level], abs=0.01)
+
+
+def models(spread):
+    """Two classifiers so far from the mean on each side."""
+    values = np.array([PROBABILITIES[target] for target in TARGETS])
+    return {"ir-0": tuple(np.clip(values - spread, 0, 1)), "ir-1": tuple(np.clip(values + spread, 0, 1))}
+
+
+def test_the_spread_lies_on_its_bar(browser, tmp_path):
+    path, study = drawn_page(tmp_path, models=models(0.04))
+    with opened(browser) as view:
+        view.open(path)
+        for level in LEVELS:
+            low, high = study.spread(level)
+            row = view.page.locator(f'tr[data-level="{level}"]')
+            assert f"({low:.2f} to {high:.2f})" in row.inner_text()
+            line, whole = row.locator(".range").bounding_box(), row.locator(".bar").bounding_box()
+            assert (line["x"] - whole["x"]) / whole["width"] == pytest.approx(low, abs=0.01)
+            assert line["width"] / whole["width"] == pytest.approx(high - low, abs=0.015)
+        assert "of the 2 classifiers" in view.page.inner_text("caption")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_an_implausible_study_is_grey_behind_its_reasons(browser, tmp_path, theme):
+    path, _ = drawn_page(tmp_path, status="implausible", models=models(0.04), reasons=("no neck " + HOSTILE,))
+    with opened(browser, 400, theme) as view:
+        view.open(path)
+        header = view.page.inner_text("header")
+        assert header.index("no neck " + HOSTILE) < header.index("not a medical device")
+        assert "not an answer" in view.page.inner_text("caption")
+        assert view.page.get_by_text("Patient:").count() == 0
+        soft, ink = (
+            view.page.eval_on_selector(selector, "(element) => getComputedStyle(element).color")
+            for selector in ("td.greyed .value", "h1")
+        )
+        assert soft != ink
+        assert view.page.locator("tr.above").count() == 0
+        assert view.violations() == []
+        assert not view.scrolls_sideways()
+        assert view.errors == []
 
 
 def test_verdicts_stay_and_can_be_exported(browser, path, tmp_path):
