@@ -17,9 +17,7 @@ rule make_crops:
         runtime=grows(60),
         keep_volumes=KEEP_VOLUMES,
     params:
-        config=settings(
-            "crops", "z_step", "half_size", "hu_limits", "max_study_mb", "label_geometry", "allow_symlinks"
-        ),
+        config=settings("crops", "z_step", "half_size", "hu_limits", "max_study_mb", "label_geometry", "allow_symlinks"),
         code=code_of("make_crops"),
         dataset=dataset_dir,
         inputs=input_options,

@@ -47,9 +47,7 @@ rule predict_studies:
         gpu=min(config["classification"]["gpus"], 1),
         device=config["device"],
     params:
-        config=settings(
-            "math_threads", "allow_symlinks", "max_study_mb", mask_files=config["prediction"]["mask_files"]
-        ),
+        config=settings("math_threads", "allow_symlinks", "max_study_mb", mask_files=config["prediction"]["mask_files"]),
         code=code_of("predict_studies", prediction_modules()),
         root=predict_dir,
         again=lambda wildcards: unfinished(Path(out(f"predictions/{wildcards.shard}.json"))),
