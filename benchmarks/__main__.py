@@ -2,12 +2,14 @@
 
     python -m benchmarks [NAME ...]
     python -m benchmarks gpu [BLOCK ...] --out FOLDER
+    python -m benchmarks localisation --bundle BUNDLE --phantoms DIR
 
 A benchmark is a module of this folder with a function ``measure() -> list[Row]``. Each runs in a process of its own,
 one after the other, so that none inherits another's memory, threads or caches. The exit status is 1 where a target
 is missed or a benchmark fails; the others are measured all the same.
 
 ``gpu`` measures the GPU of this machine in at most five minutes; blocks and time limits are in ``gpu/blocks.py``.
+``localisation`` compares the slices that a bundle points at with the fractures of phantoms (``localisation.py``).
 """
 
 # Apart from the runner, whose functions the processes have to import by name.
@@ -19,6 +21,10 @@ FOLDER = Path(__file__).parent
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["localisation"]:
+        from benchmarks import localisation
+
+        return localisation.main(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; all if none is named")
     parser.add_argument("--out", type=Path, help="where to write the rows; a folder for gpu")
