@@ -74,12 +74,13 @@ def sagittal_picture(source: PictureSource) -> Image.Image:
     return _draw(source.volume[:, :, position], source.mask[:, :, position], (z, y))
 
 
-def axial_picture(source: PictureSource, level: str | None = None) -> Image.Image:
-    """Draw the axial slice that shows most of ``level`` (of all levels, if it is None or not there)."""
+def axial_picture(source: PictureSource, level: str | None = None, position: int | None = None) -> Image.Image:
+    """Draw the axial slice ``position``; without one, that which shows most of ``level`` (of all, if it is not there)."""
     value = LEVELS.index(level) + 1 if level else 0
     shown = source.mask == value if value and (source.mask == value).any() else source.mask > 0
     counts = shown.sum(axis=(1, 2))
-    position = int(np.argmax(counts)) if counts.any() else source.volume.shape[0] // 2
+    if position is None:
+        position = int(np.argmax(counts)) if counts.any() else source.volume.shape[0] // 2
     _, y, x = source.spacing_mm
     return _draw(source.volume[position], source.mask[position], (y, x))
 

@@ -72,7 +72,8 @@ def write_study(
     save_png(paths["sagittal"], sagittal_picture(source))
     probabilities = facts.probabilities
     shown = max(LEVELS, key=lambda level: probabilities[level]) if probabilities else None
-    save_png(paths["axial"], axial_picture(source, shown))
+    # The slice that the study's page goes to first.
+    save_png(paths["axial"], axial_picture(source, shown, facts.places.slices.get(shown or "")))
     write_json(paths["view"], prediction.images)
     written.append("view")
     files = {paths[kind].name: file_facts(paths[kind]) for kind in SUFFIXES if kind in written}

@@ -44,6 +44,10 @@ def test_axial_slice_shows_the_level_asked_for():
     source = _source((2.0, 1.0, 1.0))
     first, second = np.asarray(axial_picture(source, "C1")), np.asarray(axial_picture(source, "C2"))
     assert not np.array_equal(first, second)
+    last = source.volume.shape[0] - 1
+    chosen = np.asarray(axial_picture(source, "C1", last))
+    assert (chosen != first).any()
+    np.testing.assert_array_equal(chosen, np.asarray(axial_picture(source, None, last)))
     # C7 is not there: any slice with a mask will do.
     assert axial_picture(source, "C7").size == axial_picture(source).size
 
