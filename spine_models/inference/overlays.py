@@ -75,7 +75,7 @@ def sagittal_picture(source: PictureSource) -> Image.Image:
 
 
 def axial_picture(source: PictureSource, level: str | None = None, position: int | None = None) -> Image.Image:
-    """Draw the axial slice ``position``; without one, that which shows most of ``level`` (of all, if it is not there)."""
+    """Draw the axial slice ``position``; without one, that which shows most of ``level`` (of all, if there is none)."""
     value = LEVELS.index(level) + 1 if level else 0
     shown = source.mask == value if value and (source.mask == value).any() else source.mask > 0
     counts = shown.sum(axis=(1, 2))
