@@ -99,13 +99,14 @@ def subset(folder: Path, members: list[str], out: Path) -> str:
     found = load_bundle(folder)
     for member in members:
         if not any(_is(entry, member) for entry in found.classification):
-            names = ", ".join(entry.name for entry in found.classification) or "none"
-            raise UserError(f"--members {member} fits no classifier of {folder}: it has {names}")
+            known = ", ".join(entry.name for entry in found.classification) or "none"
+            raise UserError(f"--members {member or 'without a name'} fits no classifier of {folder}: it has {known}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out} is there already: name a new folder")
     chosen = [entry for entry in found.classification if any(_is(entry, member) for member in members)]
     provenance = {**found.provenance, "subset_of": found.digest}
-    contents = BundleContents(found.settings, found.prior, found.phantom, provenance)
+    names = [entry.name for entry in chosen]
+    contents = BundleContents(found.settings, found.prior, found.phantom, provenance, names)
     out.mkdir(parents=True, exist_ok=True)
     write_bundle(
         out / DESCRIPTION,
@@ -117,4 +118,4 @@ def subset(folder: Path, members: list[str], out: Path) -> str:
 
 
 def _is(entry: BundleFile, member: str) -> bool:
-    return entry.name == member or entry.name.rpartition("-")[0] == member
+    return bool(member) and member in (entry.name, entry.name.rpartition("-")[0])

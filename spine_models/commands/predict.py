@@ -94,8 +94,8 @@ def predict(
     if test_csv:
         read_test(test_csv)
     masks = MaskFileSettings(tuple(formats.split(",")), seg_empty_frames, copy_patient)
-    make_private(out)
     wanted = {**(read_series(series_csv) if series_csv else {}), **({EVERY_STUDY: series} if series else {})}
+    make_private(out)
     manifest, index = out / "studies.json", PredictionIndex(out / "index" / "files.csv", out / "index" / "studies.csv")
     code = fingerprint(code_parts())
     index_predictions(studies, index, IndexPredictionsSettings(1, allow_symlinks), code)

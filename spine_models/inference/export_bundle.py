@@ -63,12 +63,14 @@ class BundleContents:
         prior: see ``Bundle``.
         phantom: see ``Bundle``.
         provenance: JSON values: what the bundle was made from; ``write_bundle`` adds the versions of packages.
+        classifier_names: of each classifier; None: variant and number, such as "ir-0".
     """
 
     settings: Mapping[str, Any]
     prior: Mapping[str, float] | None
     phantom: bool
     provenance: Mapping[str, Any]
+    classifier_names: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,8 @@ def write_bundle(
         UserError: if a file is missing, damaged or holds another kind of network.
     """
     groups = {
-        "segmentation": _copy_networks(segmentation, out.parent, "segmentation"),
-        "classification": _copy_networks(classification, out.parent, "classification"),
+        "segmentation": _copy_networks(segmentation, out.parent, "segmentation", None),
+        "classification": _copy_networks(classification, out.parent, "classification", contents.classifier_names),
     }
     wanted = {entry["file"] for entries in groups.values() for entry in entries}
     for stale in out.parent.glob("*.safetensors"):
@@ -171,8 +173,10 @@ def _expanded(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _copy_networks(sources: Sequence[Path], folder: Path, group: Stage) -> list[dict[str, Any]]:
-    entries = []
+def _copy_networks(
+    sources: Sequence[Path], folder: Path, group: Stage, names: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
     seen: Counter[str] = Counter()
     for source in sources:
         description = load_state(source)[1]
@@ -180,7 +184,7 @@ def _copy_networks(sources: Sequence[Path], folder: Path, group: Stage) -> list[
         if kind not in kinds_of(group):
             raise UserError(f"{source} holds a network of the kind {kind}, not {' or '.join(kinds_of(group))}")
         title = str(description["provenance"].get("variant", kind))
-        name = f"{title}-{seen[title]}"
+        name = names[len(entries)] if names else f"{title}-{seen[title]}"
         seen[title] += 1
         target = folder / f"{group}-{name}.safetensors"
         with replacing(target) as temporary:

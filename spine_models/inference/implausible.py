@@ -1,24 +1,33 @@
 """Is a predicted study one that the networks can answer for: a neck, in the order and the sizes of a neck, in CT.
 
-Each rule has a number and says what it saw. Limits are generous, since what is called implausible is no answer: of the
-160 phantoms of the demo, predicted out of fold, one is (docs/ingest.md has the table).
+Limits are generous, since what is called implausible is no answer; docs/ingest.md has the rules and how often phantoms
+are called so. Small patches that a network calls by the name of a level that is elsewhere, or not in the scan at all,
+are no reason: levels count that hold a fair part of a vertebra.
 """
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
+from spine_models.data.crops.boxes import box_slices
 from spine_models.data.crops.mask_facts import FlagCode, MaskFacts
+from spine_models.hounsfield import AIR_HU
+from spine_models.levels import LEVELS
 
+_FAIR_PART = 0.35
+"""Of the median number of voxels of the visible levels: a level with fewer is a patch, or cut by the scan's end."""
 _MOST_SMALL = 2
 """Levels that may be smaller than a vertebra: where a network misses a part of one."""
 _LEAST_LEVELS = 2
 """One level alone cannot be told from its neighbours."""
 _BONE_HU = (100.0, 1200.0)
 """Mean of the voxels that are called vertebra. Vertebrae of adults are 150 to 500 HU, those of phantoms 450 to 610."""
-_AIR_HU, _LEAST_AIR = -500, 0.001
-"""Below this is air, and at least this part of a neck is: its airway, and what surrounds it."""
+_AIR_LIMITS_HU, _LEAST_AIR = (-1010, -700), 0.001
+"""Between these is air, and at least this part of a neck is: its airway, and what surrounds it. What scanners write
+outside their circle is below, and what fills padding (``AIR_HU``) does not count."""
 
 
 def implausible(shown: MaskFacts, half: NDArray[np.int16], mask: NDArray[np.uint8]) -> tuple[str, ...]:
@@ -30,9 +39,9 @@ def implausible(shown: MaskFacts, half: NDArray[np.int16], mask: NDArray[np.uint
         mask: the same shape, uint8 levels.
     """
     reasons = []
-    if (half < _AIR_HU).mean() < _LEAST_AIR:
+    if ((half > _AIR_LIMITS_HU[0]) & (half < _AIR_LIMITS_HU[1]) & (half != AIR_HU)).mean() < _LEAST_AIR:
         reasons.append(f"less than {_LEAST_AIR:.1%} of the volume is air: not a CT of a neck, or not Hounsfield units")
-    visible = [level for level, state in shown.levels.items() if state == "visible"]
+    visible = [level for level in LEVELS if shown.levels[level] == "visible"]
     if not visible:
         return tuple(reasons)
     mean = float(half[mask > 0].mean())
@@ -43,8 +52,24 @@ def implausible(shown: MaskFacts, half: NDArray[np.int16], mask: NDArray[np.uint
         )
     if len(visible) < _LEAST_LEVELS:
         reasons.append(f"only {visible[0]} is visible: one level alone cannot be told from its neighbours")
-    found = {code: [flag.sentence for flag in shown.flags if flag.code == code] for code in FlagCode}
-    reasons += [*found[FlagCode.OUT_OF_ORDER], *found[FlagCode.TOO_LARGE]]
-    if len(found[FlagCode.TOO_SMALL]) > _MOST_SMALL:
-        reasons += found[FlagCode.TOO_SMALL]
+    least = _FAIR_PART * float(np.median([shown.voxels[level] for level in visible]))
+    fair = [level for level in visible if shown.voxels[level] >= least]
+    centres = {level: _centre_slice(shown, mask, level) for level in fair}
+    reasons += [
+        f"the centre of {lower} does not lie below that of {upper}"
+        for upper, lower in itertools.pairwise(fair)
+        if centres[lower] <= centres[upper]
+    ]
+    sizes = {
+        code: [flag.sentence for flag in shown.flags if flag.code == code and flag.level in fair]
+        for code in (FlagCode.TOO_LARGE, FlagCode.TOO_SMALL)
+    }
+    reasons += sizes[FlagCode.TOO_LARGE]
+    if len(sizes[FlagCode.TOO_SMALL]) > _MOST_SMALL:
+        reasons += sizes[FlagCode.TOO_SMALL]
     return tuple(reasons)
+
+
+def _centre_slice(shown: MaskFacts, mask: NDArray[np.uint8], level: str) -> float:
+    counts = (mask[box_slices(shown.boxes[level])] == LEVELS.index(level) + 1).sum(axis=(1, 2))
+    return float(np.average(np.arange(len(counts)), weights=counts)) + shown.boxes[level][0]

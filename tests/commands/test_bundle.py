@@ -39,10 +39,10 @@ def test_verify_compares_every_network(bundle_folder, capsys):
 def test_a_subset_is_a_bundle_with_those_classifiers(bundle_folder, tmp_path, capsys):
     whole = load_bundle(bundle_folder)
     names = [entry.name for entry in whole.classification]
-    status, said = run(capsys, "subset", bundle_folder, "--members", names[0], "--out", tmp_path / "one")
+    status, said = run(capsys, "subset", bundle_folder, "--members", names[1], "--out", tmp_path / "one")
     assert (status, said) == (0, f"{tmp_path / 'one'} holds 1 of 2 classifiers\n")
     found = load_bundle(tmp_path / "one")
-    assert [entry.name for entry in found.classification] == names[:1]
+    assert [entry.name for entry in found.classification] == names[1:]
     assert [entry.sha256 for entry in found.segmentation] == [entry.sha256 for entry in whole.segmentation]
     assert (found.settings, found.prior) == (whole.settings, whole.prior)
     assert found.provenance["subset_of"] == whole.digest
@@ -55,6 +55,7 @@ def test_a_subset_is_a_bundle_with_those_classifiers(bundle_folder, tmp_path, ca
         (("info", "BUNDLE", "--members", "ir"), "belong to `spine-models bundle subset`"),
         (("subset", "BUNDLE"), "a subset needs --members"),
         (("subset", "BUNDLE", "--members", "xy", "--out", "OUT"), "--members xy fits no classifier"),
+        (("subset", "BUNDLE", "--members", "ir,", "--out", "OUT"), "--members without a name fits no classifier"),
         (("subset", "BUNDLE", "--members", "ir", "--out", "BUNDLE"), "is there already: name a new folder"),
         (("verify", "OUT"), "is no bundle"),
     ],
