@@ -16,7 +16,6 @@ from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
 from spine_models.data.phantom.dataset import generate_dataset
 from spine_models.data.phantom.settings import PhantomSettings
 from spine_models.inference.bundle import load_bundle
-from spine_models.levels import TARGETS
 from spine_models.models.weights import load_state
 from tests.models.solution_networks import SolutionClassifier, SolutionUNet, randomised, save_checkpoint
 from tests.workflow.runs import ROOT, snakemake
@@ -79,7 +78,7 @@ def test_an_imported_bundle_predicts_the_same_by_command_and_by_snakemake(checkp
     assert {row["status"] for row in rows} == {"implausible"}
     assert len(rows) == 2
     with (command_out / "submission.csv").open() as stream:
-        assert len({row["fractured"] for row in csv.DictReader(stream)}) > len(TARGETS)
+        assert len({row["fractured"] for row in csv.DictReader(stream)}) > 1
     for row in rows:
         name = f"{row['StudyInstanceUID']}_mask.nii.gz"
         (mask,) = workflow_out.glob(f"*/{name}")
