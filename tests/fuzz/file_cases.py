@@ -175,7 +175,7 @@ def _is_written(result: Any, given: Any) -> bool:
 
     A path that a command line would take for an option is made absolute.
     """
-    if isinstance(given, str) and given.startswith("-") and result == str(Path(given).absolute()):
+    if str(given).startswith("-") and result == str(Path(str(given)).absolute()):
         return True
     if isinstance(result, int | float) and not isinstance(result, bool) and isinstance(given, str):
         return (int(given) if isinstance(result, int) and given.strip("-").isdigit() else float(given)) == result
