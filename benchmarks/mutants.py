@@ -43,8 +43,8 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "competition": ("evaluation/competition", ("evaluation/test_competition.py",)),
     "scores": ("evaluation/scores", ("evaluation/test_scores.py",)),
     "dice": ("evaluation/dice", ("evaluation/test_dice.py",)),
-    "geometry": ("data/dicom/geometry", ("data/dicom/test_study.py", "data/dicom/test_legal_variants.py")),
-    "pixels": ("data/dicom/pixels", ("data/dicom/test_pixels.py", "data/dicom/test_study.py")),
+    "geometry": ("data/dicom/geometry", ("data/dicom/test_geometry.py",)),
+    "pixels": ("data/dicom/pixels", ("data/dicom/test_pixels.py",)),
     "folds": ("data/dataset/folds", ("data/dataset/test_folds.py",)),
 }
 """Name of a module: its file in the package, and the tests beside it."""

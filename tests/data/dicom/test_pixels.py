@@ -22,7 +22,7 @@ from spine_models.data.dicom.codestream import codestream_facts
 from spine_models.data.dicom.file import UnreadableFileError
 from spine_models.data.dicom.headers import SliceHeader, read_headers
 from spine_models.data.dicom.pixels import check_claims, is_lossy, read_hounsfield
-from tests.data.dicom_builder import NINE_LOSSLESS, encoded, make_slice, ramp
+from tests.data.dicom_builder import NINE_LOSSLESS, encoded, enhanced, make_slice, ramp
 
 ANATOMY = np.random.default_rng(5).integers(-1024, 3072, (68, 64)).astype("<i2")
 
@@ -358,3 +358,123 @@ def test_compressed_pixels_that_are_missing_are_damaged(tmp_path) -> None:
     with pytest.raises(StudyRefused, match="the compressed pixels of a slice are missing") as caught:
         check_claims(dataclasses.replace(header, file=StudyFile("1.dcm", header.pixel_offset + 23, 0)))
     assert caught.value.code == RefusalCode.PIXELS_DAMAGED
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+@pytest.mark.parametrize(
+    ("signed", "padding", "pattern", "padded"),
+    [
+        # What 12 bits can hold is looked for in the 12 bits, whatever the four above them hold.
+        (False, 0, 0xA000, True),
+        (False, 4095, 0xAFFF, True),
+        (True, -2048, 0xA800, True),
+        (True, 2047, 0xA7FF, True),
+        # What they cannot hold is looked for in all 16.
+        (False, 4096, 0x1000, True),
+        (False, 4096, 0x0000, False),
+        (True, -2049, 0xF7FF, True),
+        (True, -2049, 0x07FF, False),
+        (True, 2048, 0x0800, True),
+        (True, 2048, 0xF800, False),
+    ],
+)
+def test_where_a_padding_value_is_looked_for(tmp_path, syntax, signed, padding, pattern, padded) -> None:
+    stored = np.full((6, 5), 7, "<u2")
+    stored[2, 3] = pattern
+    header = headers_of(tmp_path, encoded(make_slice(stored.view("<i2") if signed else stored), syntax))[0]
+    header = dataclasses.replace(header, bits_stored=12, high_bit=11, padding=(padding, padding))
+    read = read_hounsfield(tmp_path, header)
+    assert (read[2, 3] == -1000) == padded
+    assert np.count_nonzero(read == 7) == 29
+
+
+def test_padding_in_compressed_pixels_is_air(tmp_path) -> None:
+    stored = np.clip(ANATOMY, -1000, None)
+    stored[5:9, 3:60] = -2000
+    data = encoded(make_slice(stored, PixelPaddingValue=-2000), JPEG2000Lossless)
+    assert np.array_equal(hounsfield(tmp_path, data), np.where(stored == -2000, -1000, stored))
+
+
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEG2000Lossless])
+@pytest.mark.parametrize(
+    ("signed", "pattern", "fits"),
+    [
+        (False, 4095, True),
+        (False, 4096, False),
+        (False, 0xF800, False),
+        (False, 0xFFFF, False),
+        (True, 0x07FF, True),
+        (True, 0xF800, True),
+        (True, 0xF7FF, False),
+        (True, 0x1000, False),
+    ],
+)
+def test_compressed_values_must_fit_into_the_stored_bits(tmp_path, syntax, signed, pattern, fits) -> None:
+    stored = np.full((68, 64), 5, "<u2")
+    stored[3, 4] = pattern
+    header = headers_of(tmp_path, encoded(make_slice(stored.view("<i2") if signed else stored), syntax))[0]
+    header = dataclasses.replace(header, bits_stored=12, high_bit=11)
+    if fits:
+        read = read_hounsfield(tmp_path, header)
+        assert read[3, 4] == (pattern - 0x10000 if signed and pattern > 0x7FFF else pattern)
+        assert read[9, 9] == 5
+    else:
+        with pytest.raises(StudyRefused, match="of a slice do not fit into the 12 bits that it claims"):
+            read_hounsfield(tmp_path, header)
+
+
+@pytest.mark.parametrize("frame", [0, 1, 2])
+def test_frames_of_8_bit_pixels_in_big_endian_words_that_begin_at_an_odd_byte(tmp_path, frame) -> None:
+    """Three frames of 35 bytes: the second begins in the middle of a word."""
+    values = np.arange(105, dtype="u1").reshape(3, 7, 5)
+    dataset = make_slice(values[0])
+    dataset.PixelData = np.frombuffer(values.tobytes() + b"\0", "<u2").astype(">u2").tobytes()
+    dataset["PixelData"].VR = "OW"
+    header = headers_of(tmp_path, encoded(dataset, ExplicitVRBigEndian))[0]
+    header = dataclasses.replace(header, frame=frame, frames=3)
+    assert np.array_equal(read_hounsfield(tmp_path, header), values[frame])
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless])
+def test_each_frame_of_a_compressed_object_is_its_own(tmp_path, syntax) -> None:
+    frames = np.stack([ANATOMY, ANATOMY[::-1], ANATOMY // 2]).astype("<i2")
+    headers = headers_of(tmp_path, encoded(enhanced(frames), syntax))
+    assert [header.frame for header in headers] == [0, 1, 2]
+    for header, stored in zip(headers, frames, strict=True):
+        expected = np.clip(stored.astype(np.int32) - 1000, -32768, 32767)
+        assert np.array_equal(read_hounsfield(tmp_path, header), expected)
+
+
+def test_a_deflated_slice_that_is_shorter_than_it_says(tmp_path) -> None:
+    header = headers_of(tmp_path, encoded(make_slice(ramp(0, (6, 5))), DeflatedExplicitVRLittleEndian))[0]
+    claimed = dataclasses.replace(header, rows=7, pixel_length=70)
+    with pytest.raises(StudyRefused, match="a slice is shorter than its 7 x 5 x 2 bytes") as caught:
+        read_hounsfield(tmp_path, claimed)
+    assert caught.value.code == RefusalCode.PIXELS_DAMAGED
+
+
+def test_a_deflated_slice_that_is_no_longer_what_its_header_was_read_from(tmp_path) -> None:
+    data = encoded(make_slice(ANATOMY), DeflatedExplicitVRLittleEndian)
+    header = headers_of(tmp_path, data)[0]
+    (tmp_path / "1.dcm").write_bytes(data[:600] + bytes(len(data) - 600))
+    with pytest.raises(StudyRefused, match="a slice cannot be read again: .+") as caught:
+        read_hounsfield(tmp_path, header)
+    assert caught.value.code == RefusalCode.PIXELS_DAMAGED
+
+
+def test_the_largest_slice_that_is_read(tmp_path) -> None:
+    header = headers_of(tmp_path, encoded(make_slice(ramp(0, (6, 5)))))[0]
+    size = 4096 * 4096 * 2
+    file = StudyFile("1.dcm", header.pixel_offset + size, 0)
+    check_claims(dataclasses.replace(header, rows=4096, columns=4096, pixel_length=size, file=file))
+
+
+def test_sentences_on_compressed_pixels(tmp_path) -> None:
+    data = encoded(make_slice(ANATOMY), JPEG2000Lossless)
+    header = headers_of(tmp_path, data)[0]
+    eight = dataclasses.replace(header, bits_allocated=8, bits_stored=8, high_bit=7)
+    with pytest.raises(StudyRefused, match="compressed pixels of 16 bits in a slice that claims 8"):
+        read_hounsfield(tmp_path, eight)
+    unknown = dataclasses.replace(header, transfer_syntax="1.2.840.10008.1.2.4.999")
+    with pytest.raises(StudyRefused, match=r"no decoder for transfer syntax 1\.2\.840\.10008\.1\.2\.4\.999"):
+        read_hounsfield(tmp_path, unknown)
