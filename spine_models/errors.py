@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from spine_models.bus_errors import tell_bus_errors
 from spine_models.log import visible
 
 _ADVICE = {
@@ -91,6 +92,7 @@ def run_command(main: Callable[[], None]) -> None:
         SystemExit: with status 1 after a mistake, and where a disk, a limit or the memory ends the work; 130 after
             Ctrl-C; any other exception passes with its trace, since it is a defect of ours.
     """
+    tell_bus_errors()
     try:
         main()
     except UserError as error:

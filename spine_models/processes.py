@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from spine_models.bus_errors import tell_bus_errors
 from spine_models.errors import StudyFailedError
 
 P = ParamSpec("P")
@@ -20,9 +21,14 @@ T = TypeVar("T")
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(_worker: int = 0) -> None:
-    """Ask Linux to kill this process when its parent dies, so that nothing goes on writing or holding a lease."""
+def begin_child(_worker: int = 0) -> None:
+    """Prepare a process that works for its parent, at its start.
+
+    Linux kills it when its parent dies, so that nothing goes on writing or holding a lease, and a file that is cut off
+    while it reads it is named.
+    """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    tell_bus_errors()
 
 
 class ChildProcess:
@@ -51,7 +57,7 @@ class ChildProcess:
             StudyFailedError: if the process died.
         """
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=die_with_parent)
+            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=begin_child)
         try:
             return self._pool.submit(function, *args, **more).result()
         except BrokenProcessPool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.gpu.bench import Bench
 from spine_models.compute.leases import DEVICES_OVERRIDE, driver_gpus
 from spine_models.errors import UserError
-from spine_models.training.loaders import die_with_parent
+from spine_models.processes import begin_child
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", choices=["cuda", "cpu"], required=True)
     args = parser.parse_args()
-    die_with_parent()
+    begin_child()
     if args.device == "cuda" and args.name != "versions":
         _believe_in_a_device()
     importlib.import_module(f"benchmarks.gpu.{args.name}").measure(Bench(args.name, args.out, args.device))

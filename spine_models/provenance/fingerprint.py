@@ -21,6 +21,7 @@ PACKAGE = "spine_models"
 OUTSIDE: dict[str, str] = {
     "spine_models.errors": "says what the user has to mend, and ends the process",
     "spine_models.inference.settings_schema": "says which settings of a bundle are refused; the rest is left as it is",
+    "spine_models.bus_errors": "says which file was cut off, and ends the process",
     "spine_models.schema_check": "says what is wrong in a value from outside; what passes is left as it is",
     "spine_models.log": "writes lines that people read",
     "spine_models.command_line": "says where a script starts and how it ends; what parses --config is inside",

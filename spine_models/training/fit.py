@@ -39,6 +39,7 @@ from spine_models.training.loaders import (
     shared_memory,
     training_loader,
     validation_loader,
+    worker_advice,
 )
 from spine_models.training.ranks import Place
 from spine_models.training.recipe import Recipe
@@ -158,10 +159,11 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
     if warning is not None and place.rank == 0:
         say(warning)
     trainer = build_trainer(compute, recipe, plan, callbacks)
-    with memory_advice(
+    smaller = (
         f"lower {stage}.training.micro_batch ({recipe.micro_batch} now; global_batch and the results stay) or set "
         f"{stage}.training.activation_checkpointing: true"
-    ):
+    )
+    with memory_advice(smaller), worker_advice(stage, settings.workers):
         trainer.fit(
             module,
             training_loader(samples, batches, settings.workers, pin=compute.kind == "cuda"),

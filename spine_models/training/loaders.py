@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from spine_models.data.samples.augmentation import one_thread
 from spine_models.errors import UserError
-from spine_models.processes import die_with_parent
+from spine_models.processes import begin_child
 from spine_models.training.batching import BatchPlan
 
 Key = tuple[int, int]
@@ -182,6 +183,25 @@ def validation_loader(studies: Studies, rank: int, processes: int, workers: int)
     return DataLoader(share, batch_size=None, num_workers=_validation_workers(workers), **_common(workers))
 
 
+@contextmanager
+def worker_advice(stage: str, workers: int) -> Iterator[None]:
+    """Turn the death of a worker of a loader inside the block into a sentence.
+
+    Raises:
+        UserError: if a worker dies; PyTorch gives a ``RuntimeError`` that begins with ``DataLoader worker``.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            f"a process that loads samples for {stage} died, most likely because memory ran out or a file that it read "
+            f"was cut off (a line above says so): give the job more memory (mem_mb of the rule) or lower "
+            f"{stage}.workers ({workers} now), then run the same command again, which goes on from the last checkpoint"
+        ) from None
+
+
 def _validation_workers(workers: int) -> int:
     return min(workers, 2)
 
@@ -201,5 +221,5 @@ def _common(workers: int) -> dict[str, Any]:
         # OpenCV would take all cores in each worker. Here and not in the workers: a fork has none of the threads that
         # OpenCV started before it, and waits for them for ever when their number is set.
         one_thread()
-        options |= {"persistent_workers": True, "worker_init_fn": die_with_parent}
+        options |= {"persistent_workers": True, "worker_init_fn": begin_child}
     return options

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from spine_models.compute.devices import Compute
 from spine_models.compute.leases import VISIBLE
 from spine_models.compute.served import require_working
 from spine_models.errors import UserError
-from spine_models.processes import die_with_parent
+from spine_models.processes import begin_child
 
 _HOST = "127.0.0.1"
 _TIMEOUT = timedelta(minutes=30)
@@ -55,6 +56,7 @@ def run_ranks(function: Callable[..., None], compute: Compute, *arguments: Any) 
 
     Raises:
         UserError: the one that a process raised.
+        UserError: likewise, of a process that died without a word.
         RuntimeError: with the trace of a process that failed otherwise.
     """
     if compute.processes == 1:
@@ -83,7 +85,7 @@ def _enter(
     function: Callable[..., None], place: Place, where: tuple[Path, int, int], arguments: tuple[Any, ...]
 ) -> None:
     folder, port, parent = where
-    die_with_parent()
+    begin_child()
     if os.getppid() != parent:
         os._exit(1)
     os.environ |= {
@@ -131,8 +133,18 @@ def _when(folder: Path, rank: int) -> float:
 def _raise(rank: int, ranks: list[BaseProcess], folder: Path) -> None:
     path = folder / f"{rank}.json"
     if not path.exists():
-        raise RuntimeError(f"process {rank} of the training ended with status {ranks[rank].exitcode}")
+        raise UserError(_death(rank, ranks[rank].exitcode))
     message = json.loads(path.read_text(encoding="utf-8"))
     if message["user"]:
         raise UserError(message["text"])
     raise RuntimeError(f"process {rank} of the training failed:\n{message['text']}")
+
+
+def _death(rank: int, status: int | None) -> str:
+    """Return what to tell a person of a process that left no message."""
+    how = f"was killed by {signal.Signals(-status).name}" if status is not None and status < 0 else "died"
+    return (
+        f"process {rank} of the training {how}, most likely because memory ran out or a file that it read was cut off "
+        "(a line above says so): give the job more memory (mem_mb of the rule), then run the same command again, which "
+        "goes on from the last checkpoint"
+    )

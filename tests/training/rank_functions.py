@@ -40,6 +40,8 @@ def fail(place: Place, how: str) -> None:
     if place.rank == 1:
         if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if how == "silent":
+            os._exit(1)
         raise UserError("the study 1.2.3 is damaged") if how == "user" else ValueError("a defect of ours")
     # The other one waits for a partner that never comes.
     distributed.all_reduce(torch.zeros(1))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +28,7 @@ from spine_models.training.loaders import (
     shared_memory,
     training_loader,
     validation_loader,
+    worker_advice,
 )
 from spine_models.training.segmentation_recipe import SegmentationRecipe
 from tests.data.sample_files import crop_shelf, spine_mask, write_stage
@@ -221,3 +224,33 @@ def test_a_batch_of_the_published_segmentation_holds_three_bytes_a_voxel(tmp_pat
     batch = next(iter(training_loader(samples, batches, 0, pin=False)))
     voxels = recipe.micro_batch * int(np.prod(shape))
     assert bytes_of(batch) == 3 * voxels + 8 * recipe.micro_batch
+
+
+class Deadly:
+    """Samples whose worker dies, as the system kills one that takes too much memory."""
+
+    def __init__(self, how):
+        self.how = how
+
+    def __len__(self):
+        return 4
+
+    def sample(self, epoch, index):
+        if self.how == "exit":
+            os._exit(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", ["exit", "kill"])
+def test_a_worker_that_dies_is_a_sentence(how):
+    batches = EpochBatches(4, plan_batches("segmentation", 2, 2, 1), 0, 7)
+    with (
+        pytest.raises(UserError, match=r"loads samples for segmentation died.*lower segmentation.workers \(1 now\)"),
+        worker_advice("segmentation", 1),
+    ):
+        list(training_loader(Deadly(how), batches, 1, pin=False))
+
+
+def test_other_errors_of_a_loader_keep_their_trace():
+    with pytest.raises(RuntimeError, match="a defect of ours"), worker_advice("segmentation", 1):
+        raise RuntimeError("a defect of ours")

@@ -50,7 +50,8 @@ def test_two_jobs_on_one_machine_do_not_collide(tmp_path):
     [
         ("user", UserError, "^the study 1.2.3 is damaged$"),
         ("defect", RuntimeError, "process 1 of the training failed:(.|\n)*ValueError: a defect of ours"),
-        ("killed", RuntimeError, "process 1 of the training ended with status -9"),
+        ("killed", UserError, "process 1 of the training was killed by SIGKILL, most likely because memory ran out"),
+        ("silent", UserError, "process 1 of the training died, most likely because memory ran out or a file"),
     ],
 )
 def test_a_dying_process_ends_the_job_with_its_own_error(how, kind, words):

@@ -457,7 +457,7 @@ def test_a_deflated_slice_that_is_no_longer_what_its_header_was_read_from(tmp_pa
     data = encoded(make_slice(ANATOMY), DeflatedExplicitVRLittleEndian)
     header = headers_of(tmp_path, data)[0]
     (tmp_path / "1.dcm").write_bytes(data[:600] + bytes(len(data) - 600))
-    with pytest.raises(StudyRefused, match="a slice cannot be read again: .+") as caught:
+    with pytest.raises(StudyRefused, match="a slice cannot be read again") as caught:
         read_hounsfield(tmp_path, header)
     assert caught.value.code == RefusalCode.PIXELS_DAMAGED
 
