@@ -65,6 +65,14 @@ def is_of_storage(error: OSError) -> bool:
     return error.errno in _ADVICE
 
 
+def is_of_memory(error: BaseException) -> bool:
+    """Say whether ``error`` tells that the main memory ran out, in the words of Python, of the system or of PyTorch."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    words = ("DefaultCPUAllocator: can't allocate memory", "can't start new thread")
+    return isinstance(error, MemoryError) or any(part in str(error) for part in words)
+
+
 def _free(path: Path) -> str:
     """Return how many bytes are free where ``path`` is or would be, as a part of a sentence."""
     for place in (path, *path.parents):
@@ -92,17 +100,17 @@ def run_command(main: Callable[[], None]) -> None:
         SystemExit: with status 1 after a mistake, and where a disk, a limit or the memory ends the work; 130 after
             Ctrl-C; any other exception passes with its trace, since it is a defect of ours.
     """
-    tell_bus_errors()
     try:
+        tell_bus_errors()
         main()
     except UserError as error:
         _end(error)
     except KeyboardInterrupt:
         _end("interrupted: run the same command again, which keeps what is finished", INTERRUPTED)
-    except MemoryError:
-        _end("memory ran out: give the job more (mem_mb of the rule), or run fewer jobs at once")
-    except OSError as error:
-        if not is_of_storage(error):
+    except (MemoryError, RuntimeError, OSError) as error:
+        if is_of_memory(error):
+            _end("memory ran out: give the job more (mem_mb of the rule), or run fewer jobs at once")
+        if not isinstance(error, OSError) or not is_of_storage(error):
             raise
         _end(str(StorageError.of(error)))
 

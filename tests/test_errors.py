@@ -1,7 +1,10 @@
 import errno
+import mmap
 import os
 
+import numpy as np
 import pytest
+import torch
 
 from spine_models.errors import UserError, run_command
 
@@ -53,3 +56,21 @@ def test_any_other_error_of_the_system_is_a_defect_and_keeps_its_trace():
 
     with pytest.raises(OSError, match="Bad file descriptor"):
         run_command(main)
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        lambda: torch.empty(1 << 50, dtype=torch.uint8),
+        lambda: np.empty(1 << 50, np.uint8),
+        lambda: mmap.mmap(-1, 1 << 50),
+    ],
+    ids=["torch", "numpy", "system"],
+)
+def test_memory_that_runs_out_is_a_sentence(capsys, fail):
+    with pytest.raises(SystemExit) as caught:
+        run_command(fail)
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == (
+        "error: memory ran out: give the job more (mem_mb of the rule), or run fewer jobs at once\n"
+    )

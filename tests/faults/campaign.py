@@ -2,8 +2,9 @@
 
     python -m tests.faults.campaign --faults 60 --seed 0
 
-Two of five faults damage a file, the others hit a job or Snakemake itself. Jobs start warm, see
-``tests/workflow/warm.py``. The exit status is 0 where every fault ended with the undisturbed results, byte for byte.
+Two of five faults damage a file, one of six happens around the jobs, the others hit a job or Snakemake itself. Jobs
+start warm, see ``tests/workflow/warm.py``. The exit status is 0 where every fault ended with the undisturbed results,
+byte for byte.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.faults import corruptions, interruptions
+from tests.faults import corruptions, interruptions, surroundings
 from tests.faults.recovery import End, contents
 from tests.workflow import warm
 from tests.workflow.finished_run import copy_run, make_run, run
 from tests.workflow.runs import ROOT
 
-Fault = corruptions.Fault | interruptions.Interruption
+Fault = corruptions.Fault | interruptions.Interruption | surroundings.Surrounding
 
 
 class Campaign:
@@ -49,29 +50,35 @@ class Campaign:
         def again(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
             return run(project, work, "--cores", "2", *arguments, **self._environment, **more)
 
-        def start() -> subprocess.Popen[str]:
+        def start(
+            *arguments: str, stdout: int = subprocess.DEVNULL, stderr: int = subprocess.DEVNULL
+        ) -> subprocess.Popen[str]:
             where = ["--snakefile", project / "Snakefile", "--directory", work, "--configfile", work / "overlay.yaml"]
             return subprocess.Popen(
-                [sys.executable, "-m", "snakemake", "--cores", "2", *where],
+                [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, *where],
                 cwd=project,
                 env={**os.environ, **self._environment},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
                 text=True,
                 start_new_session=True,
             )
 
         if isinstance(fault, corruptions.Fault):
             return corruptions.end_of(work / "results", self.undisturbed, fault, again)
+        if isinstance(fault, surroundings.Surrounding):
+            return surroundings.end_of(work / "results", self.undisturbed, fault, again, start)
         return interruptions.end_of(work / "results", self.undisturbed, fault, again, start)
 
 
 def faults(number: int, seed: int) -> Iterator[tuple[str, Fault]]:
     """Yield ``number`` faults with the kind of each."""
-    damaged = 2 * number // 5
+    damaged, around = 2 * number // 5, number // 6
     for fault in corruptions.faults(damaged, seed):
         yield f"{fault.damage} in a file", fault
-    for interruption in interruptions.interruptions(number - damaged, seed):
+    for surrounding in surroundings.surroundings(around, seed):
+        yield surrounding.kind, surrounding
+    for interruption in interruptions.interruptions(number - damaged - around, seed):
         yield interruption.kind, interruption
 
 

@@ -2,7 +2,7 @@
 
 ``install("fsync ENOSPC 2 *.npy")`` lets the second ``fsync`` of a file whose path fits the pattern fail with ENOSPC. A
 number with a plus, as in ``2+``, lets all later calls fail, too: a disk that stays full. SIGKILL in place of an error
-ends the job at that call, ``kill 0.5`` after half a second.
+ends the job at that call, ``kill 0.5`` after half a second. ``memory 4`` leaves it 4 MiB more than it has at its start.
 """
 
 import builtins
@@ -11,6 +11,7 @@ import fcntl
 import fnmatch
 import io
 import os
+import resource
 import signal
 import threading
 from pathlib import Path
@@ -24,6 +25,9 @@ def install(fault):
     """Replace the call that ``fault`` names in this process, and in those that it forks."""
     if fault.startswith("kill "):
         threading.Timer(float(fault.split(" ")[1]), die).start()
+        return
+    if fault.startswith("memory "):
+        limit_memory(int(fault.split(" ")[1]))
         return
     call, name, which, pattern = fault.split(" ")
     first, lasting = int(which.rstrip("+")), which.endswith("+")
@@ -60,6 +64,12 @@ def install(fault):
         before(os, "fsync", path_of_descriptor)
     else:
         before(fcntl, "flock", lambda file, operation: path_of_descriptor(file))
+
+
+def limit_memory(mebibytes):
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = held + (mebibytes << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def path_of_descriptor(file):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.recovery import FOUND_AGAIN, OUTPUTS, End, Run, outputs_from, recovered, remove, sentences
+from tests.faults.recovery import FOUND_AGAIN, OUTPUTS, End, Run, outputs_from, recovered, remove, sentences, strays
 
 VARIABLE = "JOB_FAULT"
 """``rule:fault`` for the jobs of a rule."""
@@ -53,8 +53,10 @@ def interruptions(number: int, seed: int) -> Iterator[Interruption]:
     rules = list(OUTPUTS)
     for index in range(number):
         rule, choice = rules[index % len(rules)], draw.random()
-        if choice < 0.2:
+        if choice < 0.15:
             yield Interruption("job killed", rule, f"kill {draw.uniform(0.0, 1.5):.2f}")
+        elif choice < 0.22:
+            yield Interruption("memory limit below what it needs", rule, f"memory {draw.choice((0, 1, 4, 16))}")
         elif choice < 0.35:
             name = draw.choice(_SIGNALS)
             yield Interruption(f"{name} to Snakemake", rule, f"{name} {draw.uniform(0.5, 4.0):.2f}")
@@ -103,8 +105,8 @@ def end_of(
         how = "over before, or tried again" if not process.returncode else "died" if died else "one sentence"
     end = recovered(results, undisturbed, run, fault.rule)
     end = dataclasses.replace(end, how=f"{how}; then complete") if end.right else end
-    strays = [path.name for path in results.rglob("*") if path.name.startswith((".tmp", "tmp")) or ".tmp" in path.name]
-    return End("stray temporary files", False, strays[0], fault.rule) if strays and end.right else end
+    left = strays(results)
+    return End("stray temporary files", False, left[0], fault.rule) if left and end.right else end
 
 
 def _signal(process: subprocess.Popen[str], what: str) -> None:

@@ -120,3 +120,8 @@ def contents(results: Path) -> dict[str, bytes]:
 def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
     """Return the names of the files that two runs do not share byte for byte."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def strays(results: Path) -> list[str]:
+    """Return the names of temporary files that a run left."""
+    return [path.name for path in results.rglob("*") if path.name.startswith((".tmp", "tmp")) or ".tmp" in path.name]

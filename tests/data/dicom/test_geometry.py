@@ -26,6 +26,9 @@ from tests.data.dicom_builder import encoded, make_slice
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 ROWS, COLUMNS = 6, 4
+MISSING = "no readable ImagePositionPatient or ImageOrientationPatient"
+FAR = "ImagePositionPatient lies further out than 100 m"
+NOT_UNIT = "ImageOrientationPatient is not a pair of perpendicular unit vectors"
 SPACING = (0.5, 0.25)
 """Between rows and between columns, mm: four numbers that differ, so that none can stand for another."""
 
@@ -145,20 +148,20 @@ def test_a_sheared_stack_is_refused_from_fifty_degrees_on(header) -> None:
     for count in (2, 4):
         refusal = refused(sheared(50.1, count))
         assert refusal.code == RefusalCode.GEOMETRY_INVALID
-        assert "the slices follow each other sideways, not along their normal" in str(refusal)
+        assert refusal.reason == "the slices follow each other sideways, not along their normal"
 
 
 def test_two_slices_are_the_fewest(header) -> None:
     refusal = refused(stack(header, column(1)))
     assert refusal.code == RefusalCode.TOO_FEW_SLICES
-    assert "one slice is no volume" in str(refusal)
+    assert refusal.reason == "one slice is no volume"
     assert build_grid(stack(header, column(1, 0))).shape[0] == 2
 
 
 def test_slices_at_one_position_are_refused(header) -> None:
     refusal = refused(stack(header, column(0.0099, 0)))
     assert refusal.code == RefusalCode.GEOMETRY_INVALID
-    assert "the slices lie at the same position" in str(refusal)
+    assert refusal.reason == "the slices lie at the same position"
     assert build_grid(stack(header, column(0.0101, 0))).shape[0] == 2
 
 
@@ -208,6 +211,20 @@ def test_a_slice_off_the_grid_by_less_than_a_tenth_of_a_step_is_taken_as_it_is(h
     grid = build_grid(stack(header, column(0, -1, -2.06, -3, -4)))
     assert [(one.upper, one.lower) for one in grid.slices] == [(i, i) for i in range(5)]
     assert grid.notes == []
+
+
+def test_a_tenth_of_a_step_is_a_part_and_not_a_length(header) -> None:
+    grid = build_grid(stack(header, column(0, -4, -8.3, -12, -16)))
+    assert [(one.upper, one.lower) for one in grid.slices] == [(i, i) for i in range(5)]
+    assert grid.notes == ["slice positions leave a straight line by up to 0.24 mm"]
+
+
+def test_a_slice_beside_the_stack_is_left_out_with_a_note(header) -> None:
+    points = [(0.0, 3.0 * (i == 7), -i) for i in range(20)]
+    grid = build_grid(stack(header, points))
+    assert len(grid.headers) == 19
+    assert "1 slices left out: they lie beside the line through the others" in grid.notes
+    assert np.allclose(grid.affine[:3, 0], [0, 0, -1], atol=1e-12)
 
 
 def test_irregular_steps_are_interpolated_to_the_median_step(header) -> None:
@@ -272,6 +289,9 @@ def test_orientations_that_differ_by_rounding_are_no_curve(header) -> None:
     assert not is_curved(headers)
     headers[1] = dataclasses.replace(headers[1], orientation=(1.0, 0.011, 0.0, 0.0, 1.0, 0.0))
     assert is_curved(headers)
+    # From the first to the last, not to one between them.
+    turns = [dataclasses.replace(headers[0], orientation=(1.0, by, 0.0, 0.0, 1.0, 0.0)) for by in (-0.006, 0.0, 0.006)]
+    assert is_curved(turns)
 
 
 def test_heights_grow_towards_the_head_whatever_the_order_of_the_axes(header) -> None:
@@ -285,6 +305,11 @@ def test_directions_are_perpendicular_unit_vectors_of_the_mean(header) -> None:
     assert row.tolist() == [1, 0, 0]
     assert down == pytest.approx([0, 1, 0])
     assert normal == pytest.approx([0, 0, 1])
+
+
+def test_directions_are_unit_vectors_where_the_header_rounds_them(header) -> None:
+    row, down, normal = directions(stack(header, column(1, 0), (0.995, 0.0, 0.0, 0.0, 0.996, 0.0)))
+    assert (row.tolist(), down.tolist(), normal.tolist()) == ([1, 0, 0], [0, 1, 0], [0, 0, 1])
 
 
 def test_axial_is_within_45_degrees_of_the_long_axis(header) -> None:
@@ -310,27 +335,38 @@ def test_a_regular_stack_fills_most_of_its_grid(header, z, regular) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "words"),
+    ("change", "code", "sentence"),
     [
-        ({"position": None}, RefusalCode.GEOMETRY_MISSING, "no readable ImagePositionPatient"),
-        ({"orientation": None}, RefusalCode.GEOMETRY_MISSING, "no readable ImagePositionPatient"),
-        ({"spacing": None}, RefusalCode.SPACING_INVALID, "missing, zero or no number"),
-        ({"spacing": (0.0, 1.0)}, RefusalCode.SPACING_INVALID, "missing, zero or no number"),
-        ({"spacing": (1.0, -1.0)}, RefusalCode.SPACING_INVALID, "missing, zero or no number"),
-        ({"spacing": (0.0099, 1.0)}, RefusalCode.SPACING_INVALID, "outside 0.01 to 10 mm"),
-        ({"spacing": (1.0, 10.1)}, RefusalCode.SPACING_INVALID, "outside 0.01 to 10 mm"),
-        ({"orientation": (1, 0, 0, 0, 1.02, 0)}, RefusalCode.GEOMETRY_INVALID, "perpendicular unit vectors"),
-        ({"orientation": (0.98, 0, 0, 0, 1, 0)}, RefusalCode.GEOMETRY_INVALID, "perpendicular unit vectors"),
-        ({"orientation": (1, 0, 0, 0.02, 1, 0)}, RefusalCode.GEOMETRY_INVALID, "perpendicular unit vectors"),
-        ({"orientation": (1, 0, 0, -0.02, 1, 0)}, RefusalCode.GEOMETRY_INVALID, "perpendicular unit vectors"),
-        ({"position": (0.0, -100_001.0, 0.0)}, RefusalCode.GEOMETRY_INVALID, "further out than 100 m"),
+        (
+            {"position": None},
+            RefusalCode.GEOMETRY_MISSING,
+            MISSING,
+        ),
+        (
+            {"orientation": None},
+            RefusalCode.GEOMETRY_MISSING,
+            MISSING,
+        ),
+        ({"spacing": None}, RefusalCode.SPACING_INVALID, "PixelSpacing is missing, zero or no number"),
+        ({"spacing": (0.0, 1.0)}, RefusalCode.SPACING_INVALID, "PixelSpacing is missing, zero or no number"),
+        ({"spacing": (1.0, -1.0)}, RefusalCode.SPACING_INVALID, "PixelSpacing is missing, zero or no number"),
+        ({"spacing": (0.0099, 1.0)}, RefusalCode.SPACING_INVALID, "PixelSpacing is outside 0.01 to 10 mm"),
+        ({"spacing": (1.0, 10.1)}, RefusalCode.SPACING_INVALID, "PixelSpacing is outside 0.01 to 10 mm"),
+        ({"orientation": (1, 0, 0, 0, 1.02, 0)}, RefusalCode.GEOMETRY_INVALID, NOT_UNIT),
+        ({"orientation": (0.98, 0, 0, 0, 1, 0)}, RefusalCode.GEOMETRY_INVALID, NOT_UNIT),
+        ({"orientation": (1, 0, 0, 0.02, 1, 0)}, RefusalCode.GEOMETRY_INVALID, NOT_UNIT),
+        ({"orientation": (1, 0, 0, -0.02, 1, 0)}, RefusalCode.GEOMETRY_INVALID, NOT_UNIT),
+        (
+            {"position": (0.0, -100_001.0, 0.0)},
+            RefusalCode.GEOMETRY_INVALID,
+            FAR,
+        ),
     ],
 )
-def test_what_makes_a_slice_impossible_to_place(header, change, code, words) -> None:
+def test_what_makes_a_slice_impossible_to_place(header, change, code, sentence) -> None:
     problem = geometry_problem(dataclasses.replace(stack(header, column(0))[0], **change))
     assert problem is not None
-    assert problem[0] == code
-    assert words in problem[1]
+    assert problem == (code, sentence)
 
 
 @pytest.mark.parametrize(
@@ -338,6 +374,7 @@ def test_what_makes_a_slice_impossible_to_place(header, change, code, words) -> 
     [
         {},
         {"spacing": (0.01, 10.0)},
+        {"spacing": (1.0, 1.0)},
         {"orientation": (1, 0, 0, 0, 1.009, 0)},
         {"orientation": (1, 0, 0, 0.0099, 1, 0)},
         {"position": (100_000.0, -100_000.0, 0.0)},
