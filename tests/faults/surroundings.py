@@ -48,7 +48,7 @@ def surroundings(number: int, seed: int) -> Iterator[Surrounding]:
     for index in range(number):
         kind = kinds[index % len(kinds)]
         rule = draw.choice(_CONVERTS if kind == "a file changes" else rules)
-        yield Surrounding(kind, rule, draw.choice((0, 4, 16, 64)) if kind == _DISK else draw.uniform(0.3, 3.0))
+        yield Surrounding(kind, rule, draw.choice((16, 64, 256)) if kind == _DISK else draw.uniform(0.3, 3.0))
 
 
 def can_mount() -> bool:
