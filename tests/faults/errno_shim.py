@@ -9,6 +9,7 @@ import builtins
 import errno
 import fcntl
 import fnmatch
+import importlib
 import io
 import os
 import resource
@@ -27,7 +28,11 @@ def install(fault):
         threading.Timer(float(fault.split(" ")[1]), die).start()
         return
     if fault.startswith("memory "):
-        limit_memory(int(fault.split(" ")[1]))
+        mebibytes = int(fault.split(" ")[1])
+        # Once its modules are there: Python itself has no sentence for a library that it cannot map.
+        command_line = importlib.import_module("spine_models.command_line")
+        run_stage = command_line.run_stage
+        command_line.run_stage = lambda main: (limit_memory(mebibytes), run_stage(main))
         return
     call, name, which, pattern = fault.split(" ")
     first, lasting = int(which.rstrip("+")), which.endswith("+")

@@ -56,7 +56,7 @@ def interruptions(number: int, seed: int) -> Iterator[Interruption]:
         if choice < 0.15:
             yield Interruption("job killed", rule, f"kill {draw.uniform(0.0, 1.5):.2f}")
         elif choice < 0.22:
-            yield Interruption("memory limit below what it needs", rule, f"memory {draw.choice((0, 1, 4, 16))}")
+            yield Interruption("memory limit below what it needs", rule, f"memory {draw.choice((2, 4, 8, 16))}")
         elif choice < 0.35:
             name = draw.choice(_SIGNALS)
             yield Interruption(f"{name} to Snakemake", rule, f"{name} {draw.uniform(0.5, 4.0):.2f}")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults import surroundings
 from tests.faults.campaign import Campaign
 from tests.faults.corruptions import DAMAGES, KINDS, Fault, faults
 from tests.faults.interruptions import Interruption, interruptions
@@ -54,11 +55,20 @@ def test_what_one_job_alone_keeps_is_made_anew(campaign, kind):
         ("convert_labels", "flock ENOLCK 1+ *results/labels_half*", "one sentence; then complete"),
         ("make_crops", "rename SIGKILL 2 *results/crops*", "died; then complete"),
         ("evaluate", "open EMFILE 1 *results/folds*", "one sentence; then complete"),
+        ("average_checkpoints", "memory 4", "one sentence; then complete"),
     ],
 )
 def test_what_fails_in_a_job_is_one_sentence_and_the_next_run_is_complete(campaign, rule, what, how):
     end = campaign.end_of(Interruption("", rule, what))
     assert (end.how, end.right) == (how, True), end
+
+
+@pytest.mark.parametrize("kind", surroundings.KINDS)
+def test_what_happens_around_the_jobs_loses_nothing(campaign, kind):
+    if kind == "disk too small" and not surroundings.can_mount():
+        pytest.skip("this user may not mount a file system in memory")
+    end = campaign.end_of(surroundings.Surrounding(kind, "convert_volumes", 64 if kind == "disk too small" else 1.0))
+    assert end.right, end
 
 
 def test_a_campaign_takes_every_kind_of_file_and_every_rule_in_turn():
