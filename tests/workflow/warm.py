@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SOCKET = "WARM_SOCKET"
-PRELOADED = "torch safetensors.torch pytorch_lightning albumentations pandas pandera.pandas pydicom nibabel cv2 mmengine matplotlib"
+PRELOADED = (
+    "torch safetensors.torch pytorch_lightning albumentations pandas pandera.pandas pydicom nibabel cv2 mmengine matplotlib"
+)
 
 
 @contextmanager
