@@ -19,7 +19,8 @@ from pathlib import Path
 
 SOCKET = "WARM_SOCKET"
 PRELOADED = (
-    "torch safetensors.torch pytorch_lightning albumentations pandas pandera.pandas pydicom nibabel cv2 mmengine matplotlib"
+    "torch safetensors.torch pytorch_lightning albumentations pandas pandera.pandas "
+    "pydicom nibabel cv2 mmengine matplotlib"
 )
 
 
