@@ -92,7 +92,7 @@ def main() -> None:
     ends: Counter[tuple[str, str]] = Counter()
     wrong = 0
     with warm.environment(folder) as environment:
-        campaign = Campaign(make_run(folder / "finished", environment), folder / "copy", environment)
+        campaign = Campaign(make_run(folder / "finished", environment, new_studies=3), folder / "copy", environment)
         for kind, fault in faults(arguments.faults, arguments.seed):
             end = campaign.end_of(fault)
             ends[kind, end.how] += 1

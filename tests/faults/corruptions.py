@@ -80,6 +80,16 @@ KINDS = (
     Kind("finished training", "state/classification/*/*/*/result/*[!n].*", "train_classifier"),
     Kind("weights of a finished epoch", "state/classification/*/*/*/result/epochs/*", "train_classifier"),
     Kind("finished segmentation training", "state/segmentation/*/*/result/*[!n].*", "train_segmentation"),
+    Kind("description of a bundle", "bundle/bundle.json", "predict_studies", ("predictions/[0-9]",)),
+    Kind("weights of a bundle", "bundle/*.safetensors", "predict_studies", ("predictions/[0-9]",)),
+    Kind("list of new files", "predictions/index/*.csv", "predict_studies", ("predictions/[0-9]",)),
+    Kind("record of new files", "predictions/index/*.record.json", "predict_studies", ("predictions/[0-9]",)),
+    Kind("manifest of predictions", "predictions/[0-9].json", "predict"),
+    Kind("record of a prediction", "predictions/[0-9]/*[0-9].json", "predict"),
+    Kind("predicted mask", "predictions/[0-9]/*.nii.gz", "predict"),
+    Kind("picture of a prediction", "predictions/[0-9]/*.png", "predict"),
+    Kind("images of a study's page", "predictions/[0-9]/*_view.json", "predict"),
+    Kind("inventory of a shard", "predictions/[0-9]/inventory.csv", "predict"),
 )
 
 

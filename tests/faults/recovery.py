@@ -26,6 +26,9 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "predict_oof": ("classification/*/*/oof.csv*",),
     "evaluate": ("evaluation",),
     "export_bundle": ("bundle",),
+    "index_predictions": ("predictions/index",),
+    "predict_studies": ("predictions/[0-9].json",),
+    "predict": ("predictions/*.csv", "predictions/index.html", "predictions/studies"),
     "report": ("report",),
 }
 """Rules in the order of the workflow, and the outputs without which each runs again."""
@@ -40,6 +43,7 @@ FOUND_AGAIN: dict[str, tuple[str, ...]] = {
     "train_classifier": ("state/classification",),
     "average_checkpoints": ("classification/*/*/averag*",),
     "predict_oof": ("classification/*/*/oof",),
+    "predict_studies": ("predictions/[0-9]",),
 }
 """What a job would take over in place of working."""
 

@@ -18,7 +18,7 @@ KIND = {kind.name: kind for kind in KINDS}
 def campaign(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faults")
     with warm.environment(folder) as environment:
-        yield Campaign(make_run(folder / "finished", environment), folder / "copy", environment)
+        yield Campaign(make_run(folder / "finished", environment, new_studies=3), folder / "copy", environment)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,8 @@ def campaign(tmp_path_factory):
         ("metrics", "value"),
         ("folds of the classifiers", "cut at a line"),
         ("history", "cut at a line"),
+        ("record of a prediction", "value"),
+        ("predicted mask", "flip"),
     ],
 )
 def test_what_is_damaged_is_told_and_repaired_by_the_command_in_the_sentence(campaign, kind, damage):

@@ -40,12 +40,21 @@ def run(project, work, *arguments, **environment):
     return snakemake(*arguments, "--configfile", work / "overlay.yaml", directory=work, root=project, **environment)
 
 
-def make_run(folder, environment):
-    """Copy the checkout to ``project``, make a data set in ``work`` and run every rule over it."""
+def make_run(folder, environment, new_studies=0):
+    """Copy the checkout to ``project``, make a data set in ``work`` and run every rule over it.
+
+    Args:
+        folder: for both.
+        environment: variables for Snakemake.
+        new_studies: how many studies to predict in ``new``; without any, nothing is predicted.
+    """
     project, work = folder / "project", folder / "work"
     copy_project(project)
     make_data(work / "data")
-    (work / "overlay.yaml").write_text(yaml.safe_dump(overlay()))
+    for number in range(new_studies):
+        write_study(work / "new", f"1.2.826.0.1.3680043.9{number}", 90 + number, images="")
+    predictions = {"predict_dir": "new", "prediction": {"shards": 2}} if new_studies else {}
+    (work / "overlay.yaml").write_text(yaml.safe_dump(overlay(predictions)))
     process = run(project, work, "--cores", "2", **environment)
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
     return folder
@@ -83,12 +92,12 @@ def make_data(folder):
         write_segmentation(folder, study)
 
 
-def write_study(folder, study, number):
+def write_study(folder, study, number, images="train_images"):
     """Write a study of noise; ``number`` is its patient and seeds its pixels."""
     random = np.random.default_rng(number)
     pixels = random.integers(-1000, 1500, (SLICES, SIDE, SIDE)).astype("<i2")
     tags = {"StudyInstanceUID": study, "SeriesInstanceUID": f"{study}.1", "PatientID": str(number)}
-    write_stack(folder / "train_images" / study, SLICES, start=(0, 0, 100), pixels=lambda z: pixels[z], **tags)
+    write_stack(folder / images / study, SLICES, start=(0, 0, 100), pixels=lambda z: pixels[z], **tags)
 
 
 def write_labels(folder, overall):
