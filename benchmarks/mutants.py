@@ -13,10 +13,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from spine_models.errors import UserError, run_command
+from spine_models.log import say, show
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build/mutants"
@@ -69,15 +71,26 @@ class Score:
         caught: how many a test caught.
         out_of_time: how many of them by running for ever.
         survivors: names of the others.
+        minutes: that the module took, its tests without a change included.
     """
 
     caught: int
     out_of_time: int
     survivors: list[str]
+    minutes: float
 
     @property
     def total(self) -> int:
         return self.caught + len(self.survivors)
+
+    @property
+    def is_enough(self) -> bool:
+        return self.caught >= WANTED * self.total
+
+    def __str__(self) -> str:
+        endless = f", {self.out_of_time} of them by running out of time" if self.out_of_time else ""
+        share = self.caught / self.total
+        return f"{self.caught} of {self.total} mutants caught ({share:.1%}){endless}, {self.minutes:.1f} minutes"
 
 
 def main() -> None:
@@ -90,20 +103,26 @@ def main() -> None:
     if unknown:
         raise UserError(f"{unknown[0]} is not a module with mutants: choose from {', '.join(MODULES)}")
     names = arguments.modules or list(MODULES)
-    scores = {name: test_module(name, arguments.processes) for name in names}
+    scores: dict[str, Score] = {}
+    for name in names:
+        scores[name] = test_module(name, arguments.processes)
+        say(f"{name}: {scores[name]}")
     for name, score in scores.items():
-        endless = f", {score.out_of_time} by running out of time" if score.out_of_time else ""
-        sys.stdout.write(f"{name}: {score.caught} of {score.total} mutants caught{endless}\n")
+        show(f"{name}: {score}")
     caught, total = (sum(getattr(score, what) for score in scores.values()) for what in ("caught", "total"))
-    sys.stdout.write(f"all: {caught} of {total}, {caught / total:.1%}\n")
-    if caught < WANTED * total:
-        raise UserError(f"fewer than {WANTED:.0%} of the mutants were caught: add tests beside the modules above")
+    minutes = sum(score.minutes for score in scores.values())
+    show(f"all: {caught} of {total}, {caught / total:.1%}, {minutes:.0f} minutes")
+    below = [name for name, score in scores.items() if not score.is_enough]
+    if below:
+        raise UserError(
+            f"fewer than {WANTED:.0%} of the mutants of {', '.join(below)} were caught: add tests beside them"
+        )
 
 
 def test_module(name: str, processes: int) -> Score:
     """Make a module's mutants in a folder of its own, test them, and print the change of every survivor."""
     module, tests = MODULES[name]
-    folder = WORK / name
+    folder, begin = WORK / name, time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for item in _COPIED:
@@ -126,7 +145,7 @@ def test_module(name: str, processes: int) -> Score:
     out_of_time = sum(code in _OUT_OF_TIME for code in verdicts.values())
     if survivors:
         sys.stdout.write(_mutmut(folder, _SHOW, *survivors) + "\n")
-    return Score(len(verdicts) - len(survivors), out_of_time, survivors)
+    return Score(len(verdicts) - len(survivors), out_of_time, survivors, (time.monotonic() - begin) / 60)
 
 
 def _mutmut(folder: Path, code: str, *arguments: str) -> str:

@@ -283,6 +283,37 @@ def test_a_curved_reformat_is_measured_along_its_path(header) -> None:
     )
 
 
+def test_a_curve_of_sixty_degrees_is_regular_along_its_path_and_not_along_its_mean_normal(header) -> None:
+    radius, angles = 20.0, np.linspace(0.0, np.pi / 3, 22)
+    headers = []
+    for angle in angles:
+        turn = (1.0, 0.0, 0.0, 0.0, float(np.cos(angle)), float(np.sin(angle)))
+        place = (0.0, float(radius * (1 - np.cos(angle))), float(-radius * np.sin(angle)))
+        headers.append(dataclasses.replace(header, position=place, orientation=turn, instance=None))
+    grid = build_grid(headers)
+    assert grid.coordinates.tolist() == list(range(22))
+    assert all(one.weight == 0 for one in grid.slices)
+    assert not any("irregular" in note for note in grid.notes)
+
+
+def test_gaps_of_a_tilted_stack_are_measured_along_its_normal(header) -> None:
+    """5.5 mm on the way down are 5.5 cos 30 = 4.8 mm between the slices: bridged; 6.6 mm are 5.7 mm: not."""
+
+    def with_gap(way: float) -> list[SliceHeader]:
+        return stack(header, column(0, -1.1, -1.1 - way, -2.2 - way, -3.3 - way), turned(30))
+
+    grid = build_grid(with_gap(5.5))
+    assert grid.shape[0] == 9
+    assert grid.spacing[0] == pytest.approx(1.1 * np.cos(np.radians(30)))
+    assert refused(with_gap(6.6)).reason.startswith("a gap of 5.7 mm between slices that are 0.95 mm apart")
+
+
+def test_one_slice_within_half_a_millimetre_of_the_line_shears_no_stack(header) -> None:
+    """From the first to the second slice it is 56 degrees, from the first to the last 3."""
+    grid = build_grid(stack(header, [(0.45 * (i == 0), 0, -0.3 * i) for i in range(30)]))
+    assert grid.shape[0] == 30
+
+
 def test_orientations_that_differ_by_rounding_are_no_curve(header) -> None:
     headers = stack(header, column(2, 1, 0))
     headers[1] = dataclasses.replace(headers[1], orientation=(1.0, 0.009, 0.0, 0.0, 1.0, 0.0))

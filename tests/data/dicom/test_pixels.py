@@ -77,7 +77,7 @@ def test_pixels_of_8_16_and_32_bits(tmp_path, dtype, syntax) -> None:
     assert np.array_equal(hounsfield(tmp_path, encoded(make_slice(values), syntax)), values)
 
 
-@pytest.mark.parametrize("values", [np.arange(35).reshape(7, 5), np.arange(36).reshape(6, 6)])
+@pytest.mark.parametrize("values", [np.arange(n * 5).reshape(n, 5) for n in (6, 7, 9)])
 def test_8_bit_pixels_in_big_endian_words(tmp_path, values) -> None:
     dataset = make_slice(values.astype("u1"))
     raw = dataset.PixelData
@@ -90,6 +90,7 @@ def test_fractional_rescale_is_rounded_and_clipped_to_int16(tmp_path) -> None:
     stored = np.array([[0, 1, 2, 3, 40000, 65535]], dtype="<u2")
     dataset = make_slice(stored, RescaleSlope="0.5", RescaleIntercept="-1024.5")
     assert hounsfield(tmp_path, encoded(dataset)).tolist() == [[-1024, -1024, -1024, -1023, 18976, 31743]]
+    assert hounsfield(tmp_path, encoded(dataset)).dtype == np.int16
     dataset = make_slice(stored, RescaleSlope="2", RescaleIntercept="-70000")
     assert hounsfield(tmp_path, encoded(dataset)).tolist() == [[-32768, -32768, -32768, -32768, 10000, 32767]]
 
@@ -349,6 +350,17 @@ def test_a_file_that_ends_before_its_pixels_is_damaged_but_for_a_last_odd_byte(t
     check_claims(dataclasses.replace(header, file=StudyFile("1.dcm", end - 1, 0)))
     with pytest.raises(StudyRefused, match="a slice's file ends before its pixels do") as caught:
         check_claims(dataclasses.replace(header, file=StudyFile("1.dcm", end - 2, 0)))
+    assert caught.value.code == RefusalCode.PIXELS_DAMAGED
+
+
+@pytest.mark.parametrize("frame", [0, 1, 4])
+def test_pixels_that_are_fewer_than_the_frames_need_are_refused_before_they_are_read(tmp_path, frame) -> None:
+    header = headers_of(tmp_path, encoded(make_slice(ramp(0, (6, 5))), ExplicitVRLittleEndian))[0]
+    needed = (frame + 1) * 6 * 5 * 2
+    file = StudyFile("1.dcm", header.pixel_offset + needed, 0)
+    check_claims(dataclasses.replace(header, frame=frame, pixel_length=needed, file=file))
+    with pytest.raises(StudyRefused, match="a slice is shorter than its 6 x 5 x 2 bytes") as caught:
+        check_claims(dataclasses.replace(header, frame=frame, pixel_length=needed - 1, file=file))
     assert caught.value.code == RefusalCode.PIXELS_DAMAGED
 
 
