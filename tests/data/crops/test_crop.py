@@ -136,6 +136,22 @@ def test_edges_between_pixels_are_rounded_on_each_axis_by_itself():
     np.testing.assert_array_equal(window.image, full[16:28, 15:55, 23:63])
 
 
+def test_the_stored_image_covers_pixels_that_the_region_covers_in_part():
+    """At a factor of 0.75, rows 2 to 10 are pixels 2.7 to 13.3, and columns 5 to 13 are 6.7 to 17.3."""
+    mask = np.zeros((40, 24, 24), np.uint8)
+    mask[18:26, 2:10, 5:13] = 3
+    full, crop = _crop(mask, half_factor=0.75, settings=dataclasses.replace(SETTINGS, margin=0))
+    np.testing.assert_array_equal(crop.image, full[14:30, 2:14, 6:18])
+
+
+def test_the_last_rows_of_a_plane_are_part_of_the_crop_where_they_are_a_part_of_a_voxel():
+    """53 rows at a factor of 0.25: 13.25 rows of the half grid, of which the last is padded."""
+    mask = np.zeros((40, 20, 20), np.uint8)
+    mask[18:26, 6:13, 6:14] = 3
+    full, crop = _crop(mask, _ramp((40, 53, 80)), half_factor=0.25)
+    np.testing.assert_array_equal(crop.image, full[14:30, 8:53, 8:72])
+
+
 @pytest.mark.parametrize("margin", [0, 3, 4])
 def test_the_margin_is_equal_on_all_four_sides(margin):
     """The crop holds another vertebra all around, so that its own borders cut nothing off."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from spine_models.data.dataset.folds import FoldStudy, assign_folds, kept_folds, user_folds, write_folds
 from spine_models.errors import UserError
+from spine_models.provenance.sealed import read_sealed
 
 
 def cohort(count: int, patients: int | None = None) -> list[FoldStudy]:
@@ -105,6 +107,28 @@ def test_another_number_of_parts_draws_anew_and_the_earlier_draw_is_found_again(
     first = kept_folds(cohort(20), 4, 5, tmp_path / "c.json")
     assert set(kept_folds(cohort(20), 5, 5, tmp_path / "c.json").values()) == set(range(5))
     assert kept_folds(cohort(20), 4, 5, tmp_path / "c.json") == first
+
+
+def test_a_state_of_an_early_release_which_has_no_seal_is_read_and_sealed(tmp_path: Path) -> None:
+    state = tmp_path / "c-0d3ab6bbec93.json"
+    other = {study: (fold + 1) % 4 for study, fold in assign_folds(cohort(12), 4, 5, {}).items()}
+    state.write_text(json.dumps(other))
+    assert kept_folds(cohort(12), 4, 5, tmp_path / "c.json") == other
+    assert read_sealed(state) == {"folds": other}
+
+
+@pytest.mark.parametrize("damage", [lambda text: text.replace(": 0", ": 1", 1), lambda text: text[:-5]])
+def test_a_damaged_state_is_a_sentence_with_what_to_do(tmp_path: Path, damage) -> None:
+    kept_folds(cohort(12), 4, 5, tmp_path / "c.json")
+    state = tmp_path / "c-0d3ab6bbec93.json"
+    assert damage(state.read_text()) != state.read_text()
+    state.write_text(damage(state.read_text()))
+    sentence = (
+        f"{state} is damaged: restore it from a copy, or run `rm {state}` and the same command again, which draws "
+        "these folds anew"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
+        kept_folds(cohort(12), 4, 5, tmp_path / "c.json")
 
 
 def test_a_new_study_of_a_known_patient_joins_its_fold() -> None:

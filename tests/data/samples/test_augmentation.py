@@ -162,8 +162,13 @@ def test_the_elastic_distortion_stretches_as_much_as_the_setting_says():
                 moves.append(elastic["params"]["map_x"] - np.arange(side))
         assert 15 < len(moves) < 45
         # Away from the borders, where OpenCV's reflection makes the field flat.
-        stretch = np.diff(moves, axis=-1)[:, side // 4 : -side // 4, side // 4 : -side // 4]
-        assert np.sqrt(np.mean(np.square(stretch))) == pytest.approx(0.1, rel=0.15)
+        inside = (slice(None), slice(side // 4, -side // 4), slice(side // 4, -side // 4))
+        moved, stretch = (
+            np.sqrt(np.mean(np.square(part[inside]))) for part in (np.array(moves), np.diff(moves, axis=-1))
+        )
+        assert stretch == pytest.approx(0.1, rel=0.15)
+        # Noise behind a Gaussian of width s moves sqrt(2) s times as far as it stretches.
+        assert moved / stretch / np.sqrt(2) == pytest.approx(12 * side / 256, rel=0.15)
 
 
 FLIPS = {

@@ -10,6 +10,7 @@ from spine_models.data.crops.crop import CropSettings, validation_windows
 from spine_models.data.crops.files import open_crop
 from spine_models.data.samples.augmentation import ClassificationAugmentation
 from spine_models.data.samples.classification import ClassificationSamples
+from spine_models.errors import UserError
 from spine_models.provenance.shelf import Shelf
 from tests.data.sample_files import CROPS, crop_shelf, spine_mask
 
@@ -51,6 +52,24 @@ def test_studies_without_a_usable_vertebra_are_left_out_of_the_draws(shelf):
     assert samples.studies == ["broken", "healthy", "fine"]
     assert samples.left_out == ["empty", "specks"]
     assert len(samples) == 8 * 3
+
+
+def test_crops_that_were_made_for_larger_vertebrae_alone_are_named(shelf):
+    """The specks are too small for a crop by the settings that these were made with."""
+    settings = CropSettings(**CROPS | {"min_voxels": 5})
+    samples = ClassificationSamples(
+        shelf,
+        ["specks"],
+        LABELS,
+        settings=settings,
+        augmentation=QUIET,
+        draws_per_study=1,
+        fractured_probability=0.7,
+        seed=1,
+    )
+    sentence = "the record of study specks names vertebrae, but no crop: run the rule make_crops again"
+    with pytest.raises(UserError, match=f"^{sentence}$"):
+        samples.sample(0, 0)
 
 
 def test_a_sample_has_the_shapes_and_types_of_the_contract(shelf):
