@@ -47,6 +47,8 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "dice": ("evaluation/dice", ("evaluation/test_dice.py",)),
     "geometry": ("data/dicom/geometry", ("data/dicom/test_geometry.py",)),
     "pixels": ("data/dicom/pixels", ("data/dicom/test_pixels.py",)),
+    "half": ("data/dicom/half", ("data/dicom/test_half.py",)),
+    "flips": ("compute/flips", ("compute/test_flips.py",)),
     "folds": ("data/dataset/folds", ("data/dataset/test_folds.py",)),
 }
 """Name of a module: its file in the package, and the tests beside it."""

@@ -12,6 +12,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLosslessSV1,
+    JPEGLSLossless,
     JPEGLSNearLossless,
     RLELossless,
 )
@@ -348,9 +349,10 @@ def test_a_file_that_ends_before_its_pixels_is_damaged_but_for_a_last_odd_byte(t
     header = headers_of(tmp_path, encoded(make_slice(ramp(0, (6, 5))), ExplicitVRLittleEndian))[0]
     end = header.pixel_offset + header.pixel_length
     check_claims(dataclasses.replace(header, file=StudyFile("1.dcm", end - 1, 0)))
-    with pytest.raises(StudyRefused, match="a slice's file ends before its pixels do") as caught:
+    with pytest.raises(StudyRefused) as caught:
         check_claims(dataclasses.replace(header, file=StudyFile("1.dcm", end - 2, 0)))
     assert caught.value.code == RefusalCode.PIXELS_DAMAGED
+    assert caught.value.reason == "a slice's file ends before its pixels do"
 
 
 @pytest.mark.parametrize("frame", [0, 1, 4])
@@ -367,9 +369,10 @@ def test_pixels_that_are_fewer_than_the_frames_need_are_refused_before_they_are_
 def test_compressed_pixels_that_are_missing_are_damaged(tmp_path) -> None:
     header = headers_of(tmp_path, encoded(make_slice(ramp(0, (6, 5))), RLELossless))[0]
     check_claims(dataclasses.replace(header, file=StudyFile("1.dcm", header.pixel_offset + 24, 0)))
-    with pytest.raises(StudyRefused, match="the compressed pixels of a slice are missing") as caught:
+    with pytest.raises(StudyRefused) as caught:
         check_claims(dataclasses.replace(header, file=StudyFile("1.dcm", header.pixel_offset + 23, 0)))
     assert caught.value.code == RefusalCode.PIXELS_DAMAGED
+    assert caught.value.reason == "the compressed pixels of a slice are missing"
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
@@ -479,6 +482,15 @@ def test_the_largest_slice_that_is_read(tmp_path) -> None:
     size = 4096 * 4096 * 2
     file = StudyFile("1.dcm", header.pixel_offset + size, 0)
     check_claims(dataclasses.replace(header, rows=4096, columns=4096, pixel_length=size, file=file))
+
+
+def test_a_codestream_with_a_damaged_middle_is_refused_with_what_its_decoder_raised(tmp_path) -> None:
+    data = encoded(make_slice(ANATOMY), JPEGLSLossless)
+    middle = (data.index(b"\xe0\x7f\x10\x00") + len(data)) // 2
+    with pytest.raises(StudyRefused) as caught:
+        hounsfield(tmp_path, data[:middle] + b"\xff" * 4 + data[middle + 4 :])
+    assert caught.value.code == RefusalCode.PIXELS_DAMAGED
+    assert caught.value.reason == "the compressed pixels of a slice cannot be decoded (RuntimeError)"
 
 
 def test_sentences_on_compressed_pixels(tmp_path) -> None:
