@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from spine_models.data.dicom.half import half_slice, half_volume
+from spine_models.data.dicom.half import half_affine, half_slice, half_volume
 
 
 def test_half_size_of_the_challenges_odd_sizes() -> None:
@@ -52,6 +52,7 @@ def test_a_slice_that_is_made_larger_is_interpolated_linearly() -> None:
 def test_the_rest_is_air_and_counts_for_no_statistics(shape, inner) -> None:
     full = np.random.default_rng(0).integers(-1000, 1000, shape).astype(np.int16)
     half = half_volume(full, 4)
+    assert half.voxels.dtype == half_slice(full[0], 0.5).dtype == np.int16
     assert half.voxels.shape == (shape[0], 4, 4)
     assert half.inner_shape == inner
     inside = half.voxels[:, : inner[1], : inner[2]]
@@ -60,3 +61,14 @@ def test_the_rest_is_air_and_counts_for_no_statistics(shape, inner) -> None:
     assert half.std == pytest.approx(inside.std())
     assert (half.voxels[:, inner[1] :] == -1000).all()
     assert (half.voxels[:, :, inner[2] :] == -1000).all()
+
+
+@pytest.mark.parametrize("factor", [0.5, 256 / 519, 2.0])
+def test_both_grids_begin_at_the_same_corner_and_an_edge_at_e_lies_at_e_by_the_factor(factor) -> None:
+    """Whole coordinates are centres of pixels: the edge before pixel e is at e - 0.5."""
+    affine = np.eye(4)
+    affine[:3] = np.random.default_rng(3).normal(size=(3, 4))
+    half = half_affine(affine, factor)
+    for z, y, x in ((0, 0, 0), (3, 0, 5), (7, 256, 2)):
+        at_full = affine @ [z, y / factor - 0.5, x / factor - 0.5, 1]
+        np.testing.assert_allclose(half @ [z, y - 0.5, x - 0.5, 1], at_full, rtol=1e-12)
