@@ -35,6 +35,7 @@ rule export_bundle:
         segmentation=segmentation_models,
         classification=classifiers("model.safetensors"),
         train_csv=dataset_file("train.csv"),
+        metrics=rules.evaluate.output,
     output:
         out("bundle/bundle.json"),
     log:

@@ -47,7 +47,13 @@ rule predict_studies:
         gpu=min(config["classification"]["gpus"], 1),
         device=config["device"],
     params:
-        config=settings("math_threads", "allow_symlinks", "max_study_mb", mask_files=config["prediction"]["mask_files"]),
+        config=settings(
+            "math_threads",
+            "allow_symlinks",
+            "max_study_mb",
+            mask_files=config["prediction"]["mask_files"],
+            members=config["prediction"]["members"],
+        ),
         code=code_of("predict_studies", prediction_modules()),
         root=predict_dir,
         again=lambda wildcards: unfinished(Path(out(f"predictions/{wildcards.shard}.json"))),
@@ -86,8 +92,10 @@ rule predict:
     params:
         code=code_of("predict"),
         table=content_of(test_table),
+        point=config["prediction"]["operating_point"],
         inputs=input_options,
     shell:
         "python -m workflow_scripts.predict --code {params.code} {params.inputs}"
+        " --operating-point {params.point}"
         " --out {output.predictions:q} --submission {output.submission:q}"
         " --index {output.page:q} > {log:q} 2>&1"

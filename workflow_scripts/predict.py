@@ -18,10 +18,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--submission", type=Path, required=True)
     parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--operating-point", required=True)
     args = parser.parse_args()
     inputs, index = inputs_from(PredictionInputs, args), inputs_from(PredictionIndex, args)
     outputs = PredictionOutputs(args.out, args.submission, args.index)
-    publish_predictions(inputs, index, outputs)
+    publish_predictions(inputs, index, outputs, args.operating_point)
 
 
 if __name__ == "__main__":

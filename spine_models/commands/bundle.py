@@ -11,14 +11,14 @@ from spine_models.errors import UserError
 from spine_models.log import show
 
 if TYPE_CHECKING:
-    from spine_models.inference.bundle_description import BundleDescription, BundleFile
+    from spine_models.inference.bundle_description import BundleDescription
 
 
 def bundle(
     action: Annotated[Literal["info", "verify", "subset"], typer.Argument(help="What to do.")],
     folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
     members: Annotated[
-        str, typer.Option(metavar="NAMES", help="subset: the classifiers, by name or variant.", show_default=False)
+        str, typer.Option(metavar="NAMES", help="subset: the networks, by name or variant.", show_default=False)
     ] = "",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="subset: folder of the new bundle.", show_default=False)
@@ -55,7 +55,7 @@ def described(found: BundleDescription) -> str:
         "classifiers": ", ".join(entry.name for entry in found.classification) or "none: it makes masks alone",
         "size": f"{sum(entry.bytes for entry in files) / 1e6:.1f} MB of weights",
         "prior": " ".join(f"{target} {value:.3f}" for target, value in (found.prior or {}).items()) or "none",
-        "operating points": "none known",
+        "operating points": _points(found),
         "settings": ", ".join(
             f"{name} {found.settings[name]}"
             for name in ("z_step", "half_size", "hu_limits", "crops")
@@ -64,6 +64,16 @@ def described(found: BundleDescription) -> str:
         "use": "research only: not a medical device, not for diagnosis or treatment",
     }
     return "\n".join(f"{name:18}{value}" for name, value in rows.items())
+
+
+def _points(found: BundleDescription) -> str:
+    known = found.operating_points
+    if known is None:
+        return "none known"
+    return ", ".join(
+        f"{name} {' '.join(f'{scope} {point.threshold:.3f}' for scope, point in scopes.items())}"
+        for name, scopes in known.points.items()
+    )
 
 
 def verified(folder: Path) -> str:
@@ -82,40 +92,32 @@ def verified(folder: Path) -> str:
 
 
 def subset(folder: Path, members: list[str], out: Path) -> str:
-    """Write a bundle with some of the classifiers and all segmentation networks; return a sentence on it.
+    """Write a bundle with some of the networks; return a sentence on it. Operating points are not taken over.
 
     Args:
         folder: of the bundle.
-        members: names of classifiers, such as "ir-0", or of variants, such as "ir".
+        members: see ``Bundle.only``.
         out: folder to write.
 
     Raises:
-        UserError: if a name fits no classifier, or ``out`` holds something.
+        UserError: if a name fits no network, or ``out`` holds something.
     """
     from spine_models.inference.bundle import load_bundle
     from spine_models.inference.bundle_description import DESCRIPTION
     from spine_models.inference.export_bundle import BundleContents, write_bundle
 
     found = load_bundle(folder)
-    for member in members:
-        if not any(_is(entry, member) for entry in found.classification):
-            known = ", ".join(entry.name for entry in found.classification) or "none"
-            raise UserError(f"--members {member or 'without a name'} fits no classifier of {folder}: it has {known}")
+    chosen = found.only(members)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out} is there already: name a new folder")
-    chosen = [entry for entry in found.classification if any(_is(entry, member) for member in members)]
     provenance = {**found.provenance, "subset_of": found.digest}
-    names = [entry.name for entry in chosen]
+    names = [entry.name for entry in chosen.classification]
     contents = BundleContents(found.settings, found.prior, found.phantom, provenance, names)
     out.mkdir(parents=True, exist_ok=True)
     write_bundle(
         out / DESCRIPTION,
-        [folder / entry.file for entry in found.segmentation],
-        [folder / entry.file for entry in chosen],
+        [folder / entry.file for entry in chosen.segmentation],
+        [folder / entry.file for entry in chosen.classification],
         contents,
     )
-    return f"{out} holds {len(chosen)} of {len(found.classification)} classifiers"
-
-
-def _is(entry: BundleFile, member: str) -> bool:
-    return bool(member) and member in (entry.name, entry.name.rpartition("-")[0])
+    return f"{out} holds {len(chosen.classification)} of {len(found.classification)} classifiers"

@@ -41,6 +41,14 @@ def predict(
         Literal["none", "horizontal", "none,horizontal"] | None,
         typer.Option(help="Flips of which the probabilities are averaged.", show_default="the bundle's"),
     ] = None,
+    members: Annotated[
+        str,
+        typer.Option(metavar="NAMES", help="Networks to use, by name or variant.", show_default="all of the bundle's"),
+    ] = "",
+    operating_point: Annotated[
+        Literal["sensitivity_90", "specificity_90", "youden", "none"],
+        typer.Option(help="From which probability on targets are marked."),
+    ] = "sensitivity_90",
     formats: Annotated[
         Literal["nifti", "seg", "nifti,seg"],
         typer.Option("--format", help="Files of the mask, on the original images: NIfTI, DICOM SEG."),
@@ -69,6 +77,7 @@ def predict(
       spine-models predict --bundle B --studies rsna/test_images --test-csv rsna/test.csv --out O
       spine-models predict --bundle B --studies D --out O --flips none,horizontal
       spine-models predict --bundle B --studies D --out O --format nifti,seg
+      spine-models predict --bundle B --studies D --out O --members ir-0 --operating-point none
     """
     from spine_models.configuration.results_folder import make_private, require_writable
     from spine_models.data.dataset.layout import require_apart
@@ -80,14 +89,15 @@ def predict(
         read_studies,
         require_tree,
     )
-    from spine_models.inference.bundle_description import read_description
+    from spine_models.inference.bundle import require_members
     from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.prediction_files import MaskFileSettings
     from spine_models.inference.predictions import IMPLAUSIBLE, PREDICTED, SEGMENTED
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
 
-    read_description(bundle)
+    chosen = tuple(members.split(",")) if members else ()
+    require_members(bundle, chosen)
     require_tree(studies)
     require_writable(out, "--out")
     require_apart(studies, out)
@@ -104,13 +114,13 @@ def predict(
         read_studies(index, 0),
         bundle,
         manifest,
-        PredictSettings(allow_symlinks, threads, wanted, device, flips_of(flips), masks, max_study_mb),
+        PredictSettings(allow_symlinks, threads, wanted, device, flips_of(flips), masks, max_study_mb, chosen),
         gpus=gpus,
         code=code,
         progress=_say,
     )
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
-    found = publish_predictions(PredictionInputs([manifest], bundle, test_csv), index, outputs)
+    found = publish_predictions(PredictionInputs([manifest], bundle, test_csv), index, outputs, operating_point)
     predicted = sum(study.status in (PREDICTED, SEGMENTED) for study in found)
     aside = sum(study.status == IMPLAUSIBLE for study in found)
     more = f", {aside} implausible" if aside else ""

@@ -39,6 +39,7 @@ class CropPredictor:
     """One classifier for the crops of many studies.
 
     Attributes:
+        flips: of each crop.
         repeated: batches so far that half precision overflowed in, so that they were computed again in float32.
     """
 
@@ -46,8 +47,13 @@ class CropPredictor:
         self, network: InferenceNetwork, flips: Sequence[Flip] = NO_FLIP, *, batch: int = CROPS_AT_ONCE
     ) -> None:
         """Take the classifier; see ``CropInferenceSettings``, and ``batch`` is how many crops it gets at once."""
-        self._network, self._flips, self._batch = network, flips, batch
+        self._network, self.flips, self._batch = network, tuple(flips), batch
         self.repeated = 0
+
+    @property
+    def precision(self) -> Precision:
+        """In which the network computes."""
+        return self._network.precision
 
     def study(self, crops: Iterable[ClassifierCrop], *, clip: bool = True) -> Floats | None:
         """Return the probabilities of a study, (8,): the maximum over its crops; None without a crop.
@@ -100,7 +106,7 @@ class CropPredictor:
     def _forward(self, crops: list[ClassifierCrop], precision: Precision) -> Floats:
         images = self._input(crops)
         sigmoid = partial(self._sigmoid, precision)
-        return np.asarray(mean_over_flips(images, self._flips, sigmoid, spatial=False).numpy())
+        return np.asarray(mean_over_flips(images, self.flips, sigmoid, spatial=False).numpy())
 
     def _sigmoid(self, precision: Precision, images: torch.Tensor) -> torch.Tensor:
         logits = self._network.logits(images, precision).double()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,37 @@ from spine_models.errors import UserError
 from spine_models.evaluation.aggregate import mean_over_models
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv
 from spine_models.levels import TARGETS
-from spine_models.provenance.vouched import vouched
+from spine_models.provenance.facts import Facts
+from spine_models.provenance.records import read_record
+from spine_models.provenance.vouched import record_path, vouched
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class OofConditions(Facts):
+    """How an out-of-fold table was predicted; a fact of its record.
+
+    Attributes:
+        flips: of crops, whose probabilities were averaged.
+        precisions: in which networks computed.
+    """
+
+    flips: tuple[str, ...]
+    precisions: tuple[str, ...]
+
+
+def read_conditions(paths: Sequence[Path]) -> OofConditions | None:
+    """Return how several tables were predicted; None where they differ in flips, or an older release wrote one."""
+    found = [read_record(record_path(path)).facts for path in paths]
+    if not found or not all(found):
+        return None
+    conditions = [OofConditions.from_json(facts) for facts in found]
+    if len({each.flips for each in conditions}) > 1:
+        return None
+    precisions = sorted({precision for each in conditions for precision in each.precisions})
+    return OofConditions(conditions[0].flips, tuple(precisions))
 
 
 def read_predictions(paths: Sequence[Path]) -> pd.DataFrame:

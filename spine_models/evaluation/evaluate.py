@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from spine_models.errors import UserError
 from spine_models.evaluation.averages import Averaging
 from spine_models.evaluation.dice import mean_dice, mean_dice_per_level
-from spine_models.evaluation.ensemble import ensemble_of, read_predictions
+from spine_models.evaluation.ensemble import OofConditions, ensemble_of, read_conditions, read_predictions
 from spine_models.evaluation.grades import grade_scores, read_grades
 from spine_models.evaluation.scores import calibration, classification_scores, permuted_label_control, rounded
 from spine_models.evaluation.segmentation_figures import PublishedFigures
-from spine_models.evaluation.tables import FROM_PRIOR, STUDY, read_csv
+from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, STUDY, read_csv
+from spine_models.evaluation.thresholds import operating_points
 from spine_models.evaluation.truth import read_truth
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.provenance.acceptance import acceptances_of
@@ -93,7 +94,8 @@ def evaluate(inputs: EvaluationInputs, settings: EvaluationSettings, code: str) 
     return {
         "phantom": inputs.grades is not None,
         "segmentation": segmentation_scores(inputs.segmentation),
-        "classification": _classification(ensemble, predictions, truth, settings.seed),
+        "classification": _classification(ensemble, predictions, truth, settings.seed)
+        | {"operating_points": _operating_points(ensemble, truth, read_conditions(inputs.oof), settings.seed)},
         "averaging": _averaging(inputs.averaging),
         "quarantine": {
             "n": quarantine["study"].nunique(),
@@ -146,6 +148,23 @@ def _classification(
             "vertebrae": calibration(predicted[:, 1:], present[:, 1:]),
         },
     }
+
+
+def _operating_points(
+    ensemble: pd.DataFrame, truth: pd.DataFrame, conditions: OofConditions | None, seed: int
+) -> dict[str, Any] | None:
+    """Fix thresholds on the studies that have an answer of their own; None where that cannot be done."""
+    if conditions is None:
+        return None
+    answered, targets = ensemble[ensemble["source"] == FROM_CROPS], list(TARGETS)
+    found = operating_points(
+        answered[targets].to_numpy(dtype=float),
+        truth.loc[answered.index, targets].to_numpy(dtype=float),
+        flips=conditions.flips,
+        precisions=conditions.precisions,
+        seed=seed,
+    )
+    return None if found is None else found.to_json()
 
 
 def _averaging(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:

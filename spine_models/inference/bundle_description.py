@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spine_models.errors import UserError
+from spine_models.evaluation.operating_points import POINTS, SCOPES, OperatingPoints
 from spine_models.inference.settings_contradictions import settings_contradictions
 from spine_models.inference.settings_schema import settings_complaint
 from spine_models.levels import LEVELS, TARGETS
@@ -42,6 +43,31 @@ _FILES = {
     },
 }
 _FRACTION = {"type": "number", "minimum": 0, "maximum": 1}
+_INTERVAL = {"type": ["array", "null"], "minItems": 2, "maxItems": 2, "items": _FRACTION}
+_COUNT = {"type": "integer", "minimum": 0, "maximum": 1 << 40}
+_NAMES = {"type": "array", "maxItems": _MOST_NETWORKS, "items": _NAME}
+
+
+def _group(properties: Mapping[str, Any], *, null: bool = False) -> dict[str, Any]:
+    kind = ["object", "null"] if null else "object"
+    return {"type": kind, "additionalProperties": False, "required": list(properties), "properties": dict(properties)}
+
+
+_POINT = _group(
+    {
+        **dict.fromkeys(("threshold", "sensitivity", "specificity"), _FRACTION),
+        **dict.fromkeys(("sensitivity_ci95", "specificity_ci95"), _INTERVAL),
+        **dict.fromkeys(("positives", "negatives"), _COUNT),
+    }
+)
+_POINTS = _group(
+    {
+        "points": _group(dict.fromkeys(POINTS, _group(dict.fromkeys(SCOPES, _POINT)))),
+        **dict.fromkeys(("members", "flips", "precisions"), _NAMES),
+        "studies": _COUNT,
+    },
+    null=True,
+)
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["settings", "prior", "phantom", "segmentation", "classification", "provenance", "digest"],
@@ -54,6 +80,7 @@ _SCHEMA: dict[str, Any] = {
             "properties": dict.fromkeys(TARGETS, _FRACTION),
         },
         "phantom": {"type": "boolean"},
+        "operating_points": _POINTS,
         "segmentation": {**_FILES, "minItems": 1},
         "classification": _FILES,
         "provenance": {"type": "object"},
@@ -90,6 +117,7 @@ class BundleDescription:
     segmentation: tuple[BundleFile, ...]
     classification: tuple[BundleFile, ...]
     provenance: dict[str, Any]
+    operating_points: OperatingPoints | None = None
 
 
 def advice(folder: Path) -> str:
@@ -127,6 +155,7 @@ def read_description(folder: Path) -> BundleDescription:
         segmentation,
         classification,
         content["provenance"],
+        OperatingPoints.from_json(content["operating_points"]) if content.get("operating_points") else None,
     )
 
 

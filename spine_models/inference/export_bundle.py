@@ -6,7 +6,7 @@ import importlib.metadata
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import prior_probabilities
+from spine_models.evaluation.operating_points import OperatingPoints
 from spine_models.evaluation.scores import rounded
 from spine_models.evaluation.truth import read_truth
 from spine_models.inference.bundle import load_bundle
@@ -23,7 +24,7 @@ from spine_models.models.networks import Stage, kinds_of
 from spine_models.models.weights import load_state
 from spine_models.provenance.acceptance import acceptances_of
 from spine_models.provenance.canonical import digest_file, digest_json
-from spine_models.provenance.files import replacing, write_json
+from spine_models.provenance.files import read_json, replacing, write_json
 from spine_models.provenance.vouched import vouched
 
 _VERSIONED = ("torch", "numpy", "mmaction2", "mmcv-lite", "mmengine", "safetensors", "pydicom")
@@ -64,6 +65,7 @@ class BundleContents:
         phantom: see ``Bundle``.
         provenance: JSON values: what the bundle was made from; ``write_bundle`` adds the versions of packages.
         classifier_names: of each classifier; None: variant and number, such as "ir-0".
+        operating_points: fixed out of fold for all of these classifiers; ``write_bundle`` names them as members.
     """
 
     settings: Mapping[str, Any]
@@ -71,6 +73,7 @@ class BundleContents:
     phantom: bool
     provenance: Mapping[str, Any]
     classifier_names: Sequence[str] | None = None
+    operating_points: OperatingPoints | None = None
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,14 @@ class ExportInputs:
         segmentation: files of segmentation networks, or the ``bundle.json`` of a bundle whose networks were used.
         classification: files of classifiers.
         train_csv: the training studies' targets, for the prior.
+        metrics: ``evaluation/metrics.json``, for the operating points; None: the bundle knows none.
         output_dir: of the run, whose acceptances the provenance names; None where there is no run.
     """
 
     segmentation: Sequence[Path]
     classification: Sequence[Path]
     train_csv: Path
+    metrics: Path | None = None
     output_dir: Path | None = None
 
 
@@ -116,8 +121,14 @@ def export_bundle(inputs: ExportInputs, settings: ExportSettings, *, code: str, 
             "train_csv": digest_file(inputs.train_csv),
             "training_studies": len(truth),
         },
+        operating_points=_operating_points(inputs.metrics),
     )
     write_bundle(out, _expanded(inputs.segmentation), [vouched(path) for path in inputs.classification], contents)
+
+
+def _operating_points(metrics: Path | None) -> OperatingPoints | None:
+    found = None if metrics is None else read_json(vouched(metrics))["classification"].get("operating_points")
+    return None if found is None else OperatingPoints.from_json(found)
 
 
 def prior_of(truth: ArrayLike) -> dict[str, float]:
@@ -147,6 +158,9 @@ def write_bundle(
     for stale in out.parent.glob("*.safetensors"):
         if stale.name not in wanted:
             stale.unlink()
+    points = contents.operating_points
+    if points is not None:
+        points = replace(points, members=tuple(entry["name"] for entry in groups["classification"]))
     versions = {name: importlib.metadata.version(name) for name in _VERSIONED}
     content = {
         "schema": SCHEMA,
@@ -155,6 +169,7 @@ def write_bundle(
         "settings": dict(contents.settings),
         "prior": dict(contents.prior) if contents.prior else None,
         "phantom": contents.phantom,
+        "operating_points": None if points is None else points.to_json(),
         **groups,
         "provenance": {**contents.provenance, "versions": versions},
     }

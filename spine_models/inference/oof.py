@@ -19,6 +19,7 @@ from spine_models.data.crops.files import open_crop
 from spine_models.data.dataset.study_tokens import learnt_from, study_token
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import prior_probabilities
+from spine_models.evaluation.ensemble import OofConditions
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv
 from spine_models.evaluation.truth import read_truth
 from spine_models.levels import TARGETS
@@ -61,11 +62,13 @@ class OofFacts(Facts):
         probabilities: one for each of ``levels.TARGETS``; None where the study has no crop.
         levels: visible levels among those that the model looked at.
         overflowed: whether half precision overflowed, so that they were computed again in float32.
+        precision: of the first attempt; empty without a crop.
     """
 
     probabilities: tuple[float, ...] | None
     levels: tuple[str, ...]
     overflowed: bool = False
+    precision: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def predict_oof(
     def make(study: str, path: Path, key: Key) -> Record:
         return write_record(path, key, {}, _facts(crops, study, inputs.model, load, settings.crops).to_json())
 
-    rows = []
+    rows, precisions = [], set()
     work = Work("predict_oof")
     with folder_lock(out.with_suffix("")):
         clear_left_overs(out.with_suffix(""))
@@ -128,10 +131,13 @@ def predict_oof(
             key = Key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
             path = out.with_suffix("") / f"{study}.json"
             record = work.result(path, key, partial(make, study, path, key))
-            rows.append(_row(study, variant, fold, OofFacts.from_json(record.facts), prior))
+            facts = OofFacts.from_json(record.facts)
+            precisions |= {facts.precision} - {""}
+            rows.append(_row(study, variant, fold, facts, prior))
     write_table(out, rows)
     read = digests(model=inputs.model, folds=inputs.folds, train=inputs.train_csv, crops=inputs.crops)
-    vouch(out, Key("predict_oof", read, config, code))
+    conditions = OofConditions(settings.inference.flips, tuple(sorted(precisions)))
+    vouch(out, Key("predict_oof", read, config, code), facts=conditions.to_json())
     work.say()
 
 
@@ -175,7 +181,7 @@ def _facts(crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier
     assert probabilities is not None, "a crop has at least one window"
     seen = dict.fromkeys(level for level, _ in windows)
     visible = tuple(level for level in seen if crop.levels[level] == "visible")
-    return OofFacts(tuple(float(value) for value in probabilities), visible, again)
+    return OofFacts(tuple(float(value) for value in probabilities), visible, again, classifier.predictor.precision)
 
 
 def _row(study: str, variant: str, fold: int, facts: OofFacts, prior: list[float]) -> dict[str, Any]:

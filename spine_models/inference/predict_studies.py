@@ -68,6 +68,7 @@ class PredictSettings:
         flips: of windows and crops, in place of the bundle's own; None leaves those.
         mask_files: which files hold the mask.
         max_study_mb: largest full-size volume (megabytes); a larger study is refused.
+        members: the networks to use, see ``Bundle.only``; none: all.
     """
 
     allow_symlinks: bool
@@ -77,6 +78,7 @@ class PredictSettings:
     flips: tuple[Flip, ...] | None = None
     mask_files: MaskFileSettings = field(default_factory=MaskFileSettings)
     max_study_mb: int = MAX_STUDY_MB
+    members: tuple[str, ...] = ()
 
 
 def predict_studies(
@@ -111,7 +113,8 @@ def predict_studies(
     """
     inventory: list[Row] = []
     with ChildProcess() as child, open_shard("predict_studies", out, name_failed=True) as shard:
-        predictor = _ShardPredictor(load_bundle(bundle_folder), settings, gpus, code, child)
+        bundle = load_bundle(bundle_folder).only(settings.members)
+        predictor = _ShardPredictor(bundle, settings, gpus, code, child)
         for number, found in enumerate(studies, start=1):
             sentence = ""
             with shard.study(found.name):
@@ -208,6 +211,7 @@ class _ShardPredictor:
             "z_step": steps,
             "math_threads": self._settings.math_threads,
             "flips": self._settings.flips,
+            "members": [entry.name for entry in (*self._bundle.segmentation, *self._bundle.classification)],
             "folder": found.asked_as,
             "mask_files": asdict(self._settings.mask_files),
         }

@@ -16,7 +16,7 @@ from spine_models.compute.flips import Flip
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.crop import CropSettings, SpineCrop, spine_crop, validation_starts, validation_windows
-from spine_models.data.crops.mask_facts import MaskFacts
+from spine_models.data.crops.mask_facts import FlagCode, MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings
 from spine_models.data.dicom.study import MAX_STUDY_MB, StudySource, StudyVolume, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
@@ -109,6 +109,7 @@ class StudyPredictor:
             volume=study.facts,
             places=where,
             implausible=_implausible(study, mask, shown),
+            partly=tuple(flag.level for flag in shown.flags if flag.code == FlagCode.CUT_OFF),
         )
         images = view_data(study.half, mask, study.full, study.facts, shown.boxes, where.slices)
         return StudyPrediction(study.half, mask, facts, images)
@@ -144,6 +145,7 @@ class StudyPredictor:
             return {"probabilities": dict(prior), "models": {}, "source": FROM_PRIOR}, {}
         windows = [window for _, window in validation_windows(crop, self._crops)]
         found = {name: predictor.probabilities(windows) for name, predictor in self._classifiers.items()}
+        first = next(iter(self._classifiers.values()))
         clips_models = self._bundle.settings.get("clip", "models") == "models"
         models = {name: study_probabilities(list(values), clip=clips_models) for name, values in found.items()}
         mean = mean_over_models(list(models.values()))
@@ -153,6 +155,8 @@ class StudyPredictor:
             "probabilities": {target: float(value) for target, value in zip(TARGETS, mean, strict=True)},
             "models": {name: tuple(float(value) for value in values) for name, values in models.items()},
             "source": FROM_CROPS,
+            "flips": first.flips,
+            "precision": first.precision,
         }
         return answer, suspicious_slices(windows, starts, self._crops.depth, crop.boxes, found, self._classifiers)
 

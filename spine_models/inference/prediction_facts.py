@@ -25,6 +25,9 @@ class PredictionFacts(Facts):
         places: where the levels are.
         implausible: sentences on why this is no answer; empty where it is one.
         folder_uid: UID that the study's folder is called by; None where its name is no UID.
+        partly: visible levels that the first or the last slice cuts off.
+        flips: of crops, whose probabilities were averaged.
+        precision: in which the classifiers computed; empty without classifiers.
     """
 
     probabilities: dict[str, float] | None
@@ -37,3 +40,6 @@ class PredictionFacts(Facts):
     places: Places
     implausible: tuple[str, ...] = ()
     folder_uid: str | None = None
+    partly: tuple[str, ...] = ()
+    flips: tuple[str, ...] = ()
+    precision: str = ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spine_models.data.volume_facts import SeriesFacts
+from spine_models.evaluation.operating_points import OVERALL, VERTEBRA, OperatingPoints
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE, STUDY
 from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.prediction_files import SUFFIXES, write_csv
@@ -16,6 +17,8 @@ from spine_models.provenance.manifest import Manifest, read_manifests
 from spine_models.provenance.shard import FAILED
 
 ROW_ID = "row_id"
+NO_POINT = "none"
+"""Choice of an operating point for those who want no marks."""
 PREDICTION_TYPES: tuple[str, ...] = (*LEVELS, "patient_overall")
 """Order of a study's rows in the challenge's sample submission."""
 
@@ -30,6 +33,8 @@ answer for (``inference.implausible``); no vertebra found; only the mask, by a b
 quarantine; asked for and not there. Only the first is an answer; in ``submission.csv``, which must hold a number, an
 implausible study takes its own and the others the training prior, if the bundle has one."""
 _STATUS = {FROM_CROPS: PREDICTED, FROM_PRIOR: PRIOR, MASK_ALONE: SEGMENTED}
+STATES = {"visible": "visible", "interpolated": "interpolated", "missing": "not visible"}
+"""What the mask says of a level, in words; a visible one may be "partly visible"."""
 SERIES = ("series", "number", "kernel", "thickness_mm", "slices")
 """What is told of the series that was read; the columns of ``predictions.csv``."""
 
@@ -52,6 +57,12 @@ class PredictedStudy:
         names: every name under which a table may ask for the study.
         files: kind to path of its mask, pictures and the images of its page.
         places: where its levels are; None if nothing was read.
+        partly: visible levels that the scan's end cuts off.
+        flips: of crops, whose probabilities were averaged.
+        precision: in which the classifiers computed.
+        operating_point: name of the operating point that holds for it; empty where none does.
+        about_point: a sentence on that point, or on why there is none.
+        above: targets whose probability it marks.
     """
 
     study: str
@@ -67,6 +78,12 @@ class PredictedStudy:
     names: frozenset[str] = frozenset()
     files: dict[str, Path] = field(default_factory=dict)
     places: Places | None = None
+    partly: tuple[str, ...] = ()
+    flips: tuple[str, ...] = ()
+    precision: str = ""
+    operating_point: str = ""
+    about_point: str = ""
+    above: frozenset[str] = frozenset()
 
     @property
     def read_from(self) -> list[str]:
@@ -79,10 +96,13 @@ class PredictedStudy:
         values = [found[TARGETS.index(target)] for found in self.models.values()]
         return (min(values), max(values)) if len(values) > 1 else None
 
-    @property
-    def visible(self) -> list[str]:
-        """Levels that the mask shows."""
-        return [level for level in LEVELS if self.levels.get(level) == "visible"]
+    def state(self, level: str) -> str:
+        """Say how much of a level the mask shows: one of ``STATES``, or "not read"."""
+        return "partly visible" if level in self.partly else STATES.get(self.levels.get(level, ""), "not read")
+
+    def seen(self, state: str) -> str:
+        """Return the levels that the mask shows in one of ``STATES``, as a text."""
+        return " ".join(level for level in LEVELS if self.state(level) == state)
 
 
 def collect(
@@ -115,6 +135,51 @@ def collect(
     return sorted(found.values(), key=lambda row: (min(place.get(name, last) for name in row.names), row.study))
 
 
+def mark(studies: Iterable[PredictedStudy], points: OperatingPoints | None, name: str) -> list[PredictedStudy]:
+    """Return the studies with what is marked at an operating point, where it holds for them.
+
+    Args:
+        studies: of one bundle.
+        points: that the bundle knows.
+        name: of the point, one of ``evaluation.operating_points.POINTS``, or ``NO_POINT``.
+    """
+    return [_marked(study, points, name) for study in studies]
+
+
+def _marked(study: PredictedStudy, points: OperatingPoints | None, name: str) -> PredictedStudy:
+    if study.status != PREDICTED or not study.probabilities:
+        return study
+    if points is None:
+        return replace(study, about_point="No operating point is known: the bundle holds none.")
+    if name == NO_POINT:
+        return replace(study, about_point="No operating point was chosen.")
+    why_not = points.why_not(list(study.models), study.flips, study.precision)
+    if why_not:
+        return replace(study, about_point=why_not)
+    above = frozenset(target for target in TARGETS if points.marks(name, target, study.probabilities[target]))
+    return replace(study, operating_point=name, about_point=_about(points, name), above=above)
+
+
+def _about(points: OperatingPoints, name: str) -> str:
+    """Say what a point is, in a sentence for its readers."""
+    parts = [
+        f"{words} from {point.threshold:.2f} on (sensitivity {_rate(point.sensitivity, point.sensitivity_ci95)}, "
+        f"specificity {_rate(point.specificity, point.specificity_ci95)})"
+        for words, point in (
+            ("the patient", points.points[name][OVERALL]),
+            ("a level", points.points[name][VERTEBRA]),
+        )
+    ]
+    return (
+        f"Operating point {name}: it marks {' and '.join(parts)}; fixed out of fold on {points.studies} studies by "
+        "networks of one fold each, of which this prediction averages several."
+    )
+
+
+def _rate(value: float, interval: tuple[float, float] | None) -> str:
+    return f"{value:.2f}" if interval is None else f"{value:.2f}, 95 % {interval[0]:.2f} to {interval[1]:.2f}"
+
+
 def read_test_rows(path: Path) -> list[tuple[str, str, str]]:
     """Read ``test.csv``: (row_id, study, prediction type) in its order.
 
@@ -128,21 +193,34 @@ def read_test_rows(path: Path) -> list[tuple[str, str, str]]:
 
 def write_predictions(path: Path, studies: Sequence[PredictedStudy]) -> None:
     """Write ``predictions.csv``: a row per study, probabilities with six decimals; none where nothing was predicted."""
-    header = (STUDY, *TARGETS, "status", "code", "levels_visible", *SERIES, "other_series", "notes")
+    states = ("visible", "partly visible", "interpolated")
+    seen = {f"levels_{state.removesuffix(' visible')}": state for state in states}
+    spreads = [f"{target}_{side}" for target in TARGETS for side in ("lowest", "highest")]
+    point = ("operating_point", "above")
+    header = (STUDY, *TARGETS, "status", "code", *seen, *SERIES, "other_series", "notes", *point, *spreads)
     rows = [
         (
             row.study,
             *(_fixed((row.probabilities or {})[target]) if row.status == PREDICTED else "" for target in TARGETS),
             row.status,
             row.code,
-            " ".join(row.visible),
+            *(row.seen(state) for state in seen.values()),
             *("" if getattr(row.series, name, None) is None else getattr(row.series, name) for name in SERIES),
             "; ".join(row.other_series),
             "; ".join([*row.reasons, *row.notes]),
+            row.operating_point,
+            " ".join(target for target in TARGETS if target in row.above),
+            *_spreads(row),
         )
         for row in studies
     ]
     write_csv(path, header, rows)
+
+
+def _spreads(row: PredictedStudy) -> list[str]:
+    """Return the least and the largest value of the classifiers for each target, where the study has an answer."""
+    known = [row.spread(target) if row.status == PREDICTED else None for target in TARGETS]
+    return [text for spread in known for text in (map(_fixed, spread) if spread else ("", ""))]
 
 
 def write_submission(path: Path, studies: Sequence[PredictedStudy], test_csv: Path | None) -> None:
@@ -179,6 +257,9 @@ def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
         names=frozenset({study, facts.folder_uid or study}),
         files={kind: paths[name] for kind, name in names.items() if name in paths},
         places=facts.places,
+        partly=facts.partly,
+        flips=facts.flips,
+        precision=facts.precision,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,16 @@ def record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}{SUFFIX}")
 
 
-def vouch(path: Path, key: Key, known: FileFacts | None = None) -> None:
+def vouch(path: Path, key: Key, known: FileFacts | None = None, facts: Mapping[str, Any] | None = None) -> None:
     """Write the record of a file that has just been published.
 
     Args:
         path: of the file.
         key: what the file depends on.
         known: what was recorded of the file before it was copied here; None: it is read once more.
+        facts: what a later job has to know of how it was made.
     """
-    write_record(record_path(path), key, {path.name: known or file_facts(path)}, {})
+    write_record(record_path(path), key, {path.name: known or file_facts(path)}, dict(facts or {}))
 
 
 def vouched(path: Path, output: Path | None = None) -> Path:

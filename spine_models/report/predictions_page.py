@@ -23,6 +23,7 @@ from spine_models.inference.predictions import (
     SEGMENTED,
     PredictedStudy,
     collect,
+    mark,
     write_predictions,
     write_submission,
 )
@@ -82,7 +83,7 @@ class PredictionOutputs:
 
 
 def publish_predictions(
-    inputs: PredictionInputs, index: PredictionIndex, outputs: PredictionOutputs
+    inputs: PredictionInputs, index: PredictionIndex, outputs: PredictionOutputs, operating_point: str
 ) -> list[PredictedStudy]:
     """Collect the shards of a prediction and write both tables, all pages and ``inventory.csv`` beside them.
 
@@ -90,6 +91,7 @@ def publish_predictions(
         inputs: the files.
         index: of the tree of studies.
         outputs: what to write.
+        operating_point: name of the point whose marks are shown, see ``inference.predictions.mark``.
 
     Returns:
         All studies, as they are listed.
@@ -98,7 +100,8 @@ def publish_predictions(
         UserError: if a record, the bundle or ``test_csv`` is damaged.
     """
     bundle = load_bundle(inputs.bundle)
-    studies = collect(inputs.predictions, bundle.prior, inputs.test_csv)
+    found = collect(inputs.predictions, bundle.prior, inputs.test_csv)
+    studies = mark(found, bundle.operating_points, operating_point)
     write_predictions(outputs.predictions, studies)
     write_submission(outputs.submission, studies, inputs.test_csv)
     join_inventories(outputs.page.parent / INVENTORY, index, inputs.predictions)
@@ -147,6 +150,8 @@ def predictions_page(
         "predictions.html.j2",
         studies=sorted((_shown(study, folder, place) for place, study in enumerate(studies)), key=_suspicion),
         script=script_markup("predictions.js"),
+        about_points=sorted({study.about_point for study in studies} - {""}),
+        marks=any(study.above for study in studies),
         counts=sorted(counts.items()),
         meanings=meanings,
         classifies=classifies,
@@ -172,7 +177,9 @@ def _shown(study: PredictedStudy, folder: Path, listed: int) -> dict[str, Any]:
         "listed": listed,
         "probabilities": probabilities,
         "highest": max(LEVELS, key=lambda level: probabilities[level]) if probabilities else "",
-        "levels": study.levels,
+        "levels": {level: study.state(level) for level in study.levels},
+        "above": study.above,
+        "about_point": study.about_point,
         "notes": [*study.reasons, *(study.read_from if study.other_series else ()), *study.notes],
         "pictures": [(kind, links[kind]) for kind in ("sagittal", "axial") if kind in links],
         "masks": [(_FORMATS[kind], links[kind]) for kind in MASK_FORMATS if kind in links],

@@ -54,8 +54,8 @@ def test_a_subset_is_a_bundle_with_those_classifiers(bundle_folder, tmp_path, ca
     [
         (("info", "BUNDLE", "--members", "ir"), "belong to `spine-models bundle subset`"),
         (("subset", "BUNDLE"), "a subset needs --members"),
-        (("subset", "BUNDLE", "--members", "xy", "--out", "OUT"), "--members xy fits no classifier"),
-        (("subset", "BUNDLE", "--members", "ir,", "--out", "OUT"), "--members without a name fits no classifier"),
+        (("subset", "BUNDLE", "--members", "xy", "--out", "OUT"), "--members xy fits no network"),
+        (("subset", "BUNDLE", "--members", "ir,", "--out", "OUT"), "--members without a name fits no network"),
         (("subset", "BUNDLE", "--members", "ir", "--out", "BUNDLE"), "is there already: name a new folder"),
         (("verify", "OUT"), "is no bundle"),
     ],

@@ -90,7 +90,9 @@ def test_studies_are_predicted_and_one_that_cannot_be_is_refused(studies, bundle
 
 def publish(out, bundle_folder):
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
-    return publish_predictions(PredictionInputs([out / "0.json"], bundle_folder), index_of(out), outputs)
+    return publish_predictions(
+        PredictionInputs([out / "0.json"], bundle_folder), index_of(out), outputs, "sensitivity_90"
+    )
 
 
 def test_nothing_of_the_patient_is_in_any_output(studies, bundle_folder, tmp_path):

@@ -8,10 +8,14 @@ import pytest
 from benchmarks.tiny_data import volume_facts
 from spine_models.data.volume_facts import SeriesFacts
 from spine_models.errors import UserError
+from spine_models.evaluation import operating_points as points_module
+from spine_models.evaluation.operating_points import OperatingPoint, OperatingPoints
 from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.predictions import (
     PREDICTION_TYPES,
+    PredictedStudy,
     collect,
+    mark,
     write_predictions,
     write_submission,
 )
@@ -141,3 +145,80 @@ def test_a_strange_table_is_a_sentence(manifests, tmp_path):
         collect(manifests, PRIOR, test)
     with pytest.raises(UserError, match="cannot be read as a table"):
         collect(manifests, PRIOR, tmp_path / "nowhere.csv")
+
+
+POINT = OperatingPoint(0.4, 0.92, 0.6, (0.8, 0.98), None, 30, 200)
+POINTS = OperatingPoints(
+    {name: {"patient_overall": POINT, "vertebra": replace(POINT, threshold=0.55)} for name in points_module.POINTS},
+    ("ir-0", "ip-0"),
+    ("none",),
+    ("fp32",),
+    150,
+)
+
+
+def _study(**changes):
+    probabilities = dict.fromkeys(TARGETS, 0.1) | {"patient_overall": 0.4, "C2": 0.55, "C3": 0.549999}
+    models = {"ir-0": tuple(probabilities.values()), "ip-0": tuple(p + 0.1 for p in probabilities.values())}
+    known = {
+        "study": "1.2",
+        "probabilities": probabilities,
+        "status": "predicted",
+        "models": models,
+        "levels": dict.fromkeys(LEVELS, "visible") | {"C5": "interpolated", "C7": "missing"},
+        "partly": ("C1", "C6"),
+        "flips": ("none",),
+        "precision": "fp32",
+        "names": frozenset({"1.2"}),
+    }
+    return PredictedStudy(**(known | changes))
+
+
+def test_what_lies_at_the_operating_point_or_above_is_marked():
+    (study,) = mark([_study()], POINTS, "youden")
+    assert (study.operating_point, study.above) == ("youden", {"patient_overall", "C2"})
+    assert study.about_point == (
+        "Operating point youden: it marks the patient from 0.40 on (sensitivity 0.92, 95 % 0.80 to 0.98, specificity "
+        "0.60) and a level from 0.55 on (sensitivity 0.92, 95 % 0.80 to 0.98, specificity 0.60); fixed out of fold on "
+        "150 studies by networks of one fold each, of which this prediction averages several."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "points", "name", "words"),
+    [
+        ({}, None, "youden", "No operating point is known: the bundle holds none."),
+        ({}, POINTS, "none", "No operating point was chosen."),
+        (
+            {"flips": ("none", "horizontal")},
+            POINTS,
+            "youden",
+            "No operating point holds: this study was predicted with",
+        ),
+        ({"models": {"ir-0": (0.5,) * 8}}, POINTS, "youden", "No operating point holds: this study was predicted by"),
+        ({"precision": "bf16"}, POINTS, "youden", "No operating point holds: this study was predicted in bf16"),
+        ({"status": "implausible"}, POINTS, "youden", ""),
+        ({"status": "prior"}, POINTS, "youden", ""),
+        ({"probabilities": None, "status": "refused"}, POINTS, "youden", ""),
+    ],
+)
+def test_nothing_is_marked_where_no_point_holds(changes, points, name, words):
+    (study,) = mark([_study(**changes)], points, name)
+    assert (study.operating_point, study.above) == ("", frozenset())
+    assert study.about_point.startswith(words)
+    assert bool(study.about_point) == bool(words)
+
+
+def test_the_table_has_marks_states_and_the_spread_of_the_classifiers(tmp_path):
+    implausible = _study(study="1.3", status="implausible", reasons=("no neck",))
+    write_predictions(tmp_path / "predictions.csv", mark([_study(), implausible], POINTS, "sensitivity_90"))
+    first, second = _read(tmp_path / "predictions.csv")
+    assert (first["operating_point"], first["above"]) == ("sensitivity_90", "patient_overall C2")
+    assert (first["levels_visible"], first["levels_partly"], first["levels_interpolated"]) == (
+        "C2 C3 C4",
+        "C1 C6",
+        "C5",
+    )
+    assert (first["C2_lowest"], first["C2_highest"]) == ("0.550000", "0.650000")
+    assert {second[name] for name in second if name.endswith(("lowest", "highest")) or name in TARGETS} == {""}
+    assert (second["operating_point"], second["above"]) == ("", "")
