@@ -1,6 +1,7 @@
 """``spine-models predict``: the way without Snakemake."""
 
 import csv
+import json
 import os
 import re
 import stat
@@ -85,3 +86,23 @@ def test_the_networks_are_part_of_the_key_and_the_command_is_not():
     modules = set(code_parts())
     assert {"spine_models.models.unet", "spine_models.models.classifier", "spine_models.models.csn"} <= modules
     assert [name for name in modules if name.startswith("spine_models.commands")] == []
+
+
+def test_some_of_the_networks_predict_and_the_record_names_them(phantom, bundle_folder, tmp_path):
+    out, common = tmp_path / "out", ("--studies", phantom / "test_images", "--device", "cpu", "--threads", 1)
+    for members in ("ir", "ip-0"):
+        done = _run("--bundle", bundle_folder, "--out", out, *common, "--members", members, cwd=tmp_path)
+        assert done.returncode in (0, 2, 3), done.stderr
+        records = [json.loads(path.read_text()) for path in (out / "studies").glob("2.25.*[0-9].json")]
+        assert len(records) == 2
+        for record in records:
+            assert set(record["facts"]["models"]) <= {f"{members.removesuffix('-0')}-0"}
+            assert record["key"]["config"]["members"] == ["csn_unet-0", f"{members.removesuffix('-0')}-0"]
+
+
+def test_networks_that_there_are_none_of_are_one_sentence_before_the_first_study(phantom, bundle_folder, tmp_path):
+    arguments = ("--bundle", bundle_folder, "--studies", phantom / "test_images", "--out", tmp_path / "out")
+    done = _run(*arguments, "--members", "ir-7", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (f"error: --members ir-7 fits no network of {bundle_folder}: it has ir-0, ip-0, csn_unet-0\n")
+    assert not (tmp_path / "out").exists()

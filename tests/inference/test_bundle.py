@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from spine_models.errors import UserError
+from spine_models.evaluation import operating_points
+from spine_models.evaluation.operating_points import SCOPES
 from spine_models.inference import bundle as bundles
-from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle import load_bundle, require_members
 from spine_models.inference.bundle_description import DESCRIPTION, read_description
 from spine_models.inference.export_bundle import ExportInputs, export_bundle
 from spine_models.inference.solution_settings import OUR_SETTINGS
@@ -22,6 +24,7 @@ from spine_models.provenance.acceptance import Acceptance, write_acceptances
 from spine_models.provenance.canonical import digest_file
 from tests.bundle_files import change_description, entry, write_description
 from tests.inference.conftest import SETTINGS
+from tests.vouching import published
 
 
 def test_round_trip(bundle_folder, networks):
@@ -56,6 +59,63 @@ def test_it_names_what_was_accepted_in_its_run(tmp_path, networks, train_csv):
     inputs = ExportInputs(**networks, train_csv=train_csv, output_dir=tmp_path)
     export_bundle(inputs, SETTINGS, code="code", out=tmp_path / "bundle" / DESCRIPTION)
     assert load_bundle(tmp_path / "bundle").provenance["accepted"] == [asdict(line)]
+
+
+POINT = {
+    "threshold": 0.25,
+    "sensitivity": 0.9,
+    "specificity": 0.5,
+    "sensitivity_ci95": [0.7, 1.0],
+    "specificity_ci95": None,
+    "positives": 9,
+    "negatives": 40,
+}
+POINTS = {
+    "points": {name: {"patient_overall": POINT, "vertebra": POINT} for name in operating_points.POINTS},
+    "members": [],
+    "flips": ["none"],
+    "precisions": ["fp32"],
+    "studies": 49,
+}
+
+
+def test_operating_points_of_the_evaluation_get_the_names_of_the_classifiers(tmp_path, networks, train_csv):
+    metrics = tmp_path / "metrics.json"
+    metrics.write_text(json.dumps({"classification": {"operating_points": POINTS}}))
+    published(metrics)
+    inputs = ExportInputs(**networks, train_csv=train_csv, metrics=metrics)
+    export_bundle(inputs, SETTINGS, code="code", out=tmp_path / "bundle" / DESCRIPTION)
+    found = load_bundle(tmp_path / "bundle").operating_points
+    assert found.to_json() == POINTS | {"members": ["ir-0", "ip-0"]}
+    metrics.write_text(json.dumps({"classification": {"operating_points": None}}))
+    with pytest.raises(UserError, match=r"metrics.json differs from its record: run `snakemake --force"):
+        export_bundle(inputs, SETTINGS, code="code", out=tmp_path / "bundle" / DESCRIPTION)
+
+
+def test_without_an_evaluation_a_bundle_knows_no_operating_points(bundle_folder):
+    assert load_bundle(bundle_folder).operating_points is None
+
+
+@pytest.mark.parametrize(
+    ("members", "segmentation", "classification"),
+    [
+        ([], ["csn_unet-0"], ["ir-0", "ip-0"]),
+        (["ir"], ["csn_unet-0"], ["ir-0"]),
+        (["ip-0"], ["csn_unet-0"], ["ip-0"]),
+        (["ip-0", "ir"], ["csn_unet-0"], ["ir-0", "ip-0"]),
+        (["csn_unet-0"], ["csn_unet-0"], ["ir-0", "ip-0"]),
+    ],
+)
+def test_some_of_the_networks(bundle_folder, members, segmentation, classification):
+    bundle = load_bundle(bundle_folder).only(members)
+    assert [entry.name for entry in bundle.segmentation] == segmentation
+    assert [entry.name for entry in bundle.classification] == classification
+
+
+@pytest.mark.parametrize("member", ["", "ir-1", "i", "IR"])
+def test_a_name_that_fits_no_network(bundle_folder, member):
+    with pytest.raises(UserError, match=r"fits no network of .*: it has ir-0, ip-0, csn_unet-0"):
+        require_members(bundle_folder, ["ir", member])
 
 
 def test_it_needs_nothing_outside_its_folder(tmp_path, bundle_folder):
@@ -230,6 +290,20 @@ PRIOR = dict.fromkeys(TARGETS, 0.5)
         ({"settings": {}}, "in its settings, key 'z_step' is missing"),
         ({"schema": True}, "has the version true"),
         ({"provenance": []}, "provenance is []"),
+        ({"operating_points": []}, "operating_points is []"),
+        ({"operating_points": POINTS | {"points": {}}}, "key 'operating_points.points.sensitivity_90' is missing"),
+        ({"operating_points": POINTS | {"studies": -1}}, "operating_points.studies is -1"),
+        (
+            {"operating_points": POINTS | {"points": POINTS["points"] | {"youden": {"vertebra": POINT}}}},
+            "key 'operating_points.points.youden.patient_overall' is missing",
+        ),
+        (
+            {
+                "operating_points": POINTS
+                | {"points": POINTS["points"] | {"youden": dict.fromkeys(SCOPES, POINT | {"threshold": float(7)})}}
+            },
+            "threshold is 7",
+        ),
         ({"provenance": {"a": [0] * 200_000}}, "more values than any description"),
     ],
 )
