@@ -112,6 +112,12 @@ def dataset_file(name):
     return lambda wildcards: f"{dataset_dir(wildcards)}/{name}"
 
 
+def boxes_table(wildcards):
+    """Return the table of fractured slices; nothing where the data set has none."""
+    table = dataset_file("train_bounding_boxes.csv")(wildcards)
+    return table if folders.generated or Path(table).is_file() else []
+
+
 def content_of(named):
     """Return the digest of the files that the user gave and the input function `named` returns.
 

@@ -7,6 +7,8 @@ rule evaluate:
         averaging=classifiers("averaging.json"),
         quarantine=out("index/quarantine.csv"),
         grades=out("phantom/phantom.csv") if folders.generated else [],
+        boxes=boxes_table,
+        volumes=shards("volumes_half/{shard}.json"),
     output:
         out("evaluation/metrics.json"),
     log:
@@ -23,11 +25,13 @@ rule evaluate:
         config=settings("seed"),
         code=code_of("evaluate"),
         table=content_of(dataset_file("train.csv")),
+        boxes=content_of(boxes_table),
+        images=dataset_file("train_images"),
         inputs=input_options,
         run=run_folder,
     shell:
         "python -m workflow_scripts.evaluate --config {params.config:q} --code {params.code}"
-        " {params.inputs} --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"
+        " --images {params.images:q} {params.inputs} --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule export_bundle:

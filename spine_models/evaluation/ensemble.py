@@ -22,28 +22,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OofConditions(Facts):
-    """How an out-of-fold table was predicted; a fact of its record.
+class OofTableFacts(Facts):
+    """How an out-of-fold table was predicted, and where its networks look; the facts of its record.
 
     Attributes:
         flips: of crops, whose probabilities were averaged.
         precisions: in which networks computed.
+        looks: study to fractured level to the most suspicious slice and the middle of the level, on the volume's
+            slices.
     """
 
     flips: tuple[str, ...]
     precisions: tuple[str, ...]
+    looks: dict[str, dict[str, tuple[float, float]]]
 
 
-def read_conditions(paths: Sequence[Path]) -> OofConditions | None:
-    """Return how several tables were predicted; None where they differ in flips, or an older release wrote one."""
-    found = [read_record(record_path(path)).facts for path in paths]
-    if not found or not all(found):
-        return None
-    conditions = [OofConditions.from_json(facts) for facts in found]
-    if len({each.flips for each in conditions}) > 1:
-        return None
-    precisions = sorted({precision for each in conditions for precision in each.precisions})
-    return OofConditions(conditions[0].flips, tuple(precisions))
+def read_table_facts(paths: Sequence[Path]) -> list[OofTableFacts]:
+    """Return the facts of several tables; none where an older release wrote one of them."""
+    found = [read_record(record_path(path)).facts for path in sorted(paths)]
+    return [OofTableFacts.from_json(facts) for facts in found] if all(found) else []
 
 
 def read_predictions(paths: Sequence[Path]) -> pd.DataFrame:

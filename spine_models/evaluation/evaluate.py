@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from spine_models.errors import UserError
 from spine_models.evaluation.averages import Averaging
 from spine_models.evaluation.dice import mean_dice, mean_dice_per_level
-from spine_models.evaluation.ensemble import OofConditions, ensemble_of, read_conditions, read_predictions
+from spine_models.evaluation.ensemble import OofTableFacts, ensemble_of, read_predictions, read_table_facts
 from spine_models.evaluation.grades import grade_scores, read_grades
+from spine_models.evaluation.localisation import localisation
+from spine_models.evaluation.operating_points import OperatingPoints
 from spine_models.evaluation.scores import calibration, classification_scores, permuted_label_control, rounded
 from spine_models.evaluation.segmentation_figures import PublishedFigures
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, STUDY, read_csv
@@ -51,6 +53,9 @@ class EvaluationInputs:
         averaging: ``classification/<variant>/fold<fold>/averaging.json`` of each classifier.
         quarantine: studies that were not used.
         grades: fractures of a phantom data set with their grade, or None for real studies.
+        boxes: ``train_bounding_boxes.csv``, or None where the data set has none.
+        images: the data set's ``train_images``, where the slices are that boxes are on.
+        volumes: manifests of the half-size volumes, for the place of a slice.
         output_dir: of the run, whose acceptances the provenance names; None where there is no run.
     """
 
@@ -61,6 +66,9 @@ class EvaluationInputs:
     averaging: Sequence[Path]
     quarantine: Path
     grades: Path | None = None
+    boxes: Path | None = None
+    images: Path | None = None
+    volumes: Sequence[Path] = ()
     output_dir: Path | None = None
 
 
@@ -74,7 +82,7 @@ def evaluate(inputs: EvaluationInputs, settings: EvaluationSettings, code: str) 
 
     Returns:
         A JSON object with the keys ``segmentation``, ``classification``, ``averaging``, ``quarantine``,
-        ``per_grade``, ``phantom``, ``notes`` and ``provenance``.
+        ``per_grade``, ``localisation`` (None without boxes), ``phantom``, ``notes`` and ``provenance``.
 
     Raises:
         UserError: if a file is missing or predictions and truth do not belong together.
@@ -88,6 +96,8 @@ def evaluate(inputs: EvaluationInputs, settings: EvaluationSettings, code: str) 
             " classifiers were trained with"
         )
     ensemble = ensemble_of(predictions)
+    tables = read_table_facts(inputs.oof)
+    points = _operating_points(ensemble, truth, tables, settings.seed)
     quarantine = read_csv(vouched(inputs.quarantine), ("study", "code"), "the rule collect_quarantine")
     folds = read_csv(vouched(inputs.folds), (STUDY, "fold"), "the rule make_folds")
     grades = read_grades(inputs.grades) if inputs.grades else {}
@@ -95,7 +105,10 @@ def evaluate(inputs: EvaluationInputs, settings: EvaluationSettings, code: str) 
         "phantom": inputs.grades is not None,
         "segmentation": segmentation_scores(inputs.segmentation),
         "classification": _classification(ensemble, predictions, truth, settings.seed)
-        | {"operating_points": _operating_points(ensemble, truth, read_conditions(inputs.oof), settings.seed)},
+        | {"operating_points": None if points is None else points.to_json()},
+        "localisation": localisation(inputs.boxes, inputs.images, inputs.volumes, tables, ensemble, truth, points)
+        if inputs.boxes and inputs.images
+        else None,
         "averaging": _averaging(inputs.averaging),
         "quarantine": {
             "n": quarantine["study"].nunique(),
@@ -151,20 +164,19 @@ def _classification(
 
 
 def _operating_points(
-    ensemble: pd.DataFrame, truth: pd.DataFrame, conditions: OofConditions | None, seed: int
-) -> dict[str, Any] | None:
+    ensemble: pd.DataFrame, truth: pd.DataFrame, tables: Sequence[OofTableFacts], seed: int
+) -> OperatingPoints | None:
     """Fix thresholds on the studies that have an answer of their own; None where that cannot be done."""
-    if conditions is None:
+    if len({facts.flips for facts in tables}) != 1:
         return None
     answered, targets = ensemble[ensemble["source"] == FROM_CROPS], list(TARGETS)
-    found = operating_points(
+    return operating_points(
         answered[targets].to_numpy(dtype=float),
         truth.loc[answered.index, targets].to_numpy(dtype=float),
-        flips=conditions.flips,
-        precisions=conditions.precisions,
+        flips=tables[0].flips,
+        precisions=sorted({precision for facts in tables for precision in facts.precisions}),
         seed=seed,
     )
-    return None if found is None else found.to_json()
 
 
 def _averaging(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
@@ -185,7 +197,7 @@ def _notes(folds: pd.DataFrame, ensemble: pd.DataFrame) -> dict[str, int]:
 
 
 def _digests(inputs: EvaluationInputs) -> dict[str, str]:
-    single = [inputs.train_csv, inputs.folds, inputs.quarantine, *([inputs.grades] if inputs.grades else [])]
+    single = [inputs.train_csv, inputs.folds, inputs.quarantine, *filter(None, (inputs.grades, inputs.boxes))]
     named = {path.name: path for path in single}
     for path in inputs.segmentation:
         named[f"segmentation/{path.parent.name}/{path.name}"] = path

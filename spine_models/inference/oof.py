@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,17 @@ from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredi
 from spine_models.compute.devices import use_device
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.out_of_memory import OTHER_DEVICE, memory_advice
-from spine_models.data.crops.crop import CropSettings, validation_windows
+from spine_models.data.crops.crop import ClassifierCrop, CropSettings, SpineCrop, validation_starts, validation_windows
 from spine_models.data.crops.files import open_crop
 from spine_models.data.dataset.study_tokens import learnt_from, study_token
 from spine_models.errors import UserError
-from spine_models.evaluation.competition import prior_probabilities
-from spine_models.evaluation.ensemble import OofConditions
+from spine_models.evaluation.aggregate import study_probabilities
+from spine_models.evaluation.competition import Floats, prior_probabilities
+from spine_models.evaluation.ensemble import OofTableFacts
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, OOF_COLUMNS, STUDY, read_csv
 from spine_models.evaluation.truth import read_truth
-from spine_models.levels import TARGETS
+from spine_models.inference.where_to_look import suspicious_slices
+from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.facts import Facts
@@ -63,12 +65,15 @@ class OofFacts(Facts):
         levels: visible levels among those that the model looked at.
         overflowed: whether half precision overflowed, so that they were computed again in float32.
         precision: of the first attempt; empty without a crop.
+        looks: fractured level that the mask shows: the most suspicious slice, and the middle of its box, both on the
+            volume's slices.
     """
 
     probabilities: tuple[float, ...] | None
     levels: tuple[str, ...]
     overflowed: bool = False
     precision: str = ""
+    looks: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ def predict_oof(
     held_out = sorted(folds.loc[folds["fold"] == fold, STUDY])
     seen = truth[truth.index.isin(folds.loc[folds["fold"] != fold, STUDY])]
     prior = [float(value) for value in prior_probabilities(seen[list(TARGETS)].to_numpy(dtype=float))]
+    fractured = {study: [level for level in LEVELS if truth.loc[study, level] == 1] for study in held_out}
     crops = Shelf(inputs.crops)
     fixed = {"model": digest_file(vouched(inputs.model))}
     config = {name: value for name, value in asdict(settings).items() if name != "device"}
@@ -121,23 +127,29 @@ def predict_oof(
     load = cache(partial(_load_classifier, inputs.model, variant, settings, gpus))
 
     def make(study: str, path: Path, key: Key) -> Record:
-        return write_record(path, key, {}, _facts(crops, study, inputs.model, load, settings.crops).to_json())
+        facts = _facts(crops, study, fractured[study], inputs.model, load, settings.crops)
+        return write_record(path, key, {}, facts.to_json())
 
-    rows, precisions = [], set()
+    rows: list[dict[str, Any]] = []
+    found: dict[str, OofFacts] = {}
     work = Work("predict_oof")
     with folder_lock(out.with_suffix("")):
         clear_left_overs(out.with_suffix(""))
         for study in held_out:
-            key = Key("predict_oof", fixed | {"crops": crops.digest(study)}, config, code)
+            key = Key("predict_oof", fixed | {"crops": crops.digest(study)}, config | {"looks": fractured[study]}, code)
             path = out.with_suffix("") / f"{study}.json"
             record = work.result(path, key, partial(make, study, path, key))
             facts = OofFacts.from_json(record.facts)
-            precisions |= {facts.precision} - {""}
+            found[study] = facts
             rows.append(_row(study, variant, fold, facts, prior))
     write_table(out, rows)
     read = digests(model=inputs.model, folds=inputs.folds, train=inputs.train_csv, crops=inputs.crops)
-    conditions = OofConditions(settings.inference.flips, tuple(sorted(precisions)))
-    vouch(out, Key("predict_oof", read, config, code), facts=conditions.to_json())
+    table_facts = OofTableFacts(
+        settings.inference.flips,
+        tuple(sorted({facts.precision for facts in found.values()} - {""})),
+        {study: facts.looks for study, facts in found.items() if facts.looks},
+    )
+    vouch(out, Key("predict_oof", read, config, code), facts=table_facts.to_json())
     work.say()
 
 
@@ -166,7 +178,14 @@ def _load_classifier(model: Path, variant: str, settings: OofSettings, gpus: int
     return _Classifier(predictor, learnt_from(provenance))
 
 
-def _facts(crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier], settings: CropSettings) -> OofFacts:
+def _facts(
+    crops: Shelf,
+    study: str,
+    fractured: Sequence[str],
+    model: Path,
+    load: Callable[[], _Classifier],
+    settings: CropSettings,
+) -> OofFacts:
     crop = open_crop(crops, study)
     if crop is None:
         return OofFacts(None, ())
@@ -176,12 +195,32 @@ def _facts(crops: Shelf, study: str, model: Path, load: Callable[[], _Classifier
         if study_token(study) in classifier.trained_on:
             raise UserError(f"{model} learnt from study {study}, which its fold holds out: train it anew")
         before = classifier.predictor.repeated
-        probabilities = classifier.predictor.study(window for _, window in windows)
+        found = classifier.predictor.probabilities(window for _, window in windows)
         again = classifier.predictor.repeated > before
-    assert probabilities is not None, "a crop has at least one window"
+        looks = _looks(crop, fractured, windows, found, classifier.predictor, settings)
+    probabilities = study_probabilities(list(found))
     seen = dict.fromkeys(level for level, _ in windows)
     visible = tuple(level for level in seen if crop.levels[level] == "visible")
-    return OofFacts(tuple(float(value) for value in probabilities), visible, again, classifier.predictor.precision)
+    return OofFacts(
+        tuple(float(value) for value in probabilities), visible, again, classifier.predictor.precision, looks
+    )
+
+
+def _looks(
+    crop: SpineCrop,
+    fractured: Sequence[str],
+    windows: Sequence[tuple[str, ClassifierCrop]],
+    found: Floats,
+    predictor: CropPredictor,
+    settings: CropSettings,
+) -> dict[str, tuple[float, float]]:
+    """Return the most suspicious slice of each fractured level, and the middle of its box."""
+    boxes = {level: crop.boxes[level] for level in fractured if level in crop.boxes}
+    starts = [start for _, start in validation_starts(crop, settings)]
+    slices = suspicious_slices(
+        [window for _, window in windows], starts, settings.depth, boxes, {"": found}, {"": predictor}
+    )
+    return {level: (float(place), (boxes[level][0] + boxes[level][1] - 1) / 2) for level, place in slices.items()}
 
 
 def _row(study: str, variant: str, fold: int, facts: OofFacts, prior: list[float]) -> dict[str, Any]:
