@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from spine_models.data.crops.plausibility import PlausibilitySettings, check_mask
 from spine_models.inference.implausible import implausible
@@ -84,3 +85,52 @@ def test_patches_with_the_name_of_a_level_that_is_elsewhere_or_not_there_take_no
     mask[30:36, 30:50, 20:40] = LEVELS.index("C1") + 1
     mask[4:8, 60:70, 20:40] = LEVELS.index("C7") + 1
     assert reasons(half, mask) == ()
+
+
+def tailed():
+    """Return a neck whose vertebrae have a spinous process behind a wide body, and no box's symmetry."""
+    half, mask = neck()
+    whole = mask.copy()
+    mask[:] = 0
+    mask[:, 30:50, 25:65] = whole[:, 30:50, 25:65]
+    mask[:, 50:70, 42:48] = whole[:, 50:70, 42:48]
+    half[(whole > 0) & (mask == 0)] = 40
+    return half, mask
+
+
+def turned(quarters):
+    half, mask = tailed()
+    return np.rot90(half, quarters, (1, 2)), np.ascontiguousarray(np.rot90(mask, quarters, (1, 2)))
+
+
+def test_vertebrae_with_a_spinous_process_behind_are_an_answer():
+    assert reasons(*tailed()) == ()
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_slices_that_are_turned_are_no_answer(quarters):
+    (reason,) = reasons(*turned(quarters))
+    assert reason == (
+        "the vertebrae do not reach further to the back than to the sides: the slices are turned, or these are none"
+    )
+
+
+def test_a_turn_by_less_than_half_a_quarter_takes_no_answer_away():
+    """A head that is held askew."""
+    half, mask = tailed()
+    askew = ndimage.rotate(mask, 30, (1, 2), reshape=False, order=0)
+    half = ndimage.rotate(half, 30, (1, 2), reshape=False, order=0, mode="nearest")
+    assert reasons(half, askew) == ()
+
+
+def test_halved_values_with_a_border_are_no_answer():
+    """The border of a halved volume lies where air would be, so that some air is there."""
+    half, mask = neck()
+    half[:, :8] = -990
+    halved = half // 2
+    halved[:, :1] = -900
+    assert "have a median" not in "; ".join(reasons(half, mask))
+    (reason,) = reasons(halved, mask)
+    assert reason == (
+        "what is darker than tissue has a median of -495 HU, where air has -1000: the values are not Hounsfield units"
+    )
