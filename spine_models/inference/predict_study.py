@@ -23,7 +23,7 @@ from spine_models.evaluation.aggregate import mean_over_models, study_probabilit
 from spine_models.evaluation.competition import clip_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE
 from spine_models.inference.bundle import Bundle
-from spine_models.inference.implausible import implausible
+from spine_models.inference.implausible import doubts, implausible
 from spine_models.inference.masks import checked_mask
 from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.view_data import places, view_data
@@ -101,14 +101,21 @@ class StudyPredictor:
         again = [_AGAIN] if self._repeated() > before else []
         where = places(mask, study.facts, suspicious)
         step_notes = _step_notes(source, volume_settings, self._bundle)
+        inside = _inside(study, mask)
         facts = PredictionFacts(
             **answer,
             levels=shown.levels,
             voxels=shown.voxels,
-            notes=(*step_notes, *study.facts.notes, *_mask_notes(shown, answer["source"]), *again),
+            notes=(
+                *step_notes,
+                *study.facts.notes,
+                *_mask_notes(shown, answer["source"]),
+                *doubts(shown, *inside),
+                *again,
+            ),
             volume=study.facts,
             places=where,
-            implausible=_implausible(study, mask, shown),
+            implausible=implausible(shown, *inside),
             partly=tuple(flag.level for flag in shown.flags if flag.code == FlagCode.CUT_OFF),
         )
         images = view_data(study.half, mask, study.full, study.facts, shown.boxes, where.slices)
@@ -161,9 +168,12 @@ class StudyPredictor:
         return answer, suspicious_slices(windows, starts, self._crops.depth, crop.boxes, found, self._classifiers)
 
 
-def _implausible(study: StudyVolume, mask: NDArray[np.uint8], shown: MaskFacts) -> tuple[str, ...]:
+def _inside(
+    study: StudyVolume, mask: NDArray[np.uint8]
+) -> tuple[NDArray[np.int16], NDArray[np.uint8], tuple[float, float, float]]:
+    """Return a study and its mask without padding, and their spacing."""
     _, rows, columns = study.facts.half_inner_shape
-    return implausible(shown, study.half[:, :rows, :columns], mask[:, :rows, :columns])
+    return study.half[:, :rows, :columns], mask[:, :rows, :columns], study.facts.half_spacing_mm
 
 
 def volume_settings_for(
