@@ -36,8 +36,9 @@ def test_the_rate_falls_from_the_first_to_the_final_one_a_step_at_a_time():
     assert rates == [pytest.approx(cosine_rate(step, 11, 2e-4, 1e-5)) for step in range(11)]
 
 
-def test_a_training_of_one_step_uses_the_first_rate():
+def test_trainings_of_one_and_of_two_steps():
     assert cosine_rate(0, 1, 1e-3, 1e-5) == 1e-3
+    assert [cosine_rate(step, 2, 1e-3, 1e-5) for step in (0, 1)] == pytest.approx([1e-3, 1e-5])
     assert torch.isfinite(torch.tensor(cosine_rate(1, 1, 1e-3, 1e-5)))
 
 
