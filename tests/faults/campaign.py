@@ -93,8 +93,9 @@ def main() -> None:
     wrong = 0
     with warm.environment(folder) as environment:
         campaign = Campaign(make_run(folder / "finished", environment, new_studies=3), folder / "copy", environment)
-        for kind, fault in faults(arguments.faults, arguments.seed):
+        for number, (kind, fault) in enumerate(faults(arguments.faults, arguments.seed), start=1):
             end = campaign.end_of(fault)
+            sys.stderr.write(f"{number}/{arguments.faults} {kind}: {end.how}\n")
             ends[kind, end.how] += 1
             wrong += not end.right
             if not end.right:
