@@ -16,6 +16,7 @@ from spine_models.data.volume_facts import VolumeFacts
 from spine_models.inference.mask_networks import MaskNetwork, networks_and_folds, networks_for
 from spine_models.inference.masks import checked_mask
 from spine_models.models.weights import load_model
+from spine_models.pace import paced
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import Record, write_array, write_record
 from spine_models.provenance.shard import open_shard
@@ -73,7 +74,7 @@ def infer_masks(inputs: MaskInputs, settings: InferMasksSettings, *, gpus: int, 
     load = cache(partial(_load_network, cache(partial(use_device, settings.device, gpus, settings.math_threads))))
     config = {name: value for name, value in asdict(settings).items() if name != "device"}
     with open_shard("infer_masks", out) as shard:
-        for study in volumes.studies:
+        for study in paced(volumes.studies, "infer_masks"):
             with shard.study(study):
                 chosen = networks_for(study, volumes.facts(study, VolumeFacts).group, networks, folds)
                 read = {"half": volumes.digest(study)} | {f"network {item.name}": item.sha256 for item in chosen}

@@ -26,6 +26,7 @@ from spine_models.evaluation.truth import read_truth
 from spine_models.inference.where_to_look import suspicious_slices
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.weights import load_model
+from spine_models.pace import paced
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.facts import Facts
 from spine_models.provenance.files import clear_left_overs, write_text
@@ -135,7 +136,7 @@ def predict_oof(
     work = Work("predict_oof")
     with folder_lock(out.with_suffix("")):
         clear_left_overs(out.with_suffix(""))
-        for study in held_out:
+        for study in paced(held_out, "predict_oof"):
             key = Key("predict_oof", fixed | {"crops": crops.digest(study)}, config | {"looks": fractured[study]}, code)
             path = out.with_suffix("") / f"{study}.json"
             record = work.result(path, key, partial(make, study, path, key))

@@ -30,6 +30,7 @@ from spine_models.inference.predict_study import StudyPrediction, StudyPredictor
 from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.prediction_files import MaskFileSettings
 from spine_models.inference.study_files import Origin, write_study
+from spine_models.pace import paced
 from spine_models.processes import ChildProcess
 from spine_models.provenance.canonical import digest_json
 from spine_models.provenance.keys import Key
@@ -115,7 +116,7 @@ def predict_studies(
     with ChildProcess() as child, open_shard("predict_studies", out, name_failed=True) as shard:
         bundle = load_bundle(bundle_folder).only(settings.members)
         predictor = _ShardPredictor(bundle, settings, gpus, code, child)
-        for number, found in enumerate(studies, start=1):
+        for number, found in enumerate(paced(studies, "predict_studies"), start=1):
             sentence = ""
             with shard.study(found.name):
                 rows, sentence = predictor.predict(root, found, shard)

@@ -24,6 +24,7 @@ OUTSIDE: dict[str, str] = {
     "spine_models.bus_errors": "says which file was cut off, and ends the process",
     "spine_models.schema_check": "says what is wrong in a value from outside; what passes is left as it is",
     "spine_models.log": "writes lines that people read",
+    "spine_models.pace": "hands things on as they are, and says how many are done and how long the rest takes",
     "spine_models.command_line": "says where a script starts and how it ends; what parses --config is inside",
     "spine_models.data.dataset.patience": "waits for a disk, and says what it did not give",
     "spine_models.provenance.locks": "lets one writer in or stops; hands nothing on",

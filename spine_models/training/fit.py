@@ -41,6 +41,7 @@ from spine_models.training.loaders import (
     validation_loader,
     worker_advice,
 )
+from spine_models.training.progress import StepLines
 from spine_models.training.ranks import Place
 from spine_models.training.recipe import Recipe
 from spine_models.training.stage_module import StageModule
@@ -226,8 +227,10 @@ def _listed(report: PretrainedReport | None) -> dict[str, Any] | None:
 
 
 def _bar(place: Place) -> list[Callback]:
-    """Return a progress bar for a terminal; a log gets one line an epoch (``History``)."""
-    return [TQDMProgressBar(refresh_rate=1)] if place.rank == 0 and sys.stdout.isatty() else []
+    """Return a progress bar for a terminal, lines for a log; that of an epoch's end is from ``History``."""
+    if place.rank != 0:
+        return []
+    return [TQDMProgressBar(refresh_rate=1) if sys.stdout.isatty() else StepLines()]
 
 
 def _quieten() -> None:

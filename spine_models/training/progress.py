@@ -7,7 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+
+from spine_models.log import say
+from spine_models.pace import Pace
 
 Row = dict[str, Any]
 
@@ -69,6 +73,50 @@ class Board:
         """Close the file, if there is one."""
         if self._writer is not None:
             self._writer.close()
+
+
+class StepLines(pl.Callback):
+    """Says in the log how far an epoch and its validation are."""
+
+    def __init__(self) -> None:
+        """Say nothing yet."""
+        self._pace: Pace | None = None
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count the batches of the epoch from now on."""
+        self._pace = Pace(self._what(trainer, pl_module), int(trainer.num_training_batches), "batches")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Say a line if one is due."""
+        self._say(batch_idx + 1)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count the held-out studies from now on."""
+        total = int(sum(trainer.num_val_batches))
+        self._pace = Pace(f"{self._what(trainer, pl_module)}, validation", total)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Say a line if one is due."""
+        self._say(batch_idx + 1)
+
+    def _say(self, done: int) -> None:
+        line = self._pace.line(done) if self._pace else None
+        if line:
+            say(line)
+
+    @staticmethod
+    def _what(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str:
+        return f"{pl_module.stage}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
 
 
 def memory_figures() -> Row:

@@ -15,6 +15,7 @@ from spine_models.data.labels.header import LABEL_MAP, most_voxels
 from spine_models.data.labels.nifti import LabelSettings, read_label
 from spine_models.data.labels.onto_grid import LabelFacts, half_label
 from spine_models.data.volume_facts import VolumeFacts
+from spine_models.pace import paced
 from spine_models.processes import ChildProcess
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.keys import Key
@@ -52,7 +53,7 @@ def convert_labels(inputs: LabelInputs, out: Path, settings: LabelSettings, code
     files = label_files(inputs.dataset)
     config = {"label_geometry": settings.label_geometry, "label_numbers": settings.numbers}
     with ChildProcess() as child, open_shard("convert_labels", out) as shard:
-        for study in sorted(set(volumes.studies) & set(files)):
+        for study in paced(sorted(set(volumes.studies) & set(files)), "convert_labels"):
             with shard.study(study):
                 path = one_label_file(files[study])
                 if not settings.allow_symlinks:

@@ -30,6 +30,7 @@ from spine_models.data.dicom.study import (
 )
 from spine_models.data.stages.label_stack import LabelGrid, label_grid, stack_of
 from spine_models.errors import StorageError
+from spine_models.pace import paced
 from spine_models.processes import ChildProcess
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import (
@@ -73,7 +74,7 @@ def convert_volumes(inputs: VolumeInputs, volumes: Path, half: Path, settings: V
     """
     labels = label_files(inputs.dataset)
     with ChildProcess() as child, open_shard("convert_volumes", volumes, half) as shard:
-        for row in read_index(inputs.index):
+        for row in paced(read_index(inputs.index), "convert_volumes"):
             if not row.refused_code:
                 with shard.study(row.study):
                     grid = label_grid(labels.get(row.study, []), inputs.dataset, settings)

@@ -17,6 +17,7 @@ from spine_models.data.dicom.study import VolumeSettings
 from spine_models.data.stages.full_volumes import FullVolumes
 from spine_models.data.volume_facts import VolumeFacts
 from spine_models.errors import UserError
+from spine_models.pace import paced
 from spine_models.processes import ChildProcess
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import Record, write_array, write_record
@@ -62,7 +63,7 @@ def make_crops(
     volumes = FullVolumes(inputs.volumes, inputs.dataset, conversion)
     stages = _Stages(volumes, Shelf([inputs.half]), Shelf([inputs.masks]))
     with ChildProcess() as child, open_shard("make_crops", out) as shard:
-        for study in stages.masks.studies:
+        for study in paced(stages.masks.studies, "make_crops"):
             with shard.study(study):
                 key = Key("make_crops", stages.digests(study), {"crops": asdict(settings)}, code)
                 shard.result(study, key, partial(_make_crop, key, study, stages, settings, child))
