@@ -65,7 +65,7 @@ fuzz: .venv ## read damaged files until something breaks (N=5000 cases, a few mi
 
 # mutmut goes into a folder of its own: nothing else needs it, and the environment stays as the lock says.
 .PHONY: mutants
-mutants: .venv ## change the method's arithmetic, count what the tests catch (MODULE="windows boxes"; all take a bit over an hour)
+mutants: .venv ## change the method's arithmetic, count what the tests catch (MODULE="windows boxes"; all take an hour or two)
 	$(BIN)/pip install --quiet --no-deps --upgrade --target build/mutants/tool --requirement requirements-mutants.txt
 	$(BIN)/python -m benchmarks.mutants $(MODULE)
 
