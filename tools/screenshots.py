@@ -54,6 +54,9 @@ def shoot(page: Page, run: Path, out: Path) -> list[Path]:
     written = []
 
     def write(name: str, height: int) -> None:
+        # Pictures further down are loaded when somebody scrolls there.
+        page.evaluate("document.querySelectorAll('img').forEach((image) => (image.loading = 'eager'))")
+        page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth)")
         png = page.screenshot(clip={"x": 0, "y": 0, "width": WIDTH, "height": height}, full_page=True)
         path = out / f"{name}.png"
         path.write_bytes(small_png(png))
