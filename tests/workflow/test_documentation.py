@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from functools import reduce
 from pathlib import Path
 
@@ -134,3 +135,17 @@ def test_the_demo_of_the_readme_is_the_preset():
     """The README states how many studies the demo generates: it must be the preset's number."""
     phantom = yaml.safe_load((ROOT / "presets/demo.yaml").read_text())["phantom"]
     assert f"{phantom['studies']} necks" in README.read_text()
+
+
+def test_the_hooks_before_a_commit_are_those_of_make_lint():
+    lint = re.search(r"^lint: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    asked = [line.strip().replace("$(BIN)/", ".venv/bin/") for line in lint.splitlines()]
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["entry"] for hook in local["hooks"]] == asked
+    assert all(hook["language"] == "system" and not hook["pass_filenames"] for hook in local["hooks"])
+
+
+def test_the_citation_names_this_version_and_licence():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
