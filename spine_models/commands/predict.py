@@ -89,7 +89,7 @@ def predict(
         read_studies,
         require_tree,
     )
-    from spine_models.inference.bundle import require_members
+    from spine_models.inference.bundle_description import require_members
     from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.prediction_files import MaskFileSettings
     from spine_models.inference.predictions import IMPLAUSIBLE, PREDICTED, SEGMENTED

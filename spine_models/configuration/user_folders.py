@@ -25,7 +25,7 @@ from spine_models.data.dataset.layout import (
     stat_digest,
 )
 from spine_models.errors import UserError
-from spine_models.inference.bundle_description import DESCRIPTION, read_description
+from spine_models.inference.bundle_description import DESCRIPTION, read_description, require_members
 from spine_models.models.networks import Stage
 from spine_models.provenance.canonical import digest_file, digest_json
 
@@ -203,7 +203,9 @@ class UserFolders:
             UserError: if it is not there, or there is neither one nor a data set to train one on.
         """
         if self._config["bundle"]:
-            return self.bundle_file("bundle")
+            path = self.bundle_file("bundle")
+            require_members(path.parent, self._config["prediction"]["members"])
+            return path
         if not (self.generated or self._config["dataset_dir"]):
             raise UserError(
                 "neither bundle nor dataset_dir is set: name the bundle that predicts (--config bundle=DIR), or a data "

@@ -15,7 +15,7 @@ from typing import Any
 from spine_models.data.dataset.patience import not_given, waiting_for_the_disk
 from spine_models.errors import UserError
 from spine_models.evaluation.operating_points import OperatingPoints
-from spine_models.inference.bundle_description import DESCRIPTION, BundleFile, advice, read_description
+from spine_models.inference.bundle_description import DESCRIPTION, BundleFile, advice, chosen_networks, read_description
 from spine_models.models.network import Network
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file
@@ -48,25 +48,8 @@ class Bundle:
     operating_points: OperatingPoints | None = None
 
     def only(self, members: Sequence[str]) -> Bundle:
-        """Return the bundle with some of its networks.
-
-        Args:
-            members: names of networks, such as "ir-0", or of variants, such as "ir". A group of which none is named
-                (segmentation, classifiers) stays whole; without any name both do.
-
-        Raises:
-            UserError: if a name fits no network.
-        """
-        for member in members:
-            if not any(_is(entry, member) for entry in (*self.segmentation, *self.classification)):
-                known = ", ".join(entry.name for entry in (*self.classification, *self.segmentation))
-                raise UserError(
-                    f"--members {member or 'without a name'} fits no network of {self.folder}: it has {known}"
-                )
-        segmentation, classification = (
-            tuple(entry for entry in group if any(_is(entry, member) for member in members)) or group
-            for group in (self.segmentation, self.classification)
-        )
+        """Return the bundle with some of its networks, see ``chosen_networks``."""
+        segmentation, classification = chosen_networks(self.folder, self.segmentation, self.classification, members)
         return replace(self, segmentation=segmentation, classification=classification)
 
     def load_segmentation(self) -> list[Network]:
@@ -76,10 +59,6 @@ class Bundle:
     def load_classifiers(self) -> list[Network]:
         """Load the classifiers, on the CPU and in evaluation mode."""
         return [load_model(self.folder / entry.file, "classification")[0] for entry in self.classification]
-
-
-def _is(entry: BundleFile, member: str) -> bool:
-    return bool(member) and member in (entry.name, entry.name.rpartition("-")[0])
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -97,15 +76,6 @@ def load_bundle(folder: Path) -> Bundle:
         return waiting_for_the_disk(lambda: _checked(folder))
     except OSError as error:
         raise UserError(not_given(f"the bundle {folder}", error)) from None
-
-
-def require_members(folder: Path, members: Sequence[str]) -> None:
-    """Refuse names that fit no network of a bundle, before its networks are looked at.
-
-    Raises:
-        UserError: as ``bundle_description.read_description`` and ``Bundle.only``.
-    """
-    Bundle(folder, **vars(read_description(folder))).only(members)
 
 
 def _checked(folder: Path) -> Bundle:

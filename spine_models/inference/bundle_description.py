@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -118,6 +118,50 @@ class BundleDescription:
     classification: tuple[BundleFile, ...]
     provenance: dict[str, Any]
     operating_points: OperatingPoints | None = None
+
+
+Networks = tuple[BundleFile, ...]
+
+
+def chosen_networks(
+    folder: Path, segmentation: Networks, classification: Networks, members: Sequence[str]
+) -> tuple[Networks, Networks]:
+    """Return the networks of both stages that are named.
+
+    Args:
+        folder: of the bundle.
+        segmentation: all of the bundle.
+        classification: likewise.
+        members: names of networks, such as "ir-0", or of variants, such as "ir". A stage of which none is named stays
+            whole; without any name both do.
+
+    Raises:
+        UserError: if a name fits no network.
+    """
+    for member in members:
+        if not any(_is(entry, member) for entry in (*segmentation, *classification)):
+            known = ", ".join(entry.name for entry in (*classification, *segmentation))
+            raise UserError(f"--members {member or 'without a name'} fits no network of {folder}: it has {known}")
+    named = (
+        tuple(entry for entry in group if any(_is(entry, member) for member in members))
+        for group in (segmentation, classification)
+    )
+    first, second = named
+    return first or segmentation, second or classification
+
+
+def require_members(folder: Path, members: Sequence[str]) -> None:
+    """Refuse names that fit no network of a bundle, before its networks are looked at.
+
+    Raises:
+        UserError: as ``read_description`` and ``chosen_networks``.
+    """
+    found = read_description(folder)
+    chosen_networks(folder, found.segmentation, found.classification, members)
+
+
+def _is(entry: BundleFile, member: str) -> bool:
+    return bool(member) and member in (entry.name, entry.name.rpartition("-")[0])
 
 
 def advice(folder: Path) -> str:

@@ -46,3 +46,12 @@ def test_a_bundle_takes_the_place_of_published_weights():
     config = {"pretrained": "model_zoo", "init_bundle": ""}
     assert str(published_file(config, "ircsn-50")).endswith("86d33018.pth")
     assert published_file(config | {"init_bundle": "b"}, "ircsn-50") is None
+
+
+def test_networks_that_the_bundle_has_not_are_a_sentence_before_the_first_job(tmp_path):
+    write_description(tmp_path)
+    named = {"bundle": str(tmp_path), "prediction": {"members": ["ir"]}}
+    assert UserFolders(named | {"phantom": {"enabled": False}}).prediction_bundle == tmp_path / "bundle.json"
+    named["prediction"]["members"] = ["ir", "ir-7"]
+    with pytest.raises(UserError, match=r"--members ir-7 fits no network of .*: it has ir-0, csn_unet-0"):
+        _ = UserFolders(named | {"phantom": {"enabled": False}}).prediction_bundle

@@ -14,8 +14,8 @@ from spine_models.errors import UserError
 from spine_models.evaluation import operating_points
 from spine_models.evaluation.operating_points import SCOPES
 from spine_models.inference import bundle as bundles
-from spine_models.inference.bundle import load_bundle, require_members
-from spine_models.inference.bundle_description import DESCRIPTION, read_description
+from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle_description import DESCRIPTION, read_description, require_members
 from spine_models.inference.export_bundle import ExportInputs, export_bundle
 from spine_models.inference.solution_settings import OUR_SETTINGS
 from spine_models.levels import TARGETS
