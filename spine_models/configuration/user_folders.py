@@ -204,7 +204,8 @@ class UserFolders:
         """
         if self._config["bundle"]:
             path = self.bundle_file("bundle")
-            require_members(path.parent, self._config["prediction"]["members"])
+            if self._config["prediction"]["members"]:
+                require_members(path.parent, self._config["prediction"]["members"])
             return path
         if not (self.generated or self._config["dataset_dir"]):
             raise UserError(
