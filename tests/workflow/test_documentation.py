@@ -1,7 +1,9 @@
 """The commands that the documentation shows can be planned or asked for help, and its links lead somewhere."""
 
+import csv
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -123,6 +125,30 @@ def test_a_console_command_has_the_options_that_are_shown(words):
         [sys.executable, "-m", "spine_models", words[1], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert [option for option in options if option not in process.stdout.split()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("tiny_run")
+def test_the_commands_after_the_demo_run_as_they_stand(tiny_run, tmp_path):
+    """A newcomer copies them; the tiny run is in the demo's place, since it has the same rules and folders."""
+    section = README.read_text().split("## The demo, by hand\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"^```\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
+    demo = tmp_path / "demo"
+    shutil.copytree(tiny_run[0] / "tiny", demo)
+    run = [shlex.split(line) for line in block.splitlines()]
+    assert [words[1] for words in run] == ["summary", "check", "bundle", "predict"]
+    for words in run:
+        assert words[0] == "spine-models"
+        command = [sys.executable, "-m", "spine_models", *words[1:]]
+        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        # The tiny run's networks learnt too little for a neck: its prediction may end without an answer.
+        allowed = (0, 2, 3) if words[1] == "predict" else (0,)
+        assert process.returncode in allowed, process.stdout + process.stderr
+    with (tmp_path / "new/predictions.csv").open() as file:
+        predicted = {row["StudyInstanceUID"] for row in csv.DictReader(file)}
+    assert predicted == {path.name for path in (demo / "phantom/test_images").iterdir()}
+    named = re.findall(r"`((?:demo|new)/[\w/]+\.html)`", section)
+    assert named and [name for name in named if not (tmp_path / name).is_file()] == []
 
 
 def test_every_make_target_that_is_named_exists():
