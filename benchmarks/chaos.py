@@ -170,7 +170,7 @@ def _command_line(process: psutil.Process) -> list[str]:
 
 
 def results(output: Path) -> dict[str, bytes]:
-    """Return the files that equal runs share: weights, tables, metrics; not locks, and what tells of one run alone."""
+    """Return the files that equal runs share: weights, tables, metrics; not locks, and what tells of only one run."""
     found = [path for part in COMPARED for path in (output / part).rglob("*") if path.is_file()]
     kept = [path for path in found if not path.name.endswith((".run.json", ".lock", ".snakemake_timestamp"))]
     return {path.relative_to(output).as_posix(): path.read_bytes() for path in kept}

@@ -1,4 +1,4 @@
-"""Data sets for measurements: folders alone, and studies as the phantom's writer writes them."""
+"""Data sets for measurements: only folders, and studies as the phantom's writer writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How near the slice that the study's page shows first lies to the fracture.
+"""How near the slice that the study's page shows first is to the fracture.
 
     python -m benchmarks localisation --bundle demo/bundle --phantoms DIR [--studies 120]
 
@@ -134,7 +134,7 @@ class Localiser:
 
 
 def slice_of(file: Path, affine_lps: Affine) -> float:
-    """Return the slice of the volume that a file lies on; between two where ``z_step`` leaves it out."""
+    """Return the slice of the volume that a file is on; between two where ``z_step`` leaves it out."""
     header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["ImagePositionPatient"])
     place = np.linalg.inv(np.array(affine_lps)) @ [*map(float, header.ImagePositionPatient), 1.0]
     return float(place[0])

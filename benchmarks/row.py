@@ -12,7 +12,7 @@ class Row:
     Attributes:
         name: what was measured, with its unit.
         ours: figure of this project.
-        other: figure of what it is compared with; None where a limit alone is asked for.
+        other: figure of what it is compared with; None where only a limit is asked for.
         ratio: how they compare; the module that measures says in ``name`` which way.
         target: what the ratio is asked to reach; None where the figure is only reported.
         ok: whether the target is reached, True without one.

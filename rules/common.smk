@@ -54,7 +54,7 @@ def set_up_shell():
 
 
 def complete(given):
-    """Return the configuration with what is not given taken from config.yaml: another workflow gives changes alone."""
+    """Return the configuration with what is not given taken from config.yaml: another workflow gives only its changes."""
     config = read_overlay(ROOT / "config.yaml")
     merge(config, given)
     return checked(config, ROOT / "rules/config.schema.yaml")

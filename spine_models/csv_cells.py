@@ -39,7 +39,7 @@ def csv_rows(stream: TextIO) -> Iterator[dict[str, str]]:
 
 
 class _LineFeeds:
-    """Ends rows with a line feed alone; a writer told to do so would leave a carriage return in a cell unquoted."""
+    """Ends rows with only a line feed; a writer told to do so would leave a carriage return in a cell unquoted."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -22,7 +22,7 @@ def visible(text: str) -> str:
 def say(line: str) -> None:
     """Write ``line`` to the log, which is the standard error of every job.
 
-    A statement that calls this function by its name is no part of a fingerprint.
+    A statement that calls this function by its name is not part of a fingerprint.
     """
     sys.stderr.write(f"{visible(line)}\n")
 

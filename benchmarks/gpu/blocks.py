@@ -1,6 +1,6 @@
 """The blocks of ``python -m benchmarks gpu``: each in a child process with a time limit, most valuable first.
 
-A block that fails, hangs or is killed for memory costs its own rows alone: every row is on disk before the next begins.
+A block that fails, hangs or is killed for memory costs only its own rows: every row is on disk before the next begins.
 """
 
 from __future__ import annotations

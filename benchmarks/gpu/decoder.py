@@ -1,4 +1,4 @@
-"""The decoder's factorised convolutions in several ways: each alone, and in the whole step of the segmentation."""
+"""The decoder's factorised convolutions in several ways: each by itself, and in the whole step of the segmentation."""
 
 from __future__ import annotations
 

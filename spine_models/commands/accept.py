@@ -1,4 +1,4 @@
-"""Results that differ in their code alone: which they are, and which of them a person takes as they are."""
+"""Results that differ only in their code: which they are, and which of them a person takes as they are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def accept(
     ] = None,
     reason: Annotated[str, typer.Option(help="Why the code makes the same as before; needed with --stage.")] = "",
 ) -> None:
-    """Keep results that differ in their code alone.
+    """Keep results that differ only in their code.
 
     After an upgrade of the checkout: list them, or accept those of some stages, so that nothing is made anew. Without
     --stage nothing is written. Results whose configuration or inputs differ too are not listed, and are made anew all
@@ -49,7 +49,7 @@ def accept(
     differences = code_differences(planned_jobs(workflow_root(), arguments))
     lines = [(found, _acceptance(output_dir, found, reason.strip())) for found in differences]
     if not stage:
-        show("\n".join(_line(*line) for line in lines) or "no result differs in its code alone")
+        show("\n".join(_line(*line) for line in lines) or "no result differs only in its code")
         return
     chosen = _chosen(lines, stage)
     _store(output_dir, chosen, arguments)
@@ -91,7 +91,7 @@ def _chosen(lines: Sequence[tuple[CodeDifference, Acceptance]], stages: Sequence
     unknown = [name for name in stages if name not in there]
     if unknown:
         known = f"those that do are {', '.join(sorted(there))}" if there else "no stage does"
-        raise UserError(f"--stage {unknown[0]}: no result of it differs in its code alone; {known}")
+        raise UserError(f"--stage {unknown[0]}: no result of it differs only in its code; {known}")
     ordered = sorted(lines, key=lambda line: line[0].results)
     chosen = {(found.stage, found.code): line for found, line in ordered if found.stage in stages}
     return list(chosen.values())

@@ -52,7 +52,7 @@ def described(found: BundleDescription) -> str:
         "digest": found.digest,
         "learnt from": f"{studies} {'phantoms, not patients' if found.phantom else 'studies'}",
         "segmentation": ", ".join(entry.name for entry in found.segmentation),
-        "classifiers": ", ".join(entry.name for entry in found.classification) or "none: it makes masks alone",
+        "classifiers": ", ".join(entry.name for entry in found.classification) or "none: it makes only masks",
         "size": f"{sum(entry.bytes for entry in files) / 1e6:.1f} MB of weights",
         "prior": " ".join(f"{target} {value:.3f}" for target, value in (found.prior or {}).items()) or "none",
         "operating points": _points(found),

@@ -1,4 +1,4 @@
-"""Which results of a run differ from what the checkout would make in their code alone, as Snakemake plans it."""
+"""Which results of a run differ from what the checkout would make only in their code, as Snakemake plans it."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def planned_jobs(checkout: Path, arguments: Sequence[str]) -> str:
 
 
 def code_differences(plan: str) -> list[CodeDifference]:
-    """Return the results that differ in their code alone, in the order of the plan.
+    """Return the results that differ only in their code, in the order of the plan.
 
-    A job whose configuration, input files or command changed as well, or whose results are missing, is none of them.
+    A job whose configuration, input files or command changed as well, or whose results are missing, is not among them.
 
     Args:
         plan: from ``planned_jobs``.

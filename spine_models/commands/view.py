@@ -15,7 +15,7 @@ def view(
 ) -> None:
     """Serve the pages of a run to this machine's browser.
 
-    They are served on 127.0.0.1 alone, at an address with a random port and a random word, until Ctrl-C. Pages,
+    They are served only on 127.0.0.1, at an address with a random port and a random word, until Ctrl-C. Pages,
     pictures and masks are served, and the tables of probabilities; nothing else in the folder is.
 
     Examples:
@@ -27,7 +27,7 @@ def view(
     if not (folder / "index.html").is_file():
         raise UserError(f"{folder} has no index.html: give the --out of a prediction, or the report folder of a run")
     with PageServer(folder) as server:
-        typer.echo(f"{server.address}\nThe pages are served to this machine alone; Ctrl-C ends it.")
+        typer.echo(f"{server.address}\nThe pages are served only to this machine; Ctrl-C ends it.")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

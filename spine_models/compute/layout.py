@@ -1,4 +1,4 @@
-"""In which order the numbers of images and kernels lie in memory: one rule for each kind of device."""
+"""The order of the numbers of images and kernels in memory: one rule for each kind of device."""
 
 from __future__ import annotations
 

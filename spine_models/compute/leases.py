@@ -64,7 +64,7 @@ def lease_devices(
     Args:
         count: devices that the job needs, at least 1.
         environment: where ``CUDA_VISIBLE_DEVICES`` and the scheduler's variables are read; the process's own.
-        folder: where the lock files lie; one folder for each user in /tmp, whatever TMPDIR says, since all jobs of a
+        folder: where the lock files are; one folder for each user in /tmp, whatever TMPDIR says, since all jobs of a
             machine must meet there.
         wait: wait until devices are free; False refuses at once.
 
@@ -96,7 +96,7 @@ def shared_folder() -> Path:
 
 @contextmanager
 def _private_folder(folder: Path) -> Iterator[int]:
-    """Make a folder of this user's alone, and hand out a descriptor of it; a link in its place is not followed.
+    """Make a folder that only this user may enter, and return a descriptor of it; a link in its place is not followed.
 
     Anybody may write in /tmp, and so put something there first: a link, by which our files would be made in another
     folder, or a folder in which the locks could be exchanged.
@@ -106,7 +106,9 @@ def _private_folder(folder: Path) -> Iterator[int]:
             folder.mkdir(mode=_OWNER_ALONE)
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise UserError(f"{folder} is no folder of yours ({error.strerror}): remove it, or have it removed") from None
+        raise UserError(
+            f"{folder} is not a folder of yours ({error.strerror}): remove it, or have it removed"
+        ) from None
     try:
         found = os.fstat(opened)
         if found.st_uid != os.getuid():
@@ -124,7 +126,7 @@ def _require_usable(devices: Sequence[str], count: int) -> None:
         raise UserError(f"{VISIBLE} lists {', '.join(twice)} twice, which CUDA refuses: name each GPU once")
     if count > 1 and any(device.startswith("MIG-") for device in devices):
         raise UserError(
-            f"a job asks for {count} GPUs and {VISIBLE} lists MIG instances, of which CUDA gives a job one alone: "
+            f"a job asks for {count} GPUs and {VISIBLE} lists MIG instances, of which CUDA gives a job only one: "
             "set the key gpus of its stage to 1"
         )
 

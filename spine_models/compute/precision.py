@@ -21,7 +21,7 @@ def choose_precision(wanted: str, kind: str) -> Precision:
         kind: "cuda" or "cpu".
 
     Raises:
-        ValueError: if ``wanted`` is none of these.
+        ValueError: if ``wanted`` is not one of these.
     """
     if wanted == "auto":
         if kind == "cpu":

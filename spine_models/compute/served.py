@@ -28,11 +28,11 @@ def require_served(driver: Driver, gpus: Iterable[Gpu], cuda: str | None, archit
         architectures: what torch holds code for, such as "sm_90" and "compute_120".
 
     Raises:
-        UserError: if torch is built for the CPU alone, or cannot use the driver or a GPU.
+        UserError: if torch is built only for the CPU, or cannot use the driver or a GPU.
     """
     if cuda is None:
         raise UserError(
-            f"this torch ({torch.__version__}) is built for the CPU alone: install the CUDA build of the same version, "
+            f"this torch ({torch.__version__}) is built only for the CPU: install the CUDA build of the same version, "
             "or set device: cpu"
         )
     if driver.cuda[0] < int(cuda.split(".", 1)[0]) and not _has_compatibility_package():

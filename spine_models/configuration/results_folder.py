@@ -28,7 +28,7 @@ def require_folder(folder: Path, name: str) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that its owner alone may enter; one that is there already keeps its permissions.
+    """Make a folder that only its owner may enter; one that is there already keeps its permissions.
 
     Predictions are about patients, and whoever is let in should be let in on purpose. Files in it follow the umask.
     """

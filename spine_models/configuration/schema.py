@@ -44,7 +44,7 @@ def resolved(schema: Schema, value: Any, root: Schema) -> Schema:
 
 
 def _network(stage: Stage) -> dict[str, Any]:
-    """Return the schema of a network of ``stage``: its kind, and the settings of that kind alone."""
+    """Return the schema of a network of ``stage``: its kind, and only the settings of that kind."""
     kinds = kinds_of(stage)
     kind = {"type": "string", "enum": list(kinds), "description": "Which network of the registry."}
     return {

@@ -147,7 +147,7 @@ class UserFolders:
             return bool(self._config["phantom"]["test_studies"])
         named = self._config["dataset_dir"]
         folder = Path(named) / TEST_IMAGES
-        # A link that leads nowhere, as to a disk that is not mounted, is no data set without test images.
+        # A link that leads nowhere, as to a disk that is not mounted, is not a data set without test images.
         return bool(named) and (folder.is_dir() or folder.is_symlink())
 
     @property

@@ -1,4 +1,4 @@
-"""How near the most suspicious slice lies to the fracture that a person marked, out of fold.
+"""How near the most suspicious slice is to the fracture that a person marked, out of fold.
 
 Compared are fractures of ``train_bounding_boxes.csv`` in studies with one fractured level, since a box does not say
 which level it is on, where the networks find that level: at Youden's point, if there is one.
@@ -91,7 +91,7 @@ def _summary(distances: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _slice_of(folder: Path, number: int, affine: Any) -> float | None:
-    """Return the slice of the volume that a file lies on, between two where ``z_step`` leaves it out; None: unknown."""
+    """Return the slice of the volume that a file is on, between two where ``z_step`` leaves it out; None: unknown."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 

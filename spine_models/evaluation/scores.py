@@ -46,7 +46,7 @@ def auc_interval(
 ) -> list[float] | None:
     """Return the 95 % percentile interval of the area under the curve over studies drawn with replacement.
 
-    Draws that hold one class alone are left out. None where ``area_under_curve`` is not defined.
+    Draws that hold only one class are left out. None where ``area_under_curve`` is not defined.
 
     Args:
         scores: (N,), larger means more likely present.

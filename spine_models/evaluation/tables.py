@@ -30,14 +30,14 @@ def read_csv(path: Path, columns: Sequence[str], made_by: str) -> pd.DataFrame:
         made_by: what makes such a file, for the sentence of the error.
 
     Raises:
-        UserError: if the file is missing, is no CSV or lacks a column.
+        UserError: if the file is missing, is not a CSV or lacks a column.
     """
     import pandas as pd
 
     try:
         frame = pd.read_csv(path, dtype={STUDY: str, "variant": str, "source": str, "study": str, "group": str})
     except (OSError, ValueError):
-        raise UserError(f"{path} is missing or no CSV file: {made_by} makes it") from None
+        raise UserError(f"{path} is missing or not a CSV file: {made_by} makes it") from None
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise UserError(f"{path} has no column {missing[0]}: it must have {', '.join(columns)}; {made_by} makes it")

@@ -57,7 +57,7 @@ CHOICES: dict[str, Callable[[Rates], int]] = {
 def operating_points(
     probabilities: Floats, targets: Floats, *, flips: Sequence[str], precisions: Sequence[str], seed: int
 ) -> OperatingPoints | None:
-    """Fix all points on out-of-fold predictions; None where a scope has targets of one kind alone.
+    """Fix all points on out-of-fold predictions; None where a scope has targets of only one kind.
 
     Args:
         probabilities: (N, 8) in the order of ``levels.TARGETS``.
@@ -148,7 +148,7 @@ def _rates(score: Floats, truth: Floats, weight: ArrayLike) -> Rates:
     there, absent = (
         np.bincount(place, weights=weights * part, minlength=len(thresholds)) for part in (truth, 1 - truth)
     )
-    # Marked at a threshold is what lies at it or above.
+    # What reaches the threshold is marked, what equals it too.
     sensitivity = there[::-1].cumsum()[::-1] / there.sum()
     specificity = 1 - absent[::-1].cumsum()[::-1] / absent.sum()
     return thresholds, sensitivity, specificity

@@ -26,13 +26,13 @@ class Bundle:
     """A checked bundle.
 
     Attributes:
-        folder: where it lies.
+        folder: where it is.
         digest: of the whole content; what predictions depend on.
         settings: configuration that the networks were trained under (``z_step``, ``half_size``, ``crops`` ...).
         prior: target to the best constant prediction on the training studies; None without classifiers.
         phantom: True if the networks learnt from phantoms, not from patients.
         segmentation: the segmentation networks.
-        classification: the classifiers; none in a bundle that makes masks alone.
+        classification: the classifiers; none in a bundle that makes only masks.
         provenance: what the bundle was made from.
         operating_points: thresholds that were fixed out of fold; None where none are known.
     """
@@ -68,8 +68,8 @@ def load_bundle(folder: Path) -> Bundle:
         folder: the bundle's folder, or its ``bundle.json``.
 
     Raises:
-        UserError: if it is no bundle, of an unknown version, incomplete, differs from its checksums anywhere, or cannot
-            be read.
+        UserError: if it is not a bundle, of an unknown version, incomplete, differs from its checksums anywhere, or
+            cannot be read.
     """
     folder = folder.parent if folder.name == DESCRIPTION else folder
     try:

@@ -174,7 +174,7 @@ def read_description(folder: Path) -> BundleDescription:
     """Read what the bundle in ``folder`` says of itself; its networks are not looked at.
 
     Raises:
-        UserError: if it is no bundle, of an unknown version, differs from its own checksum, or holds a value that no
+        UserError: if it is not a bundle, of an unknown version, differs from its own checksum, or holds a value that no
             prediction can be made with.
     """
     path = folder / DESCRIPTION
@@ -226,7 +226,7 @@ def _files_problem(entries: list[dict[str, Any]]) -> str | None:
 def _content(path: Path) -> dict[str, Any]:
     """Return the JSON of a description whose version, checksum, levels and targets are those of this release."""
     if not path.is_file():
-        raise UserError(f"{path.parent} is no bundle: it has no {DESCRIPTION}; `snakemake bundle` makes one")
+        raise UserError(f"{path.parent} is not a bundle: it has no {DESCRIPTION}; `snakemake bundle` makes one")
     if path.stat().st_size > _LARGEST_DESCRIPTION:
         raise UserError(
             f"{path} has {path.stat().st_size >> 20} MB, which no description of a bundle has: {advice(path.parent)}"

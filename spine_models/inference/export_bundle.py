@@ -144,7 +144,7 @@ def write_bundle(
     Args:
         out: the ``bundle.json`` to write, last; the networks are copied beside it.
         segmentation: files of segmentation networks.
-        classification: files of classifiers; none for a bundle that makes masks alone.
+        classification: files of classifiers; none for a bundle that makes only masks.
         contents: what the bundle says besides its networks.
 
     Raises:

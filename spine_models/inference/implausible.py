@@ -1,8 +1,8 @@
 """Is a predicted study one that the networks can answer for: a neck, in the order and the sizes of a neck, in CT.
 
-Limits are generous, since what is called implausible is no answer; docs/ingest.md has the rules and how often phantoms
-are called so. Small patches that a network calls by the name of a level that is elsewhere, or not in the scan at all,
-are no reason: levels count that hold a fair part of a vertebra.
+Limits are generous, since what is called implausible is not an answer; docs/ingest.md has the rules and how often
+phantoms are called so. Small patches that a network calls by the name of a level that is elsewhere, or not in the
+scan at all, are not a reason: levels count that hold a fair part of a vertebra.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _LEAST_TAIL = 0.001
 def implausible(
     shown: MaskFacts, half: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: Sequence[float]
 ) -> tuple[str, ...]:
-    """Return a sentence for each reason why a study is no answer; none where it looks like a neck.
+    """Return a sentence for each reason why a study is not an answer; none where it looks like a neck.
 
     Args:
         shown: what the mask shows, and its flags.
@@ -96,7 +96,7 @@ def implausible(
 def doubts(
     shown: MaskFacts, half: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: Sequence[float]
 ) -> tuple[str, ...]:
-    """Return sentences on what speaks against the names of the levels, and is no reason to take the answer away.
+    """Return sentences on what speaks against the names of the levels, and is not a reason to take the answer away.
 
     Args: as of ``implausible``.
     """

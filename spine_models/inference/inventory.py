@@ -1,4 +1,4 @@
-"""What became of every file of the studies to predict: the one table that holds paths, for its owner alone."""
+"""What became of every file of the studies to predict: the one table that holds paths; only its owner may read it."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def infer_masks(inputs: MaskInputs, settings: InferMasksSettings, *, gpus: int, 
         settings: the configuration.
         gpus: GPUs of this job.
         code: fingerprint of the code.
-        out: manifest to write; masks and records lie beside it.
+        out: manifest to write; masks and records are beside it.
 
     Raises:
         UserError: if a file is missing, a network is damaged, or learnt from a study that its fold holds out.

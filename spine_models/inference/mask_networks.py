@@ -72,13 +72,13 @@ def fold_networks(paths: Iterable[Path]) -> list[MaskNetwork]:
     """Describe the networks of ``segmentation/fold<F>/model.safetensors``.
 
     Raises:
-        UserError: if a file is damaged, lies in no folder ``fold<F>``, or was trained for another fold than that.
+        UserError: if a file is damaged, is in no folder ``fold<F>``, or was trained for another fold than that.
     """
     networks = []
     for path in paths:
         match = _FOLD_FOLDER.fullmatch(path.parent.name)
         if match is None:
-            raise UserError(f"{path} lies in no folder fold<number>: give the files that train_segmentation wrote")
+            raise UserError(f"{path} is in no folder fold<number>: give the files that train_segmentation wrote")
         fold = int(match[1])
         networks.append(_described(f"fold{fold}", vouched(path), digest_file(path), fold))
     return sorted(networks, key=lambda network: network.name)

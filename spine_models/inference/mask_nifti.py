@@ -28,7 +28,7 @@ def write_nifti(path: Path, slices: OriginalSlices) -> tuple[str, ...]:
 
     Voxels are (column, row from the bottom, plane along the normal of the image), the order of dcm2niix. Sheared stacks
     (gantry tilt) have no orthonormal axes, which ITK asks for: their slices are moved within their planes by whole
-    pixels, each by less than one from where it lies, on a grid wide enough for all.
+    pixels, each by less than one from where it is, on a grid wide enough for all.
 
     Args:
         path: the ``.nii.gz`` file.
@@ -58,7 +58,7 @@ def write_nifti(path: Path, slices: OriginalSlices) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Placement:
-    """Where the planes of a file lie.
+    """Where the planes of a file are.
 
     Attributes:
         shape: (columns, rows, planes) of the file.

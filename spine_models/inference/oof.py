@@ -100,7 +100,7 @@ def predict_oof(
     """Predict the studies of ``fold`` and write ``oof.csv`` with the columns ``evaluation.tables.OOF_COLUMNS``.
 
     A study without a usable vertebra gets the best constant of the studies outside its fold, and ``prior`` as its
-    source. Finished studies lie in ``oof/`` beside the table, so that a job that was stopped goes on with the rest.
+    source. Finished studies are in ``oof/`` beside the table, so that a job that was stopped goes on with the rest.
 
     Args:
         inputs: the files.
@@ -112,8 +112,8 @@ def predict_oof(
         out: the table to write.
 
     Raises:
-        UserError: if a file is missing or damaged, or the model is none of this variant or learnt from a study of the
-            fold.
+        UserError: if a file is missing or damaged, or the model is not one of this variant, or learnt from a study of
+            the fold.
     """
     folds = read_csv(vouched(inputs.folds), (STUDY, "fold"), "the rule make_folds")
     truth = read_truth(inputs.train_csv)

@@ -12,7 +12,7 @@ from spine_models.data.dicom.geometry import Grid
 
 Labels = NDArray[np.uint8]
 _TIE = 1e-6
-"""Part of a step that is no difference."""
+"""Part of a step that is not a difference."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class OriginalSlices:
     half_factor: float
 
     def slice(self, index: int) -> Labels:
-        """Return the mask of slice ``index`` of ``grid.headers``: (rows, columns) uint8 levels as its pixels lie."""
+        """Return the mask of slice ``index`` of ``grid.headers``: (rows, columns) uint8, in the order of its pixels."""
         return self._upsampled(self._nearest(float(self.grid.coordinates[index])))
 
     def plane(self, index: int) -> Labels:
-        """Return the mask of plane ``index`` of the grid: (rows, columns) uint8 levels as pixels of its slices lie."""
+        """Return the mask of plane ``index`` of the grid: (rows, columns) uint8, in the order of its slices' pixels."""
         return self._upsampled(self._nearest(float(index)))
 
     def _nearest(self, coordinate: float) -> int:
@@ -50,7 +50,7 @@ class OriginalSlices:
 
     @cached_property
     def _half_pixels(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """For each full pixel along y and x the half pixel that its centre lies in."""
+        """For each full pixel along y and x the half pixel that its centre is in."""
         _, rows, columns = self.grid.shape
         y, x = (((np.arange(size) + 0.5) * self.half_factor).astype(np.intp) for size in (rows, columns))
         return np.minimum(y, self.mask.shape[1] - 1), np.minimum(x, self.mask.shape[2] - 1)

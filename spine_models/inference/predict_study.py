@@ -84,7 +84,7 @@ class StudyPredictor:
     def predict(
         self, source: StudySource, volume_settings: VolumeSettings, decode: Decode = decode_study
     ) -> StudyPrediction:
-        """Predict one study; memory holds that study alone.
+        """Predict one study; memory holds only that study.
 
         Args:
             source: the study's files, as ``data.dicom.study.open_study`` found them.

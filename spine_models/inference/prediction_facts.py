@@ -23,8 +23,8 @@ class PredictionFacts(Facts):
         notes: sentences on what the models could not see.
         volume: geometry.
         places: where the levels are.
-        implausible: sentences on why this is no answer; empty where it is one.
-        folder_uid: UID that the study's folder is called by; None where its name is no UID.
+        implausible: sentences on why this is not an answer; empty where it is one.
+        folder_uid: UID that the study's folder is called by; None where its name is not a UID.
         partly: visible levels that the first or the last slice cuts off.
         flips: of crops, whose probabilities were averaged.
         precision: in which the classifiers computed; empty without classifiers.

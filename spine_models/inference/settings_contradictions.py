@@ -16,7 +16,7 @@ def settings_contradictions(settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def limit_contradictions(limits: Sequence[int] | None) -> Iterator[str]:
-    """Yield a sentence if air does not lie between the limits of Hounsfield units."""
+    """Yield a sentence if air is not between the limits of Hounsfield units."""
     if limits is not None and not limits[0] < AIR_HU < limits[1]:
         yield f"hu_limits is {shown(limits)}, but must hold {AIR_HU} (air, which fills what is missing) between its two"
 

@@ -1,4 +1,4 @@
-"""Which way the vertebrae of a mask point, and how far apart they lie: what tells turned studies from upright ones."""
+"""Which way the vertebrae of a mask point, and how far apart they are: what tells turned studies from upright ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spine_models.data.crops.boxes import Box, box_slices
 from spine_models.levels import LEVELS
 
 _BONE_LIMITS_HU = (0, 600)
-"""Beyond these all is the same: marrow is not more symmetrical than its shell, and metal is no bone."""
+"""Beyond these all is the same: marrow is not more symmetrical than its shell, and metal is not bone."""
 _LEAST_PIXELS = 8
 """Of a level in a slice: fewer say nothing about symmetry."""
 
@@ -24,7 +24,7 @@ class SpineShape:
     Attributes:
         left_right: how much the vertebrae resemble their mirror image, left for right; 1 is the same.
         front_back: the same, front for back.
-        fall: how far the back of a vertebra lies below its front, as part of their distance, along the spine. The
+        fall: how far the back of a vertebra is below its front, as part of their distance, along the spine. The
             spinous processes of a neck point downwards, so that it is positive.
         tail: skewness of a vertebra from front to back: its body is in front, its thin process far behind, so that it
             is positive.

@@ -49,7 +49,7 @@ def write_study(
         study: what the files are called.
         key: see ``provenance.keys.Key``.
         prediction: of the study.
-        origin: what the masks lie over; it has an identity where ``settings`` ask for a DICOM SEG.
+        origin: what the masks are shown over; it has an identity where ``settings`` ask for a DICOM SEG.
         settings: which files.
     """
     paths = {kind: folder / f"{study}{suffix}" for kind, suffix in SUFFIXES.items()}

@@ -34,7 +34,7 @@ class Places(Facts):
     Attributes:
         slices: level to the index of the slice to look at, on the volume's own slices.
         points: level to a point of its mask near that slice, in NIfTI's millimetres (RAS).
-        slice_of_mm: (a, b, c, d): a point (x, y, z) in RAS lies on the slice ax + by + cz + d of the series, from 0.
+        slice_of_mm: (a, b, c, d): a point (x, y, z) in RAS is on the slice ax + by + cz + d of the series, from 0.
         z_step: slices of the series for each slice of the volume.
         series_slices: of the series.
     """

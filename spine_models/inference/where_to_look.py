@@ -31,7 +31,7 @@ def suspicious_slices(
 
     Args:
         windows: of the study, as the predictors take them.
-        starts: the first slice of each window, which may lie before the volume.
+        starts: the first slice of each window, which may be before the volume.
         depth: slices of a window.
         boxes: of the levels.
         probabilities: name of a predictor to what it gave, (windows, 8).

@@ -47,5 +47,5 @@ def _check_same(best: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tens
     if different:
         raise UserError(
             f"checkpoint {number} of the average is not of the same network as the best one (it differs in "
-            f"{different[0]} and {len(different) - 1} more): average checkpoints of one training alone"
+            f"{different[0]} and {len(different) - 1} more): average only checkpoints of one training"
         )

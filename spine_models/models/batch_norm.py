@@ -28,7 +28,7 @@ def freeze(module: nn.Module) -> None:
 
 
 class FrozenBatchNorm(nn.BatchNorm3d):
-    """Batch norm that is never trained: ``x * scale + shift``, of which the backward pass needs the scale alone.
+    """Batch norm that is never trained: ``x * scale + shift``, of which the backward pass needs only the scale.
 
     PyTorch's own keeps its input for the gradients of parameters that nobody asks for: half of what a training step
     of the interaction-preserved network would hold.

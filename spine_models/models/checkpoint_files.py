@@ -41,7 +41,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     except pickle.UnpicklingError as error:
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), "an unknown object").strip()
         raise UserError(
-            f"{path} is damaged or holds objects that are not safe to read ({reason}): save its state_dict alone"
+            f"{path} is damaged or holds objects that are not safe to read ({reason}): save only its state_dict"
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error}): see that the disk is mounted, then run again") from None
@@ -62,7 +62,7 @@ def _require_stored(path: Path, state: Mapping[Any, torch.Tensor]) -> None:
     for name, tensor in state.items():
         plain = isinstance(name, str) and tensor.layout == torch.strided and tensor.device.type == "cpu"
         if not plain or tensor.is_quantized:
-            raise UserError(f"{path} holds a tensor that is no plain array of numbers: save its state_dict anew")
+            raise UserError(f"{path} holds a tensor that is not a plain array of numbers: save its state_dict anew")
         claimed += tensor.numel() * tensor.element_size()
     if claimed > _SHARED * path.stat().st_size:
         raise UserError(f"{path} claims {claimed} bytes of weights, which it does not hold: fetch it again")

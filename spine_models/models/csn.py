@@ -32,7 +32,7 @@ M = TypeVar("M", bound=nn.Module)
 STRIDES = (8, 32)
 """How much smaller the deepest feature map is, along z and in the plane."""
 MODES = ("ir", "ip")
-"""Interaction-reduced (depthwise 3x3x3 alone) and interaction-preserving (a 1x1x1 before it); Tran et al. 2019."""
+"""Interaction-reduced (only depthwise 3x3x3) and interaction-preserving (a 1x1x1 before it); Tran et al. 2019."""
 DEPTHS = (50, 101, 152)
 BATCH_NORM_EPS = 1e-3
 """What the published weights were trained with (method, segmentation and mmaction2's own default)."""

@@ -73,8 +73,8 @@ def segmentation_loss(logits: torch.Tensor, labels: torch.Tensor, settings: Loss
 class _ImageLosses(torch.autograd.Function):
     """Focal loss and soft Jaccard of each image, by gather and scatter-add with the gradient written out.
 
-    One-hot targets and the products that autograd would keep cost most of the time and memory: this keeps the
-    probabilities alone. With q = p_t, the gradient by the logits z of the same voxel is, k being a class::
+    One-hot targets and the products that autograd would keep cost most of the time and memory: this keeps
+    only the probabilities. With q = p_t, the gradient by the logits z of the same voxel is, k being a class::
 
         d focal / d z_k   = (delta_kt - p_k) * a / |V|
         a                 = gamma * q * (1 - q) ** (gamma - 1) * log q - (1 - q) ** gamma

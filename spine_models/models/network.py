@@ -48,7 +48,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def folded(self) -> Self:
-        """Return a copy for inference alone, in which batch norms are part of the layers before them.
+        """Return a copy for inference only, in which batch norms are part of the layers before them.
 
         The copy computes the same (to 1e-5 in float32); it has other parameters, so that it cannot be saved or trained.
 

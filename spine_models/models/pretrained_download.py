@@ -155,7 +155,7 @@ def _continue(url: str, stream: BinaryIO) -> bool:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
         if error.code == 416:
-            return True  # no byte lies behind those that are here: the SHA-256 decides whether they are the file
+            return True  # no byte is behind those that are here: the SHA-256 decides whether they are the file
         raise
     with response:
         if response.status != 206:

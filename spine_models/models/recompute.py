@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run_checkpointed(module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
-    """Run ``module``, keep its inputs alone and compute its activations again in the backward pass.
+    """Run ``module``, keep only its inputs and compute its activations again in the backward pass.
 
     The second computation runs on copies of the module's buffers, so that running means, variances and batch
     counts are updated once; gradients and statistics equal those of a plain call bit for bit. The module must not

@@ -48,7 +48,7 @@ def describe(model: Network, provenance: Mapping[str, Any]) -> dict[str, Any]:
 def save_state(path: Path, state: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
     """Write a state dict with its description (``describe``, ``load_state``), atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    # One metadata key alone: safetensors writes several in random order.
+    # Only one metadata key: safetensors writes several in random order.
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={_METADATA_KEY: canonical_json(description)})
 
@@ -72,7 +72,7 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         why = error.strerror or error  # safetensors gives no number
         raise UserError(f"{path} cannot be read ({why}): see that the disk is mounted, then run again") from None
     except SafetensorError:
-        raise UserError(f"{path} is damaged or no safetensors file: make or copy it anew") from None
+        raise UserError(f"{path} is damaged or not a safetensors file: make or copy it anew") from None
     except (KeyError, ValueError, TypeError, RecursionError):
         raise UserError(f"{path} does not say which network it holds: it was not written by this pipeline") from None
     if not isinstance(description["provenance"], dict):
@@ -111,8 +111,8 @@ def load_model(path: Path, stage: Stage) -> tuple[Network, dict[str, Any]]:
     state, description = load_state(path)
     if description["kind"] not in kinds_of(stage):
         raise UserError(
-            f"{path} holds a network of the kind {description['kind']}, which is none of {stage}: give a file that the "
-            f"{stage} made, or use the version of spine_models that wrote it"
+            f"{path} holds a network of the kind {description['kind']}, which is not one of {stage}: give a file that "
+            f"the {stage} made, or use the version of spine_models that wrote it"
         )
     _require_settings(path, description)
     try:

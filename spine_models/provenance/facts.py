@@ -25,6 +25,6 @@ class Facts:
 
         Raises:
             TypeError: if a fact is missing or unknown.
-            ValueError: if a value is none of a closed list.
+            ValueError: if a value is not in a closed list.
         """
         return settings_from(cls, values)

@@ -118,7 +118,7 @@ def _refusal(held: int | None) -> OSError | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, atomically; bytes of a file's name that are no UTF-8 are written as escapes."""
+    """Write ``text`` as UTF-8, atomically; bytes of a file's name that are not UTF-8 are written as escapes."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 

@@ -36,8 +36,8 @@ OUTSIDE: dict[str, str] = {
     "spine_models.compute.nvml": "says which GPUs the machine has and how much of them is free",
     "spine_models.compute.out_of_memory": "says which key to lower where a GPU is too small, and ends the process",
 }
-"""Modules that can change no result, so that no model is trained anew for them, each with the reason. They import one
-another alone."""
+"""Modules that can change no result, so that no model is trained anew for them, each with the reason. They import only
+one another."""
 
 _COUNTED = {"UserError": 0, "StudyRefused": 1}
 """Exceptions for people, and how many of their arguments count: a refusal's code does, its reason does not."""
@@ -48,7 +48,7 @@ _TELLS = "say"
 READ_FILES: dict[str, tuple[str, ...]] = {
     "spine_models.report.rendering": ("report/*.j2", "report/*.css", "report/*.js", "report/vendor/*"),
 }
-"""Files that are no Python, by the module that reads them, as patterns relative to the package's folder."""
+"""Files that are not Python, by the module that reads them, as patterns relative to the package's folder."""
 
 
 def fingerprint(parts: Mapping[str, str]) -> str:

@@ -35,7 +35,7 @@ class Made:
 
 
 def lineage(output_dir: Path) -> list[Made]:
-    """Return what made the results that lie in a run's folder, by stage and code.
+    """Return what made the results that are in a run's folder, by stage and code.
 
     Raises:
         UserError: if a record or ``accepted.json`` is damaged.

@@ -54,7 +54,7 @@ class Record:
 
     @property
     def digest(self) -> str:
-        """Digest over content alone (files and facts, not the key): what later stages depend on."""
+        """Digest over content only (files and facts, not the key): what later stages depend on."""
         return digest_json({"files": {n: f.sha256 for n, f in self.files.items()}, "facts": self.facts})
 
     def parts(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def is_array(array: NDArray[Any], facts: FileFacts) -> bool:
 
 
 def file_facts(path: Path) -> FileFacts:
-    """Describe a file that is no array."""
+    """Describe a file that is not an array."""
     return FileFacts(path.stat().st_size, digest_file(path))
 
 

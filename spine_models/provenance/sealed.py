@@ -38,7 +38,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         FileNotFoundError: if it is missing.
         BrokenSealError: if it differs from its digest.
         NotSealedError: if it is JSON without a digest.
-        ValueError: if it is no JSON.
+        ValueError: if it is not JSON.
     """
     value = read_json(path)
     if not isinstance(value, dict) or _DIGEST not in value:

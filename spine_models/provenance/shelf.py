@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Facts)
 
 
 class Shelf:
-    """The studies of one stage, whatever shard they lie in."""
+    """The studies of one stage, whatever shard they are in."""
 
     def __init__(self, manifests: Iterable[Path]) -> None:
         """Read the manifests; records and arrays are opened when they are asked for."""

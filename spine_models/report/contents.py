@@ -82,9 +82,9 @@ def software_versions() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """Return the commit of the checkout that this library lies in, or "" where it lies in none.
+    """Return the commit of the checkout that this library is in, or "" where it is in none.
 
-    A library that is installed inside another project's checkout is no part of that project.
+    A library that is installed inside another project's checkout is not part of that project.
     """
     command = ["git", "-C", str(_PACKAGE_FOLDER)]
     try:

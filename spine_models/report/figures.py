@@ -159,7 +159,7 @@ def _svg(draw: Callable[[Axes], None], name: str) -> str:
 
 
 def _inline(svg: str, name: str) -> str:
-    """Keep the drawing alone: no prolog, no metadata, the page's ink, identifiers that no other chart has."""
+    """Keep only the drawing: no prolog, no metadata, the page's ink, identifiers that no other chart has."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s*xmlns(:\w+)?=\"[^\"]*\"", "", svg)

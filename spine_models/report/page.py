@@ -29,7 +29,7 @@ from spine_models.report.rendering import figure_text, render_page
 
 Figure = dict[str, Any]
 GRADES = ("subtle", "moderate", "obvious")
-"""Those of phantoms, from hard to easy; a test compares them, so that phantoms are no part of the page's key."""
+"""Those of phantoms, from hard to easy; a test compares them, so that phantoms are not part of the page's key."""
 
 
 class Numbers(NamedTuple):

@@ -23,7 +23,7 @@ TABLES = frozenset({"predictions.csv", "submission.csv"})
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves the pages below a folder at an address that nobody guesses, to this machine alone.
+    """Serves the pages below a folder at an address that nobody guesses, only to this machine.
 
     Attributes:
         address: of the folder's ``index.html``.

@@ -134,7 +134,7 @@ def _write_study_pages(folder: Path, studies: Sequence[PredictedStudy], bundle: 
 def predictions_page(
     studies: Sequence[PredictedStudy], folder: Path, *, phantom: bool, bundle_digest: str, classifies: bool
 ) -> str:
-    """Return the page; pictures are linked relative to ``folder``, where the page will lie.
+    """Return the page; pictures are linked relative to ``folder``, where the page will be.
 
     Args:
         studies: in the order of the tables.

@@ -81,7 +81,7 @@ def average_checkpoints(
     """Write ``model.safetensors`` and ``averaging.json`` to ``out``; return the latter.
 
     Weights are summed in float64, best epoch first. The table compares, on the very studies that chose the epochs,
-    the best single epoch with the average: a slightly optimistic figure. Losses lie in ``averaging/`` of ``out``, so
+    the best single epoch with the average: a slightly optimistic figure. Losses are in ``averaging/`` of ``out``, so
     that an average of the same weights is not judged twice.
 
     Args:

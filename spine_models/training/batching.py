@@ -42,7 +42,7 @@ def plan_batches(stage: str, global_batch: int, micro_batch: int, processes: int
         processes: GPUs, or 1 on the CPU.
 
     Raises:
-        UserError: if the global batch is no multiple of micro-batch times processes.
+        UserError: if the global batch is not a multiple of micro-batch times processes.
     """
     together = micro_batch * processes
     if micro_batch < 1 or processes < 1 or global_batch < 1 or global_batch % together:

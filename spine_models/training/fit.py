@@ -71,7 +71,7 @@ class FitSettings:
 
 
 class Task(Protocol):
-    """What a stage trains; it is sent to every process of the job, so it holds paths and settings alone."""
+    """What a stage trains; it is sent to every process of the job, so it holds only paths and settings."""
 
     @property
     def stage(self) -> str:
@@ -173,7 +173,7 @@ def fit(place: Place, task: Task, settings: FitSettings, folder: Path) -> None:
             weights_only=True,
         )
     if place.rank == 0:
-        # Also where the last epoch ended in an earlier process: what lies there has been out of hand since.
+        # Also where the last epoch ended in an earlier process: what was written then has been out of hand since.
         history.write()
         facts = {"resumes": keeper.resumes, "skipped_steps": module.skipped, "pretrained": _listed(module.pretrained)}
         write_json(folder / OUTCOME, {"best": [epoch.to_json() for epoch in best.best], "facts": facts})

@@ -60,7 +60,7 @@ class Draws(Dataset[tuple[Any, np.ndarray[Any, Any], str]]):
 
 
 class EpochBatches(Sampler[list[Key]]):
-    """Batches of one process, in an order that (seed, epoch) alone determines.
+    """Batches of one process, in an order that only (seed, epoch) determines.
 
     The draws of an epoch are permuted and cut into global batches; what is left over is dropped. Within a global
     batch, micro-batch ``m`` is the ``m // processes``-th of process ``m % processes``, so that one process with

@@ -34,7 +34,7 @@ class Place:
     """Which of the job's processes this is.
 
     Attributes:
-        rank: 0 to ``processes - 1``; rank 0 alone writes.
+        rank: 0 to ``processes - 1``; only rank 0 writes.
         compute: what the job computes on.
     """
 

@@ -35,7 +35,7 @@ class StageModule(pl.LightningModule, ABC):
         network: what is trained; ``models.weights`` can save it.
         skipped: steps skipped so far for a loss or gradient that was not finite.
         verdict: what the last validation found, the same in every process; None before the first.
-        good_checkpoint: where the last state lies, for the sentence of an error.
+        good_checkpoint: where the last state is, for the sentence of an error.
         pretrained: what became of the published weights; None for a training from scratch.
         asks_for_state: whether this process would have the state written behind the step.
         state_is_due: whether rank 0 asked for that in the last step, the same in every process.
@@ -131,7 +131,7 @@ class StageModule(pl.LightningModule, ABC):
         if self._agree(bad):
             self._skip(optimizer)
         else:
-            # An overflow that the scaler answers by halving its scale has an infinite norm and is no defect.
+            # An overflow that the scaler answers by halving its scale has an infinite norm and is not a defect.
             self._add("gradient_norm", norm)
 
     def on_validation_epoch_start(self) -> None:

@@ -1,8 +1,8 @@
-"""Where the state of a training lies: one folder for each key, so that nothing is ever continued that differs.
+"""Where the state of a training is: one folder for each key, so that nothing is ever continued that differs.
 
 ``<root>/<key>/`` holds ``key.json`` (what the key was made from), the checkpoint, the best epochs' weights, and when
 the training is finished, ``result/`` with its record, from which a rerun republishes in seconds. The root is no
-declared output, so that Snakemake leaves it alone.
+declared output, so that Snakemake does not touch it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class State:
 
     @property
     def folder(self) -> Path:
-        """Where this state lies."""
+        """Where this state is."""
         return self.root / self.key.digest[:16]
 
     @property
     def result(self) -> Path:
-        """Where the finished result lies."""
+        """Where the finished result is."""
         return self.folder / _RESULT
 
     def finished(self) -> Record | None:

@@ -38,7 +38,7 @@ def test_several_networks_of_one_stage_are_accepted_each():
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
-        (LINES, "no result of it differs in its code alone; those that do are evaluate, make_crops"),
+        (LINES, "no result of it differs only in its code; those that do are evaluate, make_crops"),
         ([], "no stage does"),
     ],
 )

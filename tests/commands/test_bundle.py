@@ -57,7 +57,7 @@ def test_a_subset_is_a_bundle_with_those_classifiers(bundle_folder, tmp_path, ca
         (("subset", "BUNDLE", "--members", "xy", "--out", "OUT"), "--members xy fits no network"),
         (("subset", "BUNDLE", "--members", "ir,", "--out", "OUT"), "--members without a name fits no network"),
         (("subset", "BUNDLE", "--members", "ir", "--out", "BUNDLE"), "is there already: name a new folder"),
-        (("verify", "OUT"), "is no bundle"),
+        (("verify", "OUT"), "is not a bundle"),
     ],
 )
 def test_a_mistake_is_one_sentence(bundle_folder, tmp_path, capsys, arguments, sentence):

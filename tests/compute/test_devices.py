@@ -66,7 +66,7 @@ def test_the_cpu_asks_no_driver(driver):
 def test_a_torch_without_cuda_is_named(driver, monkeypatch):
     driver(FakeNvml())
     monkeypatch.setattr(torch.version, "cuda", None)
-    with pytest.raises(UserError, match="built for the CPU alone"):
+    with pytest.raises(UserError, match="built only for the CPU"):
         use_device("auto", 1, 1)
 
 

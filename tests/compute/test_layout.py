@@ -1,4 +1,4 @@
-"""Images and kernels lie in the same order on each kind of device."""
+"""Images and kernels are in the same order on each kind of device."""
 
 import torch
 

@@ -118,7 +118,7 @@ def test_a_device_named_twice_is_refused_and_not_waited_for(tmp_path):
 
 def test_two_mig_instances_for_one_job_are_refused(tmp_path):
     environment = {"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}
-    with pytest.raises(UserError, match="MIG instances, of which CUDA gives a job one alone"):
+    with pytest.raises(UserError, match="MIG instances, of which CUDA gives a job only one"):
         lease_devices(2, environment, tmp_path)
     assert lease_devices(1, environment, tmp_path).devices == ("MIG-a",)
 
@@ -166,7 +166,7 @@ def test_links_are_not_followed(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / "leases").symlink_to(elsewhere)
-    with pytest.raises(UserError, match="is no folder of yours"):
+    with pytest.raises(UserError, match="is not a folder of yours"):
         lease_devices(1, FOUR, tmp_path / "leases", wait=False)
     folder = tmp_path / "own"
     folder.mkdir()

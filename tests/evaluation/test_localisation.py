@@ -35,7 +35,7 @@ def run(tmp_path):
         )
         studies[study] = record.digest
     write_manifest(tmp_path / "volumes_half/0.json", studies, {})
-    # Slices 8, 9 and 10 of FOUND lie on the volume's slices 4, 4.5 and 5.
+    # Slices 8, 9 and 10 of FOUND are on the volume's slices 4, 4.5 and 5.
     rows = [f"{study},1,1,2,2,{number}" for study in (FOUND, MISSED, SEVERAL, LOST) for number in (8, 9, 10)]
     (tmp_path / "boxes.csv").write_text("\n".join(["StudyInstanceUID,x,y,width,height,slice_number", *rows]) + "\n")
     return tmp_path

@@ -113,7 +113,7 @@ def sentences(results: Path, process: subprocess.CompletedProcess[str]) -> list[
 
 
 def contents(results: Path) -> dict[str, bytes]:
-    """Return what equal runs share byte for byte: not logs, locks, states, nor what tells of one run alone."""
+    """Return what equal runs share byte for byte: not logs, locks, states, nor what tells of only one run."""
     apart = {"logs", "benchmarks", "state", "report"}
     names = (".run.json", ".lock", ".snakemake_timestamp", ".source.json")
     files = (path for path in results.rglob("*") if path.is_file() and not path.name.endswith(names))

@@ -125,7 +125,7 @@ def _described(changed: Mapping[str, bytes], **values: Any) -> bytes:
 
 
 def _digest(content: Any) -> str:
-    """Return a description's checksum; JSON has none for what is no number, but a forger may write it."""
+    """Return a description's checksum; JSON has none for what is not a number, but a forger may write it."""
     try:
         return digest_json(content)
     except ValueError:

@@ -132,7 +132,7 @@ def compare(source: StudySource, study: StudyVolume, undamaged: tuple[bytes, ...
 
 
 def _require_one_pass(headers: SequenceOf[SliceHeader]) -> None:
-    """Slices that say of which acquisition they are lie in the order of acquisitions, and do not alternate."""
+    """Slices that say of which acquisition they are come in the order of acquisitions, and do not alternate."""
     told = [header.acquisition for header in headers if header.acquisition is not None]
     changes = sum(one != other for one, other in pairwise(told))
     assert changes == max(0, len(set(told)) - 1), f"slices of several passes are mixed: {told}"
@@ -162,7 +162,7 @@ def _compare_plane(plane: np.ndarray, corner: np.ndarray, affine: np.ndarray, re
     y, x = np.indices(plane.shape)
     offset = corner[:3] - position + y[..., None] * affine[:3, 1] + x[..., None] * affine[:3, 2]
     step = np.abs(offset @ np.cross(row, column)).max()
-    assert step < 0.3 * abs(affine[:3, 0] @ np.cross(row, column)) + 0.02, "a plane lies where no slice is"
+    assert step < 0.3 * abs(affine[:3, 0] @ np.cross(row, column)) + 0.02, "a plane is where no slice is"
     at_row, at_column = (offset @ column) / spacing[0], (offset @ row) / spacing[1]
     slack = 0.25 + 0.02 * max(plane.shape)
     assert np.abs(at_row - np.rint(at_row)).max() < slack

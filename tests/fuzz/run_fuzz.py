@@ -49,7 +49,7 @@ def run_one(kind: str, seed: int) -> str:
     """Run one case in this process; return its outcome, or "wrong: ..." with the trace."""
     try:
         return KINDS[kind](random.Random(f"{kind}-{seed}"))
-    except BaseException:  # a panic of a library in Rust is no Exception
+    except BaseException:  # a panic of a library in Rust is not an Exception
         return "wrong: " + traceback.format_exc()
 
 

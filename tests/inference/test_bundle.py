@@ -175,7 +175,7 @@ def test_unknown_version_missing_key_and_foreign_path(bundle_folder):
 
 
 def test_no_bundle_at_all(tmp_path):
-    with pytest.raises(UserError, match="is no bundle"):
+    with pytest.raises(UserError, match="is not a bundle"):
         load_bundle(tmp_path)
     (tmp_path / DESCRIPTION).write_text("{")
     with pytest.raises(UserError, match="damaged"):

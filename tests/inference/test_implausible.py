@@ -1,4 +1,4 @@
-"""What is no neck in CT is no answer, and what is one stays one."""
+"""What is not a neck in CT is not an answer, and what is one stays one."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_metal_and_a_border_take_no_answer_away():
 
 
 def test_halved_values_with_a_border_are_no_answer():
-    """What is mixed with the border lies where air would be, so that some air seems to be there."""
+    """What is mixed with the border is where air would be, so that some air seems to be there."""
     half, mask = neck()
     half[:, :10] = -1024
     halved = half // 2

@@ -264,7 +264,7 @@ def test_a_study_that_fails_does_not_take_others_along(studies, bundle_folder, t
     assert list(manifest.studies) == names[1:]
     assert said[0][2].startswith(f"{names[0]}: failed, MemoryError")
     rows = {study.study: study.status for study in publish(tmp_path, bundle_folder)}
-    # What a network that learnt nothing calls vertebrae is no spine.
+    # What a network that learnt nothing calls vertebrae is not a spine.
     assert rows == {names[0]: "failed", names[1]: "implausible"}
     table = (tmp_path / "predictions.csv").read_text().splitlines()
     assert table[1].startswith(f"{names[0]},,,,,,,,,failed,failed,")

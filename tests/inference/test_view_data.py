@@ -1,4 +1,4 @@
-"""What the page of a study shows lies where the study lies."""
+"""What the page of a study shows is where the study is."""
 
 import base64
 import gzip

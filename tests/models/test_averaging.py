@@ -74,7 +74,7 @@ def test_the_refusal_names_a_tensor_and_counts_the_others():
     other = {"weight": torch.zeros(3, 2), "bn.count": torch.tensor(0), "more": torch.zeros(1)}
     sentence = (
         "checkpoint 3 of the average is not of the same network as the best one (it differs in bn.running_mean and 2 "
-        "more): average checkpoints of one training alone"
+        "more): average only checkpoints of one training"
     )
     with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
         average_states([a_state(0, 0), a_state(1, 0), other])

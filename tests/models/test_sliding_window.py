@@ -1,4 +1,4 @@
-"""Windows along z: where they lie, where one takes over from the other, what is padded."""
+"""Windows along z: where they are, where one takes over from the other, what is padded."""
 
 import itertools
 

@@ -134,7 +134,7 @@ def test_a_description_that_does_not_fit(tmp_path, saved, change):
 def test_a_network_of_another_stage(tmp_path, saved, kind):
     state, description = load_state(saved[1])
     save_state(tmp_path / "m.safetensors", state, description | {"kind": kind})
-    with pytest.raises(UserError, match=rf"the kind {kind}, which is none of segmentation"):
+    with pytest.raises(UserError, match=rf"the kind {kind}, which is not one of segmentation"):
         load_model(tmp_path / "m.safetensors", "segmentation")
 
 

@@ -163,7 +163,7 @@ def test_what_parses_the_configuration_is_part_of_every_key():
 
 
 def test_a_statement_that_tells_has_no_effect_of_its_own():
-    """Such statements are no part of a fingerprint, and neither are the sentences of errors."""
+    """Such statements are not part of a fingerprint, and neither are the sentences of errors."""
     for path in (ROOT / "spine_models").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("say", "UserError", "StudyRefused"):

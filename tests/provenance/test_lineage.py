@@ -1,4 +1,4 @@
-"""Which code made what lies in a run's folder, and what was accepted in its place."""
+"""Which code made what is in a run's folder, and what was accepted in its place."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ LINE = Acceptance("make_crops", "new", "old", ("spine_models.a",), "renamed")
 
 @pytest.fixture
 def run(tmp_path):
-    """Three crops of two codes, a table, a bundle and what is no result."""
+    """Three crops of two codes, a table, a bundle and what is not a result."""
     for study, code in (("1", "old"), ("2", "old"), ("3", "other")):
         write_record(tmp_path / "crops/0" / f"{study}.json", replace(KEY, code=code), {}, {})
     for folder in ("state", "code"):

@@ -41,7 +41,7 @@ def index(tmp_path_factory):
         PredictedStudy(
             "1.9", _probabilities(0.6, C6=0.9), PREDICTED, notes=(HOSTILE,) * 3, levels=visible, files=files
         ),
-        PredictedStudy("1.4", _probabilities(0.99), IMPLAUSIBLE, reasons=("this is no neck",), levels=visible),
+        PredictedStudy("1.4", _probabilities(0.99), IMPLAUSIBLE, reasons=("this is not a neck",), levels=visible),
         PredictedStudy("1.3", _probabilities(0.05), PRIOR, notes=("no vertebra is visible",)),
     ]
     path = folder / "index.html"
@@ -81,9 +81,9 @@ def test_the_list_is_sorted_and_filtered(browser, index):
         view.page.fill("#words", "")
         view.page.select_option("#status", "implausible, no answer")
         assert order(view) == ["1.4"]
-        assert "this is no neck" in view.page.inner_text("#studies")
+        assert "this is not a neck" in view.page.inner_text("#studies")
         assert view.page.locator("li:not([hidden]) .bar").count() == 0
-        assert "0.99" not in view.page.inner_text("#studies"), "what is no answer stands in no list of answers"
+        assert "0.99" not in view.page.inner_text("#studies"), "what is not an answer stands in no list of answers"
         assert {Path(request).suffix for request in view.requests} <= {".html", ".png"}
 
 

@@ -71,7 +71,7 @@ class Cluster:
     """munged, slurmctld and slurmd as children of this process; they die with it, however it ends."""
 
     def __init__(self, folder: Path) -> None:
-        """Use ``folder`` for everything; its path must be short, since Unix sockets lie in it."""
+        """Use ``folder`` for everything; its path must be short, since Unix sockets are in it."""
         self.folder = folder
         self.environment = {
             **os.environ,

@@ -44,7 +44,7 @@ def assert_near(first: pd.DataFrame, second: pd.DataFrame, *columns: str) -> Non
 
 
 def kill_at_the_first_checkpoint(folder: Path, train: Callable[[], object]) -> None:
-    """Run ``train`` and kill its process, and so those below it, when the first state lies in ``folder``."""
+    """Run ``train`` and kill its process, and so those below it, when the first state is written to ``folder``."""
 
     def child() -> None:
         stop = lambda: wait_for(lambda: list(folder.rglob(CHECKPOINT))) and die()  # noqa: E731

@@ -254,7 +254,7 @@ CHANGES = [
         "the words of a `UserError` and of a refusal's reason",
         all_of(
             edit("spine_models/provenance/shelf.py", "is in none of", "is not in any of"),
-            edit("spine_models/data/dicom/geometry.py", "one slice is no volume", "a volume has two slices or more"),
+            edit("spine_models/data/dicom/geometry.py", "one slice is not a volume", "a volume has two slices or more"),
         ),
         {},
         {},
@@ -444,7 +444,7 @@ CHANGES = [
         configure(shards=3),
         {**JOBS, **{rule: 3 for rule, jobs in JOBS.items() if jobs == SHARDS and rule != "train_segmentation"}},
         {"convert_volumes": 6, "convert_labels": 4, "infer_masks": 6, "make_crops": 6},
-        "data lie in the folders of their shards; everything else is reused",
+        "data are in the folders of their shards; everything else is reused",
     ),
     Change("reordered keys", reorder_keys, {}, {}),
     Change("device", configure(device="auto"), {}, {}),

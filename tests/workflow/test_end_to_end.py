@@ -1,4 +1,4 @@
-"""One run of every rule on phantoms, and what must lie there afterwards."""
+"""One run of every rule on phantoms, and what must be there afterwards."""
 
 import csv
 import json

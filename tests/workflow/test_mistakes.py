@@ -56,7 +56,7 @@ COMMANDS = [
     ("check data --processes -1", "'--processes'"),
     (
         "predict --bundle nope --studies studies --out new",
-        "nope is no bundle: it has no bundle.json; `snake",
+        "nope is not a bundle: it has no bundle.json; `snake",
     ),
     ("predict --bundle broken --studies studies --out new", "bundle.json is damaged"),
     (

@@ -1,6 +1,6 @@
 """What a change costs: the jobs that are planned after it and the work that they really do.
 
-One small run of every rule is made for all changes; each change gets a copy of it and is made there alone. The rules
+One small run of every rule is made for all changes; each change gets a copy of it and is made only there. The rules
 run as they always do, only in processes that start warm (``warm.py``).
 """
 

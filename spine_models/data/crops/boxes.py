@@ -1,4 +1,4 @@
-"""Where the vertebrae of a mask lie, and how many voxels each has."""
+"""Where the vertebrae of a mask are, and how many voxels each has."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from spine_models.levels import LEVELS
 STRAY_MM = 15.0
 """A part further than this from the box of a level's largest part is a stray (own choice). Where a mask cuts a vertebra
 into pieces they are closer: on phantoms, boxes with such pieces overlap the true ones by 0.63 (IoU), as without any
-limit, and boxes of the largest part alone by 0.41."""
+limit, and boxes of only the largest part by 0.41."""
 
 
 def without_small_components(

@@ -2,7 +2,7 @@
 
 Two grids with the same slices: the full grid of the volume and the half grid of the mask, whose plane is smaller
 by ``half_factor`` (half pixels for each full pixel; 0.5 for 512 x 512). Both have their origin at the outer corner
-of the first pixel, so that an edge at ``e`` on the half grid lies at ``e / half_factor`` on the full one.
+of the first pixel, so that an edge at ``e`` on the half grid is at ``e / half_factor`` on the full one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from spine_models.data.crops.windows import validation_window_starts, window_rea
 from spine_models.hounsfield import AIR_HU, whole_hu
 from spine_models.levels import LEVELS
 
-if TYPE_CHECKING:  # a new fact of a volume or a mask is no part of a classifier's key
+if TYPE_CHECKING:  # a new fact of a volume or a mask is not part of a classifier's key
     from spine_models.data.crops.mask_facts import MaskFacts
     from spine_models.data.volume_facts import VolumeFacts
 
@@ -36,7 +36,7 @@ class CropSettings:
         depth: slices of a window.
         size: side of a window in pixels.
         min_voxels: voxels of the half grid below which a vertebra is not used.
-        visible_fraction: share of a vertebra that has to lie in a training window for its label to count.
+        visible_fraction: share of a vertebra that has to be in a training window for its label to count.
         clamp_start: validation windows begin at the volume's first slice at the earliest, so that one near the top is
             not centred; what the published networks were applied to (method, published checkpoints).
         plane_fill: beside an image in its window, "air" or "raw_zero", the HU of the stored value 0.

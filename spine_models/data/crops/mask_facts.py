@@ -27,7 +27,7 @@ class FlagCode(StrEnum):
     TOO_LARGE = "too_large"
     """A level is larger than a vertebra can be."""
     CUT_OFF = "cut_off"
-    """A level touches the first or the last slice: part of it may lie outside the volume."""
+    """A level touches the first or the last slice: part of it may be outside the volume."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class PlausibilitySettings:
     Attributes:
         min_component_fraction: components smaller than this part of a level's largest are removed.
         fallback: "neighbours" interpolates the box of a missing level between visible ones, "none" leaves it out.
-        stray_mm: parts of a level further than this from its largest part are no part of its box; None: all are.
+        stray_mm: parts of a level further than this from its largest part are not part of its box; None: all are.
     """
 
     min_component_fraction: float
@@ -48,7 +48,7 @@ def check_mask(
 ) -> tuple[NDArray[np.uint8], MaskFacts]:
     """Remove small components of a predicted mask and check what is left.
 
-    A stray part far from the rest of its level is flagged, but is no part of the level's box: it would stretch the
+    A stray part far from the rest of its level is flagged, but is not part of the level's box: it would stretch the
     crop, and with it shrink the vertebra in it.
 
     Args:

@@ -1,4 +1,4 @@
-"""Arithmetic of the crop windows: where a window of ``depth`` slices lies around a vertebra."""
+"""Arithmetic of the crop windows: where a window of ``depth`` slices goes around a vertebra."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 def draw_window_start(z0: int, z1: int, depth: int, generator: np.random.Generator) -> int:
     """Draw the first slice of a training window, uniformly among those that keep the vertebra inside.
 
-    A vertebra taller than the window gets a window that lies inside the vertebra. The window may begin before
-    the volume and end behind it; what lies there is air.
+    A vertebra taller than the window gets a window that is inside the vertebra. The window may begin before
+    the volume and end behind it; what is there is air.
 
     Args:
         z0: first slice of the vertebra.
@@ -26,7 +26,7 @@ def draw_window_start(z0: int, z1: int, depth: int, generator: np.random.Generat
 def validation_window_starts(z0: int, z1: int, depth: int) -> list[int]:
     """Return the first slice of each validation window of the vertebra at slices ``[z0, z1)``.
 
-    One centred window where the vertebra fits. Otherwise the first and the last window that lie inside it, so
+    One centred window where the vertebra fits. Otherwise the first and the last window that are inside it, so
     that its tail is scored too, and as many evenly spaced ones between them as it takes to leave no slice out
     (only where it is taller than two windows).
     """

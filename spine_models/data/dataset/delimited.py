@@ -104,7 +104,7 @@ def _without_trailing(names: list[str]) -> list[str]:
 
 
 def _fitting(path: Path, line: int, row: list[str], header: list[str], delimiter: str) -> list[str]:
-    """Return a row with as many fields as the header; empty fields beyond it are no fault."""
+    """Return a row with as many fields as the header; empty fields beyond it are not a fault."""
     if len(row) < len(header) or any(row[len(header) :]):
         advice = "; a decimal comma is read as a delimiter: write 1.0" if delimiter == "," else ""
         raise UserError(f"{path} line {line} has {len(row)} fields, the header has {len(header)}: correct it{advice}")

@@ -149,7 +149,7 @@ def _remembered(path: Path) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except NotSealedError:
-        return dict(read_json(path))  # of an earlier state, which held the assignments alone
+        return dict(read_json(path))  # of an earlier state, which held only the assignments
     except (ValueError, KeyError, TypeError):
         raise UserError(
             f"{path} is damaged: restore it from a copy, or run `rm {shlex.quote(str(path))}` and the same command "

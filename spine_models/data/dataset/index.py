@@ -17,7 +17,7 @@ class IndexRow:
 
     Attributes:
         study: id; see ``uids.study_id``.
-        folder: name of its folder. This column is the one place where a folder's name that is no UID is kept.
+        folder: name of its folder. This column is the one place where a folder's name that is not a UID is kept.
         files: number of files.
         bytes: of all files.
         stat_digest: see ``layout.stat_digest``.

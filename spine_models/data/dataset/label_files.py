@@ -21,7 +21,7 @@ _OTHERS = (".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".img.gz", ".mgz", 
 
 
 def label_study(file_name: str) -> str | None:
-    """Return the id of the study that a label map is named after, None for a file that is no label map."""
+    """Return the id of the study that a label map is named after, None for a file that is not a label map."""
     suffix = _suffix(file_name)
     if file_name.startswith(".") or suffix is None:
         return None
@@ -85,7 +85,7 @@ def one_label_file(paths: Sequence[Path]) -> Path:
 
 
 def require_inside(path: Path, dataset_dir: Path) -> None:
-    """Refuse a label map that lies outside the data set.
+    """Refuse a label map that is outside the data set.
 
     Raises:
         StudyRefused: ``link_outside``.

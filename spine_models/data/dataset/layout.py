@@ -52,7 +52,7 @@ def require_dataset(dataset_dir: str | Path) -> Path:
     """Check that ``dataset_dir`` has the layout of the challenge, without looking into any study.
 
     Raises:
-        UserError: if it is not given, is no folder, cannot be read, or lacks the images or ``train.csv``.
+        UserError: if it is not given, is not a folder, cannot be read, or lacks the images or ``train.csv``.
     """
     advice = f"it must contain {_MUST_HOLD}; `make demo` needs none"
     if not str(dataset_dir):
@@ -254,7 +254,7 @@ def list_study(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyF
     """List the files of a data set's study; links must not lead out of the folder around ``images_dir``.
 
     Raises:
-        StudyRefused: ``folder_name`` if the name is no UID, ``no_images`` if there are no files; or as ``list_files``.
+        StudyRefused: ``folder_name`` if the name is not a UID, ``no_images`` without files; or as ``list_files``.
     """
     if name != name.strip(" ") and is_uid(name.strip(" ")):
         raise StudyRefused(RefusalCode.FOLDER_NAME, "the folder's name begins or ends with a space: rename it")

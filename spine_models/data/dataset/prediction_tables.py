@@ -1,4 +1,4 @@
-"""The tables of the studies to predict, which hold paths: for their owner alone."""
+"""The tables of the studies to predict, which hold paths: only their owner may read them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OWNER_ONLY = 0o600
 
 @dataclass(frozen=True)
 class PredictionIndex:
-    """Tables of the studies to predict; ``files`` holds relative paths, which may be names, for its owner alone."""
+    """Tables of the studies to predict; ``files`` holds relative paths, maybe names: only its owner may read it."""
 
     files: Path
     studies: Path

@@ -32,11 +32,11 @@ def learnt_from(provenance: Mapping[str, Any]) -> frozenset[str]:
     """Return the tokens of the studies and patients that weights say they learnt from.
 
     Raises:
-        UserError: if what they say is no list of tokens, so that nothing could be kept apart by it.
+        UserError: if what they say is not a list of tokens, so that nothing could be kept apart by it.
     """
     tokens = provenance.get(TRAINING_STUDIES, [])
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise UserError(f"weights whose {TRAINING_STUDIES} is no list of tokens are damaged: make or copy them anew")
+        raise UserError(f"weights whose {TRAINING_STUDIES} is not a list of tokens are damaged: make or copy them anew")
     return frozenset(tokens)
 
 

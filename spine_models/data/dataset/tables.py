@@ -92,7 +92,7 @@ def read_boxes(path: Path, studies: set[str]) -> pd.DataFrame:
         studies: those of ``train.csv``.
 
     Raises:
-        UserError: naming the line, for a missing column, a value that is no number or a study not in ``studies``.
+        UserError: naming the line, for a missing column, a value that is not a number or a study not in ``studies``.
     """
     raw = _read(path, _BOXES)
     unknown = raw.index[~raw["StudyInstanceUID"].isin(list(studies))]

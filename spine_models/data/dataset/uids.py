@@ -19,7 +19,7 @@ def study_id(folder_name: str) -> str:
 
     Spaces around a UID do not change whose folder it is; ``layout.list_study`` refuses the name.
 
-    A name that is no UID may be a person's: it never becomes the name of an output.
+    A name that is not a UID may be a person's: it never becomes the name of an output.
     """
     if is_uid(folder_name.strip(" ")):
         return folder_name.strip(" ")

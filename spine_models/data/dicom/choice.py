@@ -71,7 +71,7 @@ class Candidate:
 
     @property
     def hint(self) -> int:
-        """0 where words of the header say neck, 2 where they say another part alone, 1 where they say neither."""
+        """0 where words of the header say neck, 2 where they say only another part, 1 where they say neither."""
         words = self.headers[0].words
         return 0 if _NECK.search(words) else 2 if _ELSEWHERE.search(words) else 1
 

@@ -94,7 +94,7 @@ def _segment(data: bytes, count: int) -> NDArray[np.uint8]:
         plane = np.frombuffer(decode_segment(data), np.uint8)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
-    except BaseException:  # a panic of the decoder, which is written in Rust, is no Exception
+    except BaseException:  # a panic of the decoder, which is written in Rust, is not an Exception
         raise damaged("the run-length code of a slice cannot be decoded") from None
     # A zero byte that pads a segment to even length decodes to nothing, or to a copy of what is not there.
     if not count <= len(plane) <= count + 1:

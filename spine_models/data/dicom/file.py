@@ -50,7 +50,7 @@ _UID = re.compile(r"[0-9.]{1,64}")
 
 
 class UnreadableFileError(Exception):
-    """A file that is no DICOM object, or a damaged one; the message says which."""
+    """A file that is not a DICOM object, or a damaged one; the message says which."""
 
 
 class NotDicomError(UnreadableFileError):

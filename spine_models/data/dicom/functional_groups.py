@@ -45,6 +45,6 @@ def frame_facts(group: Dataset, shared: Dataset, little_endian: bool) -> dict[st
     }
     found: dict[str, Any] = {name: value for name, value in facts.items() if value not in (None, "", ())}
     values = macro(_PIXEL_VALUES)
-    if values:  # a rescale without slope is no rescale, whatever the object says as a whole
+    if values:  # a rescale without slope is not a rescale, whatever the object says as a whole
         found |= {"slope": number_of(values, _SLOPE), "intercept": number_of(values, _INTERCEPT)}
     return found

@@ -1,8 +1,8 @@
-r"""Where slices lie: their order, the regular grid that they are brought onto, and its exact affine.
+r"""Where slices are: their order, the regular grid that they are brought onto, and its exact affine.
 
 Coordinates are DICOM patient millimetres (LPS: x to the left, y to the back, z to the head). A grid's axes are
 (z, y, x): z from superior to inferior, y from anterior to posterior, x from the patient's right to the left, as in an
-axial slice with the orientation 1\0\0\0\1\0. Slices are turned there by transposition and flips alone; tilt and
+axial slice with the orientation 1\0\0\0\1\0. Slices are turned there only by transposition and flips; tilt and
 shear stay in the affine. ``docs/ingest.md`` has the table of what is done in which case.
 """
 
@@ -77,7 +77,7 @@ class Grid:
     Attributes:
         headers: the slices, superior first, one a position.
         slices: for each plane of the grid, where it comes from.
-        coordinates: (n,) of each slice in planes of the grid; whole numbers where slices lie on it.
+        coordinates: (n,) of each slice in planes of the grid; whole numbers where slices are on it.
         shape: (z, y, x).
         affine: 4x4, (z, y, x, 1) to (mm x, y, z, 1), LPS.
         spacing: mm (z along the normal of the slices, y, x).
@@ -155,7 +155,7 @@ def heights(headers: Sequence[SliceHeader]) -> Floats:
 
 
 def lies_regularly(headers: Sequence[SliceHeader]) -> bool:
-    """Say whether the slices lie on a regular grid along their normal, of which they fill most."""
+    """Say whether the slices are on a regular grid along their normal, of which they fill most."""
     if len(headers) < 3:
         return True
     coordinate = _regular_coordinate(np.sort(heights(headers)))
@@ -173,7 +173,7 @@ def build_grid(headers: Sequence[SliceHeader]) -> Grid:
             wide to bridge, ``geometry_invalid`` where positions jump sideways.
     """
     if len(headers) < 2:
-        raise StudyRefused(RefusalCode.TOO_FEW_SLICES, "one slice is no volume")
+        raise StudyRefused(RefusalCode.TOO_FEW_SLICES, "one slice is not a volume")
     order = np.argsort(-heights(headers), kind="stable")
     ordered = [headers[i] for i in order]
     row, column, normal = directions(ordered)
@@ -240,7 +240,7 @@ def _require_bridgeable(along: Floats, ordered: Sequence[SliceHeader]) -> None:
     steps = np.diff(along)
     step, widest = float(np.median(steps)), float(steps.max())
     if step < SAME_POSITION_MM:
-        raise StudyRefused(RefusalCode.GEOMETRY_INVALID, "the slices lie at the same position")
+        raise StudyRefused(RefusalCode.GEOMETRY_INVALID, "the slices are at the same position")
     if widest <= max(MAX_GAP_MM, (2 + STEP_TOLERANCE) * step):
         return
     wide = int(steps.argmax())
@@ -272,7 +272,7 @@ def _regular_slices(along: Floats) -> tuple[list[GridSlice], Floats, list[str]]:
 
 
 def _regular_coordinate(along: Floats) -> Floats | None:
-    """Return each slice's whole number of steps from the first, None if the slices do not lie on a regular grid."""
+    """Return each slice's whole number of steps from the first, None if the slices are not on a regular grid."""
     steps = np.diff(along)
     step = float(np.median(steps))
     if step <= 0:

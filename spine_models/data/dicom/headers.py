@@ -51,7 +51,7 @@ class SliceHeader:
         acquisition_time: time of day (of a frame: with its date); compared with that of other slices, never stored.
         stack: of an enhanced object, StackID.
         words: SeriesDescription, ProtocolName and BodyPartExamined in capitals; compared with words, never stored.
-        position: mm, LPS, of the centre of the first pixel; None if absent or no number (as the next three).
+        position: mm, LPS, of the centre of the first pixel; None if absent or not a number (as the next three).
         orientation: directions along a row and along a column, LPS.
         spacing: mm between rows and between columns.
         slope: of the rescale to HU; with ``intercept``.
@@ -130,7 +130,7 @@ def read_headers(folder: Path, file: StudyFile) -> list[SliceHeader]:
         raise FileTooLargeError(f"it claims more than {MAX_FRAMES} frames")
     if groups:
         return _frames(header, parsed, groups)
-    # Several frames that share one position are no stack.
+    # Several frames that share one position are not a stack.
     return [header if header.frames == 1 else replace(header, position=None)]
 
 

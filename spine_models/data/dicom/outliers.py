@@ -1,4 +1,4 @@
-"""Slices of a stack that lie beside it: one damaged position must not bend the affine of all others."""
+"""Slices of a stack that are beside it: one damaged position must not bend the affine of all others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spine_models.data.dicom.headers import SliceHeader
 Floats = NDArray[np.float64]
 
 SIDEWAYS_MM = 0.5
-"""A slice that lies further than this, and a pixel, beside the line through its neighbours is out of line. In the
+"""A slice that is further than this, and a pixel, beside the line through its neighbours is out of line. In the
 challenge's curved reformats that is 0.16 mm at most; a tilted or oblique stack does not bend at all.
 """
 _MOST = 0.1
@@ -38,14 +38,14 @@ def drop_sideways(headers: Sequence[SliceHeader], points: Floats, along: Floats)
         if bends[worst] <= tolerance:
             break
         if len(kept) == 3:
-            raise StudyRefused(RefusalCode.GEOMETRY_INVALID, "the slices do not lie on one line")
+            raise StudyRefused(RefusalCode.GEOMETRY_INVALID, "the slices are not on one line")
         # A slice out of line bends the places of its neighbours too: the culprit is the one without whom all is well.
         suspects = [i for i in range(worst - 2, worst + 3) if 0 <= i < len(kept)]
         without = {i: [*kept[:i], *kept[i + 1 :]] for i in suspects}
         kept = min(without.values(), key=lambda rest: float(_bends(points[rest], along[rest]).max()))
     dropped = len(headers) - len(kept)
     if dropped > _MOST * len(headers):
-        raise StudyRefused(RefusalCode.GEOMETRY_INVALID, f"{dropped} slices lie beside the line through the others")
+        raise StudyRefused(RefusalCode.GEOMETRY_INVALID, f"{dropped} slices are beside the line through the others")
     return kept, f"{dropped} slices left out: they lie beside the line through the others" if dropped else None
 
 

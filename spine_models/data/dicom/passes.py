@@ -22,7 +22,7 @@ which overlap at their edges, cover less."""
 _MAIN = 0.5
 """Part of the slices that the largest of several groups has which follow each other without overlap."""
 _FEW = 3
-"""Slices from which on a group can be told to lie regularly."""
+"""Slices from which on a group can be seen to be regular."""
 
 Stack = Sequence[SliceHeader]
 Groups = list[list[SliceHeader]]
@@ -36,8 +36,8 @@ class Pass:
     Attributes:
         headers: the slices.
         told_by: what tells them from the other passes of the stack; "" where the stack is one pass.
-        certain: the headers say which slices belong together. If not, slices at one position are told apart by their
-            names alone, which is good enough for copies of the same slice and for nothing else.
+        certain: the headers say which slices belong together. If not, slices at one position are told apart only
+            by their names, which is good enough for copies of the same slice and for nothing else.
     """
 
     headers: list[SliceHeader]
@@ -207,7 +207,7 @@ def _ranks(stack: Stack) -> list[Any]:
 
 
 def _numbered_ranks(stack: Stack) -> list[Any]:
-    """As ``_ranks``, where instance numbers alone decide; otherwise one label for all."""
+    """As ``_ranks``, where only instance numbers decide; otherwise one label for all."""
     places = zip(_position_ids(stack), (header.instance for header in stack), strict=True)
     distinct = len(set(places)) == len(stack) and all(header.instance is not None for header in stack)
     return _ranks(stack) if distinct else [0] * len(stack)

@@ -8,7 +8,7 @@ _NOBODY = frozenset(
     ("", "ANON", "ANONYM", "ANONYMIZED", "ANONYMISED", "ANONYMOUS", "DEIDENTIFIED", "NA", "N/A", "NONE", "NULL",
      "PATIENT", "REMOVED", "UNKNOWN", "XXX", "XXXX", "0", "00", "000", "0000", "00000000")
 )  # fmt: skip
-"""What anonymisers write in place of a PatientID; studies that share it are not of one patient."""
+"""Placeholders for a PatientID; studies that share one are not of one patient."""
 
 
 def known_patient(patient_id: str) -> str:

@@ -91,7 +91,7 @@ def check_claims(header: SliceHeader) -> None:
             RefusalCode.PIXELS_UNSUPPORTED, "BitsStored, HighBit and BitsAllocated contradict each other"
         )
     if header.high_bit >= header.bits_allocated:
-        raise StudyRefused(RefusalCode.PIXELS_UNSUPPORTED, "HighBit lies above BitsAllocated")
+        raise StudyRefused(RefusalCode.PIXELS_UNSUPPORTED, "HighBit is above BitsAllocated")
     native, bounded = header.transfer_syntax in _NATIVE, header.pixel_length != 0xFFFFFFFF
     if native != bounded or header.pixel_vr not in ("OB", "OW", "UN", None):
         raise StudyRefused(RefusalCode.PIXELS_DAMAGED, "a slice's pixels begin with bytes that make no sense")
@@ -105,7 +105,7 @@ def check_claims(header: SliceHeader) -> None:
         raise StudyRefused(RefusalCode.PIXELS_DAMAGED, "the compressed pixels of a slice are missing")
     if header.slope is None or header.intercept is None or not 0 < abs(header.slope) <= 1e4:
         raise StudyRefused(
-            RefusalCode.RESCALE_INVALID, "RescaleSlope or RescaleIntercept is missing, zero or no number"
+            RefusalCode.RESCALE_INVALID, "RescaleSlope or RescaleIntercept is missing, zero or not a number"
         )
     if abs(header.intercept) > 1e6:
         raise StudyRefused(RefusalCode.RESCALE_INVALID, "RescaleIntercept is absurd")

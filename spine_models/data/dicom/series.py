@@ -75,7 +75,7 @@ class Selection:
 
 
 def read_folder(folder: Path, files: Sequence[StudyFile]) -> tuple[list[SliceHeader], list[LeftOut]]:
-    """Read the headers of a study's files; what is no image or no CT is set aside, frame by frame."""
+    """Read the headers of a study's files; what is not an image or not CT is set aside, frame by frame."""
     headers: list[SliceHeader] = []
     aside: list[LeftOut] = []
     for file in files:
@@ -92,7 +92,7 @@ def read_folder(folder: Path, files: Sequence[StudyFile]) -> tuple[list[SliceHea
 
 
 def aside_because(header: SliceHeader) -> str | None:
-    """Say why an object is no CT slice, None if it may be one; a tag that is absent is no reason."""
+    """Say why an object is not a CT slice, None if it may be one; a tag that is absent is not a reason."""
     types = frozenset(header.image_type)
     no_pixels = header.pixel_offset is None and not header.float_pixels
     other_class = header.sop_class.startswith(_STORAGE) and header.sop_class not in _CT_CLASSES
@@ -133,7 +133,7 @@ def select(headers: Sequence[SliceHeader], aside: Sequence[LeftOut], choose: Cho
         raise problem
     axial = [stack for stack in stacks_of(placed) if is_axial(stack)]
     if not axial:
-        raise StudyRefused(RefusalCode.NOT_AXIAL, "no stack of slices lies within 45 degrees of the axial plane")
+        raise StudyRefused(RefusalCode.NOT_AXIAL, "no stack of slices is within 45 degrees of the axial plane")
     passes = [(part, stack) for stack in axial for part in split_passes(stack)]
     candidates = [Candidate(part, stack) for part, stack in passes if len(part.headers) > 1]
     if not candidates:

@@ -17,7 +17,7 @@ _TURN_DEGREES = 10.0
 _MOST = 0.75
 """Part of a stack that has one orientation from which on the rest does not belong to it."""
 _FEW = 3
-"""Slices from which on a series UID for each of them is no series."""
+"""Slices from which on a series UID for each of them is not a series."""
 _SAME_SPACING = 1e-3
 """Relative difference of pixel spacings that are the same."""
 
@@ -30,8 +30,8 @@ def stacks_of(headers: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
 def _by_series(headers: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
     """Group slices of one study, patient, series and size.
 
-    Frames of reference are no reason to part slices: some scanners and anonymisers give each slice its own. A UID that
-    only some slices lack is that of the others, where there is one alone. Series of one slice each are taken for one
+    Frames of reference do not part slices: some scanners and anonymisers give each slice its own. A UID that
+    only some slices lack is that of the others, where there is only one. Series of one slice each are taken for one
     series whose UIDs were made anew for every file.
     """
     sizes: dict[tuple[int, int], list[SliceHeader]] = defaultdict(list)

@@ -75,13 +75,13 @@ class StudyVolume:
 
 @dataclass(frozen=True)
 class StudySource:
-    """The files of a study that make its volume, known from their headers alone.
+    """The files of a study that make its volume, known from their headers only.
 
     Attributes:
-        folder: where they lie.
+        folder: where they are.
         files: every file of the folder.
         selection: which are used, and what was left out.
-        grid: where their slices lie.
+        grid: where their slices are.
     """
 
     folder: Path
@@ -167,7 +167,7 @@ def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
     if len(planes) < 2:
         raise StudyRefused(
             RefusalCode.TOO_FEW_SLICES,
-            f"z_step {settings.z_step} leaves one of {len(grid.slices)} slices, which is no volume",
+            f"z_step {settings.z_step} leaves one of {len(grid.slices)} slices, which is not a volume",
         )
     shape = (len(planes), *grid.shape[1:])
     for header in grid.headers:
@@ -294,7 +294,7 @@ def _repeat_note(source: StudySource, used: set[SliceHeader]) -> str:
 def _differ(folder: Path, one: SliceHeader, other: SliceHeader) -> bool:
     try:
         return not np.array_equal(read_hounsfield(folder, one), read_hounsfield(folder, other))
-    except StudyRefused:  # the one that is used has been decoded: a damaged copy of it is no second pass
+    except StudyRefused:  # the one that is used has been decoded: a damaged copy of it is not a second pass
         return False
 
 

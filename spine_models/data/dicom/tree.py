@@ -208,7 +208,7 @@ def _study(name: str, looks: Sequence[_Look], shared: set[str]) -> TreeStudy:
 
 
 def _asked_for(studies: Sequence[TreeStudy]) -> list[TreeStudy]:
-    """Find the outermost folder that is a UID and of one study alone."""
+    """Find the outermost folder that is a UID and holds only one study."""
     below: dict[str, set[str]] = defaultdict(set)
     for study in studies:
         for file in study.files:

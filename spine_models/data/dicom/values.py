@@ -36,7 +36,7 @@ def text_of(elements: Dataset, tag: int) -> str:
 
 
 def numbers_of(elements: Dataset, tag: int) -> tuple[float, ...] | None:
-    """Return the values of a decimal or integer string, None if it is absent, empty or no number.
+    """Return the values of a decimal or integer string, None if it is absent, empty or not a number.
 
     Spaces, exponents, leading zeros and more than 16 characters are read; a decimal comma, a hexadecimal number, an
     infinity or "nan" is not a number (DICOM PS3.5 section 6.2).

@@ -11,7 +11,7 @@ EXACT_VOXELS = 0.05
 
 
 def grid_difference(label_affine: Floats, affine: Floats, shape: tuple[int, int, int]) -> float:
-    """Return how far voxels of a grid lie from the nearest of the label's, at most, in label voxels (0: they agree).
+    """Return how far voxels of a grid are from the nearest of the label's, at most, in label voxels (0: they agree).
 
     A grid whose axes are not those of the label map (up to order and direction) differs by at least half a voxel.
     """

@@ -28,7 +28,7 @@ LABEL_MAP = "the label map of the study"
 MAX_LABEL_SIDE = 4096
 MAX_LABEL_VOXELS = 1 << 30
 _ROOMY = 4
-"""A label map may have this many times the voxels of its volume; more is no label of it, but may fill the memory."""
+"""A label map may have this many times the voxels of its volume; more cannot be its own, but may fill the memory."""
 _ALWAYS_ALLOWED = 1 << 24
 _MOST_DEFLATED = 1032
 """Bytes that one byte of a gzip file stands for at most (zlib's technical details)."""
@@ -43,7 +43,7 @@ _NIFTI2 = (540, int.from_bytes((540).to_bytes(4, "big"), "little"))
 
 @dataclass(frozen=True)
 class OpenLabel:
-    """A label map of which the header alone was read; see ``nifti.LabelMap``."""
+    """A label map of which only the header was read; see ``nifti.LabelMap``."""
 
     image: Any
     shape: tuple[int, int, int]
@@ -156,7 +156,7 @@ def _geometry(image: Any, shape: tuple[int, ...]) -> tuple[Floats, tuple[str, ..
     if affine is None:
         raise StudyRefused(
             RefusalCode.LABEL_GEOMETRY,
-            "the label map says nothing about where it lies (sform_code and qform_code are 0): write an affine, or set "
+            "the label map says nothing about where it is (sform_code and qform_code are 0): write an affine, or set "
             "label_geometry: index for the whole data set",
         )
     affine = np.array(affine, dtype=np.float64)
@@ -168,7 +168,7 @@ def _geometry(image: Any, shape: tuple[int, ...]) -> tuple[Floats, tuple[str, ..
 
 
 def _quiet(get_qform: Any) -> Any:
-    """A quaternion that is no rotation is as good as none, as long as there is an sform."""
+    """A quaternion that is not a rotation is as good as none, as long as there is an sform."""
 
     def get(coded: bool) -> Any:
         try:

@@ -60,7 +60,7 @@ def read_label(path: Path, settings: LabelSettings, max_voxels: int = MAX_LABEL_
     """Read a label map stored as integers or as floats that are whole numbers.
 
     Raises:
-        StudyRefused: as ``open_label``; ``label_invalid`` for values that are no labels.
+        StudyRefused: as ``open_label``; ``label_invalid`` for values that are not labels.
         DiskError: if the disk does not give it.
     """
 
@@ -106,7 +106,7 @@ def _whole(slab: NDArray[Any], stored: Any) -> NDArray[Any]:
             )
     if whole.min() < 0 or whole.max() > _LARGEST:
         value = whole.min() if whole.min() < 0 else whole.max()
-        raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map holds {value:g}, which is no label")
+        raise StudyRefused(RefusalCode.LABEL_INVALID, f"the label map holds {value:g}, which is not a label")
     return whole
 
 

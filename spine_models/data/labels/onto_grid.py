@@ -22,8 +22,9 @@ from spine_models.levels import IGNORE_LABEL, LEVELS
 from spine_models.provenance.facts import Facts
 
 TIE_SHIFT = 1e-3
-"""Where a half-grid pixel lies midway between two full pixels, the one with the smaller index is taken: the sampling
-point is shifted by this part of a pixel, in the volume's frame, so that the storage order of the labels is no matter.
+"""Where a half-grid pixel is midway between two full pixels, the one with the smaller index is taken: the sampling
+point is shifted by this part of a pixel, in the volume's frame, so that the storage order of the labels does not
+matter.
 """
 _PARALLEL_VOXELS = 1e-4  # below TIE_SHIFT, above the rounding of affines stored in float32
 
@@ -55,7 +56,7 @@ class LabelFacts(Facts):
 
 
 def check_label(path: Path, affine: Floats, shape: tuple[int, int, int], settings: LabelSettings) -> None:
-    """Check a label map's header alone against the grid of a volume before ``z_step``.
+    """Check only a label map's header against the grid of a volume before ``z_step``.
 
     Args:
         path: the label map.

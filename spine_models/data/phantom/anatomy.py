@@ -1,4 +1,4 @@
-"""One patient: how large the vertebrae are, how the neck is bent, and where each level's frame lies.
+"""One patient: how large the vertebrae are, how the neck is bent, and where each level's frame is.
 
 Sizes are rounded from textbook morphometry of the adult cervical spine (bodies 15-20 mm wide and deep and 12-15 mm
 tall, canal 15 mm deep, pillars inclined by about 45 degrees); they are meant to look right, not to be measured.
@@ -66,7 +66,7 @@ ADULT: dict[str, VertebraSize] = {
 
 @dataclass(frozen=True)
 class Frame:
-    """Where something lies: ``world = origin + axes @ local`` (mm)."""
+    """Where something is: ``world = origin + axes @ local`` (mm)."""
 
     origin: Matrix
     axes: Matrix

@@ -1,7 +1,7 @@
 """The grid of a study, and the slab of slices that is being painted.
 
-A study is painted slab by slab, so that memory stays bounded at any matrix; every voxel is computed from its own
-position alone, so that the slabs leave no trace.
+A study is painted slab by slab, so that memory stays bounded at any matrix; every voxel is computed only from
+its own position, so that the slabs leave no trace.
 """
 
 from __future__ import annotations

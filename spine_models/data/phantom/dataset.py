@@ -192,7 +192,7 @@ def _bottom(patient: Patient, level: str, extra: float) -> float:
 
 
 def _visible(patient: Patient, grid: Grid) -> dict[str, bool]:
-    """Say of each level whether the centre of its body (C1: of its ring) lies within the slices."""
+    """Say of each level whether the centre of its body (C1: of its ring) is within the slices."""
     heights = grid.heights()
     return {level: bool(heights[-1] <= patient.frames[level].origin[2] <= heights[0]) for level in LEVELS}
 

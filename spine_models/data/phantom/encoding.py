@@ -114,7 +114,7 @@ def stored_values(hu: NDArray[np.int16], style: PixelStyle) -> Stored:
 
 
 def outside_field(rows: int, columns: int) -> NDArray[np.bool_]:
-    """Return which pixels (row, column) lie outside the circle around the slice's centre."""
+    """Return which pixels (row, column) are outside the circle around the slice's centre."""
     y = np.arange(rows)[:, None] - (rows - 1) / 2
     x = np.arange(columns)[None, :] - (columns - 1) / 2
     outside: NDArray[np.bool_] = np.hypot(x, y) > max(rows, columns) / 2

@@ -1,4 +1,4 @@
-"""What a scanner writes that is no tissue: values outside its circle, and metal."""
+"""What a scanner writes that is not tissue: values outside its circle, and metal."""
 
 from __future__ import annotations
 

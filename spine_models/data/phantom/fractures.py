@@ -46,7 +46,7 @@ class Break:
     Attributes:
         through: a point of the plane.
         normal: unit normal, pointing into the fragment that moves.
-        shift: displacement of that fragment; lies in the plane.
+        shift: displacement of that fragment, in the plane.
         low: lower corner of the part of the vertebra that is broken.
         high: its upper corner.
         width: thickness of the lucent line.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LENGTHS = (2, 2, 3, 3, 4, 4, 5, 5, 8, 8, 8, 8, 8, 8, 8, 8, 8)
-"""Lengths of the codes of the 17 categories, the most frequent first: a complete set needs no code of ones alone."""
+"""Lengths of the codes of the 17 categories, the most frequent first: a complete set needs no code of only ones."""
 
 Pixels = NDArray[np.uint16] | NDArray[np.int16]
 

@@ -19,7 +19,7 @@ from spine_models.data.phantom.spine import paint_discs, paint_vertebrae
 MARKER_HU = 2500.0
 MARKER_MM = 3.0
 MARKER_OFFSET = (36.0, -30.0, 0.0)
-"""Where the bead lies in the frame of C3: 36 mm to the patient's left, 30 mm in front (times the patient's scale)."""
+"""Where the bead is in the frame of C3: 36 mm to the patient's left, 30 mm in front (times the patient's scale)."""
 
 _SLAB_VOXELS = 3_000_000
 _SHOULDER_NOISE = 1.2
@@ -35,7 +35,7 @@ class Rendered:
     Attributes:
         hu: int16 (z, y, x), z from superior to inferior.
         labels: uint8 (z, y, x), 1-7 for C1-C7, 8 and above for T1 and below.
-        grid: where the voxels lie.
+        grid: where the voxels are.
         boxes: the fractures' boxes, slice by slice.
     """
 
@@ -61,7 +61,7 @@ def render(
         grid: voxel centres.
         breaks: level to its fracture.
         noise_hu: standard deviation of the noise in the neck; it is higher between the shoulders.
-        seed: seed of the noise; a slice's noise depends on it and on the slice's number alone.
+        seed: seed of the noise; a slice's noise depends on it and on the slice's number only.
         marker: whether to paint the bead.
     """
     hu = np.empty(grid.shape, np.int16)

@@ -2,7 +2,7 @@
 
 A point is a triple of float32 arrays of equal (or broadcastable) shape (z, y, x) that hold its local
 coordinates in mm: x towards the patient's left, y backwards, z upwards. Distances are exact for capsules and
-boxes and good near the surface for ellipses, where alone they matter. The formulas are the usual ones of
+boxes and good near the surface for ellipses, which is where they matter. The formulas are the usual ones of
 constructive geometry with distance functions (a ratio of the implicit function to its gradient for ellipsoids,
 a quadratic blend for smooth unions).
 """

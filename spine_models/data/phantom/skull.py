@@ -39,7 +39,7 @@ class Part:
 
 
 def paint_brain(slab: Slab, patient: Patient) -> None:
-    """Paint what lies inside the skull, to be done before the bones."""
+    """Paint what is inside the skull, to be done before the bones."""
     found = slab.local_window(patient.frames["C0"], (-82.0, -95.0, 8.0), (82.0, 115.0, 75.0), patient.scale)
     if found is not None:
         window, point = found

@@ -1,6 +1,6 @@
 """The shape of each level in its own frame (mm): x to the left, y backwards, z upwards, origin in the body's centre.
 
-The origin of C1 lies in the centre of its ring's front part, where the dens stands.
+The origin of C1 is in the centre of its ring's front part, where the dens stands.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def vertebra_reach(level: str, size: VertebraSize) -> tuple[Vector, Vector]:
 
 
 def may_hold(level: str, size: VertebraSize, point: Point) -> NDArray[np.bool_]:
-    """Return where a level may lie: not beside its spinous process, its dens or the front of its ring."""
+    """Return where a level may be: not beside its spinous process, its dens or the front of its ring."""
     x, y, z = np.abs(point[0]), point[1], point[2]
     if level == "C1":
         scale = np.float32(size.wide / 17.0)

@@ -1,4 +1,4 @@
-"""Which study and which vertebra a draw takes; every draw depends on (seed, epoch, index) alone."""
+"""Which study and which vertebra a draw takes; every draw depends only on (seed, epoch, index)."""
 
 from __future__ import annotations
 

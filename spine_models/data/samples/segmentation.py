@@ -71,7 +71,7 @@ class SegmentationSamples:
     def sample(self, epoch: int, index: int) -> tuple[SegmentationWindow, NDArray[np.uint8], str]:
         """Return an augmented window.
 
-        The window's position is uniform over the volume. A volume with fewer slices than the window lies at a random
+        The window's position is uniform over the volume. A volume with fewer slices than the window is at a random
         place in it; beyond it there is air with ``IGNORE_LABEL``.
 
         Args:

@@ -12,9 +12,9 @@ from spine_models.levels import LEVELS
 
 
 def is_in_window(inside: int, total: int, visible_fraction: float) -> bool:
-    """Tell whether at least ``visible_fraction`` of a vertebra's voxels lie in the window, in exact arithmetic.
+    """Tell whether at least ``visible_fraction`` of a vertebra's voxels are in the window, in exact arithmetic.
 
-    Binary floating point would let the edge fall either way (0.3 is no binary fraction), so the setting is taken
+    Binary floating point would let the edge fall either way (0.3 is not a binary fraction), so the setting is taken
     as the decimal that it was written as: 3 of 10 voxels are 30 %.
 
     Args:
@@ -30,7 +30,7 @@ def window_target(
 ) -> NDArray[np.float32]:
     """Return the target of a training window.
 
-    A vertebra of which less than ``visible_fraction`` lies in the window gets 0; ``patient_overall`` is
+    A vertebra of which less than ``visible_fraction`` is in the window gets 0; ``patient_overall`` is
     recomputed from the seven that remain. Validation and out-of-fold labels are not changed this way.
 
     Args:

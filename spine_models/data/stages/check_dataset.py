@@ -1,4 +1,4 @@
-"""What a data set looks like, from headers alone: which studies could not be used, and a summary of the others."""
+"""What a data set looks like, from headers only: which studies could not be used, and a summary of the others."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def check_dataset(
     progress: Progress,
     label_geometry: str = "affine",
 ) -> DatasetReport:
-    """Look at every study of a data set, by headers alone, on several cores.
+    """Look at every study of a data set, by headers only, on several cores.
 
     Args:
         dataset_dir: the data set.
@@ -138,7 +138,7 @@ def check_dataset(
         label_geometry: see ``LabelSettings``.
 
     Raises:
-        UserError: if the folder is no data set, or a process that reads headers dies.
+        UserError: if the folder is not a data set, or a process that reads headers dies.
     """
     root = layout.require_dataset(dataset_dir)
     names = [entry.name for entry in layout.study_folders(root / layout.IMAGES)]

@@ -48,7 +48,7 @@ class QuarantineInputs:
 def collect_quarantine(inputs: QuarantineInputs) -> list[QuarantineRow]:
     """Join what every stage refused, and what the folders and ``train.csv`` do not share.
 
-    A study refused by ``labels`` is lost for the segmentation alone, one refused by ``tables`` for the classifiers.
+    A study refused by ``labels`` is lost only for the segmentation, one refused by ``tables`` for the classifiers.
 
     Raises:
         UserError: if ``train.csv`` or ``train_bounding_boxes.csv`` is wrong, or no label map has a cervical level.

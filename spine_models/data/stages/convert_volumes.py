@@ -64,7 +64,7 @@ def convert_volumes(inputs: VolumeInputs, volumes: Path, half: Path, settings: V
 
     Args:
         inputs: the files.
-        volumes: manifest to write for the full volumes; arrays and records lie in the folder of its name.
+        volumes: manifest to write for the full volumes; arrays and records are in the folder of its name.
         half: likewise for the half-size volumes.
         settings: see there.
         code: fingerprint of the code.
@@ -145,7 +145,7 @@ def _refused_unless_changed(folder: Path, files: list[StudyFile]) -> Iterator[No
 
 
 def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: Key, keep: bool) -> tuple[Record, Record]:
-    """Write the arrays of a study and their records; without ``keep``, the full-size one is described alone."""
+    """Write the arrays of a study and their records; without ``keep``, the full-size one is only described."""
     full, half = (path.with_suffix(".npy") for path in paths)
     if keep:
         full_facts = write_array(full, volume.full)

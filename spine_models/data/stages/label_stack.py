@@ -1,4 +1,4 @@
-"""Which of several stacks of a study its label map was drawn on, from headers alone."""
+"""Which of several stacks of a study its label map was drawn on, from headers only."""
 
 from __future__ import annotations
 

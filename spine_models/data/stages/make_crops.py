@@ -52,7 +52,7 @@ def make_crops(
         conversion: settings by which the volumes were converted.
         settings: see there.
         code: fingerprint of the code.
-        out: manifest to write; the crops lie beside it.
+        out: manifest to write; the crops are beside it.
 
     Returns:
         The studies that show no usable vertebra. They get a record without an array, and the prior as prediction.

@@ -21,7 +21,7 @@ SETTINGS = CropSettings(**CROPS)
 
 
 def _ramp(shape):
-    """A volume whose value says where a voxel lies, linear in y and x, other from slice to slice."""
+    """A volume whose value says where a voxel is, linear in y and x, other from slice to slice."""
     z, y, x = np.meshgrid(*(np.arange(side) for side in shape), indexing="ij")
     return (100 * (z % 7) + 4 * y + 2 * x).astype(np.int16)
 

@@ -108,7 +108,7 @@ def test_a_missing_level_is_a_gap_and_is_interpolated():
         "C6": "visible",
         "C7": "missing",
     }
-    assert shown.boxes["C3"] == (18, 26, 10, 18, 12, 20)  # where it would lie: levels are 8 slices apart
+    assert shown.boxes["C3"] == (18, 26, 10, 18, 12, 20)  # where it would be: levels are 8 slices apart
     assert shown.boxes["C4"] == (26, 34, 10, 18, 12, 20)
     assert "C3" not in shown.voxels
 

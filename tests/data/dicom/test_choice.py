@@ -1,4 +1,4 @@
-"""Which series of a study is read: most slices is no reason."""
+"""Which series of a study is read: most slices is not a reason."""
 
 from __future__ import annotations
 

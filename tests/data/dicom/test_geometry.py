@@ -1,4 +1,4 @@
-"""The grid of a stack, from headers alone: every value follows from positions, orientations and spacing by hand."""
+"""The grid of a stack, from headers only: every value follows from positions, orientations and spacing by hand."""
 
 from __future__ import annotations
 
@@ -167,14 +167,14 @@ def test_a_sheared_stack_is_refused_from_fifty_degrees_on(header) -> None:
 def test_two_slices_are_the_fewest(header) -> None:
     refusal = refused(stack(header, column(1)))
     assert refusal.code == RefusalCode.TOO_FEW_SLICES
-    assert refusal.reason == "one slice is no volume"
+    assert refusal.reason == "one slice is not a volume"
     assert build_grid(stack(header, column(1, 0))).shape[0] == 2
 
 
 def test_slices_at_one_position_are_refused(header) -> None:
     refusal = refused(stack(header, column(0.0099, 0)))
     assert refusal.code == RefusalCode.GEOMETRY_INVALID
-    assert refusal.reason == "the slices lie at the same position"
+    assert refusal.reason == "the slices are at the same position"
     assert build_grid(stack(header, column(0.0101, 0))).shape[0] == 2
 
 

@@ -165,7 +165,7 @@ POSITIONS = {
 
 @pytest.mark.parametrize("position", POSITIONS)
 def test_patients_lie_as_they_like(tmp_path, position) -> None:
-    """The orientation says how the image lies in the patient; PatientPosition is about the scanner."""
+    """The orientation says how the image is turned in the patient; PatientPosition is about the scanner."""
     orientation = np.array(POSITIONS[position], float)
     write_stack(tmp_path, PatientPosition=position, ImageOrientationPatient=list(orientation))
     study = read(tmp_path)

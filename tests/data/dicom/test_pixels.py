@@ -308,13 +308,13 @@ def test_dataset_without_pixels_has_no_offset(tmp_path) -> None:
             (change, "pixels_unsupported", "BitsStored, HighBit and BitsAllocated contradict each other")
             for change in ({"bits_stored": 0}, {"bits_stored": 17}, {"bits_stored": 12, "high_bit": 10})
         ],
-        ({"high_bit": 16}, "pixels_unsupported", "HighBit lies above BitsAllocated"),
+        ({"high_bit": 16}, "pixels_unsupported", "HighBit is above BitsAllocated"),
         ({"pixel_length": 0xFFFFFFFF}, "pixels_damaged", "a slice's pixels begin with bytes that make no sense"),
         ({"pixel_vr": "OF"}, "pixels_damaged", "a slice's pixels begin with bytes that make no sense"),
-        ({"slope": None}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or no number"),
-        ({"slope": 0.0}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or no number"),
-        ({"slope": -10001.0}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or no number"),
-        ({"intercept": None}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or no number"),
+        ({"slope": None}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or not a number"),
+        ({"slope": 0.0}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or not a number"),
+        ({"slope": -10001.0}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or not a number"),
+        ({"intercept": None}, "rescale_invalid", "RescaleSlope or RescaleIntercept is missing, zero or not a number"),
         ({"intercept": -1000001.0}, "rescale_invalid", "RescaleIntercept is absurd"),
     ],
 )

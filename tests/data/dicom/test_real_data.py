@@ -1,4 +1,4 @@
-"""Real CT and the challenge's metadata, where a checkout has them beside it; they are no part of the project."""
+"""Real CT and the challenge's metadata, where a checkout has them beside it; they are not part of the project."""
 
 from __future__ import annotations
 

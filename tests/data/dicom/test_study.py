@@ -395,7 +395,7 @@ def test_constant_pixels_are_refused(tmp_path) -> None:
 
 
 def test_enhanced_multi_frame_ct(tmp_path) -> None:
-    """Frames lie in a mixed order, each with a rescale of its own."""
+    """Frames are in a mixed order, each with a rescale of its own."""
     frames = np.stack([ramp(index) for index in range(7)])
     (tmp_path / "1").write_bytes(encoded(enhanced(frames)))
     study = read(tmp_path)

@@ -67,7 +67,7 @@ def test_any_axis_order_and_direction_is_permuted_exactly(tmp_path, facts, axes,
     half, found = half_label(label, facts, LabelSettings())
     expected = values[:, ::2, ::2]
     assert np.array_equal(half[:, :4], np.where(expected > 7, 0, expected))
-    assert (half[:, 4:] == 255).all(), "the half grid's padding is no background"
+    assert (half[:, 4:] == 255).all(), "the half grid's padding is not background"
     assert found.notes == ()
     assert found.levels["C3"] == int((expected == 3).sum())
 

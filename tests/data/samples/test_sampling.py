@@ -6,7 +6,7 @@ from spine_models.levels import LEVELS
 
 
 def _binomial(hits: int, draws: int, probability: float) -> bool:
-    """Tell whether ``hits`` lies within five standard deviations."""
+    """Tell whether ``hits`` is within five standard deviations."""
     return abs(hits - draws * probability) < 5 * np.sqrt(draws * probability * (1 - probability))
 
 

@@ -14,7 +14,7 @@ def test_exactly_thirty_percent_is_kept_and_one_voxel_less_is_not(inside, total,
 
 
 def test_the_edge_is_exact_where_binary_floating_point_is_not():
-    # For these counts the float product 0.3 * total lies above the integer inside, or 0.1 * 3 above 0.3.
+    # For these counts the float product 0.3 * total is above the integer inside, or 0.1 * 3 above 0.3.
     for total in range(10, 20_000, 10):
         inside = total * 3 // 10
         assert is_in_window(inside, total, 0.3)
