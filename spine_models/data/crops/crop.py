@@ -86,6 +86,38 @@ class SpineCrop:
     spacing_mm: tuple[float, float, float]
 
 
+class WindowPlace(NamedTuple):
+    """The rectangle of a window that its image fills after it was resized, in pixels of the window."""
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class WindowPart:
+    """What a crop holds of a window, as it is stored.
+
+    Attributes:
+        image: (z, y, x) int16 HU, a view of the crop's.
+        mask: (z, y, x) uint8, the same part on the half grid.
+        first: slice of the window that is their first one.
+        place: what they become in the window's plane.
+        plane_fill: HU beside an image in its plane.
+        z_fill: HU of slices that they lack.
+        inside: voxels of each level in the window and box, counted on the half grid.
+    """
+
+    image: NDArray[np.int16]
+    mask: NDArray[np.uint8]
+    first: int
+    place: WindowPlace
+    plane_fill: float
+    z_fill: float
+    inside: dict[str, int]
+
+
 @dataclass(frozen=True)
 class Window:
     """One window around a vertebra, resized and padded.
@@ -173,11 +205,12 @@ def spine_crop(
 
 
 def cut_window(crop: SpineCrop, level: str, start: int, settings: CropSettings) -> Window:
-    """Cut one window of ``settings.depth`` slices around a vertebra.
+    """Cut one window of ``settings.depth`` slices around a vertebra; see ``window_part`` and ``fit_window``."""
+    return fit_window(window_part(crop, level, start, settings), settings)
 
-    The padded box is cut from the full-resolution image, its longest side resized to ``settings.size`` (linear;
-    the mask by nearest neighbour) and the rest padded evenly. Slices beyond the volume and the padding hold what the
-    settings say, and label 0.
+
+def window_part(crop: SpineCrop, level: str, start: int, settings: CropSettings) -> WindowPart:
+    """Find what the crop holds of a window of ``settings.depth`` slices around a vertebra: its padded box.
 
     Args:
         crop: of the study.
@@ -187,26 +220,42 @@ def cut_window(crop: SpineCrop, level: str, start: int, settings: CropSettings) 
     """
     region = _window_region(crop, level, start, settings)
     mask = crop.mask[box_slices(region)]
-    full_region = _window_on_image(region, crop)
-    image = crop.image[box_slices(full_region)]
-    first = region[0] + crop.mask_origin[0] - start
-    shape = _fitted_shape(image.shape[1:], settings.size)
-    return Window(
-        image=_fit(image, first, shape, settings, _fills(crop, settings)),
-        mask=_fit(mask, first, shape, settings, (np.uint8(0), np.uint8(0))),
+    image = crop.image[box_slices(_window_on_image(region, crop))]
+    rows, columns = _fitted_shape(image.shape[1:], settings.size)
+    return WindowPart(
+        image=image,
+        mask=mask,
+        first=region[0] + crop.mask_origin[0] - start,
+        place=WindowPlace((settings.size - rows) // 2, (settings.size - columns) // 2, rows, columns),
+        plane_fill=AIR_HU if settings.plane_fill == "air" else crop.raw_zero_hu,
+        z_fill=AIR_HU if settings.z_fill == "air" else crop.mean,
         inside=level_voxels(np.ascontiguousarray(mask)),
     )
 
 
-def classifier_crop(image: NDArray[np.float32], mask: NDArray[np.uint8], crop: SpineCrop) -> ClassifierCrop:
-    """Round a window that is resized, and augmented where it is to be, to whole HU.
+def fit_window(part: WindowPart, settings: CropSettings) -> Window:
+    """Resize what a crop holds of a window.
+
+    The longest side is resized to ``settings.size`` (linear; the mask by nearest neighbour) and the rest padded evenly.
+    Slices beyond the volume and the padding hold what the settings say, and label 0.
+    """
+    fills = np.float32(part.plane_fill), np.float32(part.z_fill)
+    return Window(
+        image=_fit(part.image, part, settings, fills),
+        mask=_fit(part.mask, part, settings, (np.uint8(0), np.uint8(0))),
+        inside=part.inside,
+    )
+
+
+def classifier_crop(image: NDArray[np.int16], mask: NDArray[np.uint8], crop: SpineCrop) -> ClassifierCrop:
+    """Join a window that is resized, and augmented where it is to be, with what standardises it.
 
     Args:
-        image: (depth, size, size) HU.
+        image: (depth, size, size) whole HU.
         mask: (depth, size, size).
         crop: of the study, for mean and standard deviation.
     """
-    return ClassifierCrop(whole_hu(image), np.ascontiguousarray(mask), np.float32(crop.mean), np.float32(crop.std))
+    return ClassifierCrop(image, mask, np.float32(crop.mean), np.float32(crop.std))
 
 
 def validation_starts(crop: SpineCrop, settings: CropSettings) -> list[tuple[str, int]]:
@@ -226,7 +275,7 @@ def validation_windows(crop: SpineCrop, settings: CropSettings) -> Iterator[tupl
     """
     for level, start in validation_starts(crop, settings):
         window = cut_window(crop, level, start, settings)
-        yield level, classifier_crop(window.image, window.mask, crop)
+        yield level, classifier_crop(whole_hu(window.image), window.mask, crop)
 
 
 def _region(boxes: list[Box], full_shape: tuple[int, ...], factor: float, settings: CropSettings) -> Box:
@@ -280,25 +329,16 @@ def _fitted_shape(plane: tuple[int, ...], size: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _fills(crop: SpineCrop, settings: CropSettings) -> tuple[np.float32, np.float32]:
-    """Return the HU beside an image in its plane, and of slices beyond the volume."""
-    plane = AIR_HU if settings.plane_fill == "air" else crop.raw_zero_hu
-    return np.float32(plane), np.float32(AIR_HU if settings.z_fill == "air" else crop.mean)
-
-
-def _fit(
-    part: NDArray[Any], first: int, shape: tuple[int, int], settings: CropSettings, fills: tuple[F, F]
-) -> NDArray[F]:
-    """Resize each slice to ``shape`` and put it into the middle of a filled window, slice ``first`` onwards."""
+def _fit(slices: NDArray[Any], part: WindowPart, settings: CropSettings, fills: tuple[F, F]) -> NDArray[F]:
+    """Resize each slice and put it into its place in a filled window."""
     import cv2
 
     plane_fill, z_fill = fills
     how = cv2.INTER_NEAREST_EXACT if isinstance(plane_fill, np.uint8) else cv2.INTER_LINEAR
     window = np.full((settings.depth, settings.size, settings.size), z_fill)
-    window[first : first + len(part)] = plane_fill
-    rows, columns = shape
-    top, left = (settings.size - rows) // 2, (settings.size - columns) // 2
-    for i, plane in enumerate(part, start=first):
+    window[part.first : part.first + len(slices)] = plane_fill
+    top, left, rows, columns = part.place
+    for i, plane in enumerate(slices, start=part.first):
         resized = cv2.resize(plane.astype(plane_fill.dtype), (columns, rows), interpolation=how)
         window[i, top : top + rows, left : left + columns] = resized
     return window

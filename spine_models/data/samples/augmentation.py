@@ -1,4 +1,4 @@
-"""Augmentation in the plane: one draw of parameters for all slices of a sample and for its mask."""
+"""Augmentation in the plane: one draw of parameters, by Albumentations, for all slices of a sample and for its mask."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spine_models.hounsfield import AIR_HU
+from spine_models.data.samples.plane_map import PlaneMap, plane_map
 
 _ELASTIC_SIGMA = 12.0 / 256.0
 """Smoothness of the elastic field as a part of the image's side (own choice; the method gives no number)."""
@@ -66,41 +65,28 @@ class ClassificationAugmentation:
 
 
 class Augmentation:
-    """Applies Albumentations transforms to the slices of a sample and its mask with one set of parameters."""
+    """Draws by Albumentations; what it draws is applied by ``resampling``, to all slices of a sample at once."""
 
     def __init__(self, transforms: Sequence[Any]) -> None:
-        """Compose ``transforms``, which fill borders with 0 in image and mask."""
+        """Compose ``transforms``, each one that ``plane_map`` knows."""
         self._compose = _albumentations().ReplayCompose(list(transforms))
 
-    def __call__(
-        self, image: NDArray[np.float32], mask: NDArray[np.uint8], generator: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Augment one sample.
+    def draw(self, side: tuple[int, int], generator: np.random.Generator) -> PlaneMap:
+        """Draw what happens to the slices of one sample and its mask.
 
         Args:
-            image: (z, y, x) in HU; what the borders uncover becomes ``AIR_HU``.
-            mask: (z, y, x); what the borders uncover becomes 0.
+            side: rows and columns of the slices.
             generator: the sample's own random numbers.
-
-        Returns:
-            Image and mask of the same shapes and types.
         """
-        shifted, mask, _ = self.apply_with_replay(image - np.float32(AIR_HU), mask, generator)
-        return shifted + np.float32(AIR_HU), mask
+        return plane_map(self.replay(side, generator))
 
-    def apply_with_replay(
-        self, image: NDArray[np.float32], mask: NDArray[np.uint8], generator: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], dict[str, Any]]:
-        """Augment an image whose air is 0, and return the drawn parameters for ``ReplayCompose.replay``.
-
-        Air has to be 0 because the batched remap of Albumentations 2.0 hands its fill value to OpenCV as one
-        number, which fills only every fourth slice with it and the others with 0.
-        """
+    def replay(self, side: tuple[int, int], generator: np.random.Generator) -> dict[str, Any]:
+        """Draw by applying the transforms to an empty slice; return what ``ReplayCompose.replay`` takes."""
         # set_random_seed would give every transform a generator of its own with the same seed, so that the flip
         # would come exactly when the rotation does; a shared generator keeps the transforms independent.
         self._compose.set_random_state(generator, random.Random(int(generator.integers(2**63))))
-        result = self._compose(images=image, masks=mask)
-        return result["images"], result["masks"], result["replay"]
+        replay: dict[str, Any] = self._compose(image=np.zeros(side, np.uint8))["replay"]
+        return replay
 
 
 def segmentation_augmentation(settings: SegmentationAugmentation, side: int) -> Augmentation:

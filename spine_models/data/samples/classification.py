@@ -11,16 +11,20 @@ from spine_models.data.crops.crop import (
     ClassifierCrop,
     CropSettings,
     SpineCrop,
+    WindowPart,
     classifier_crop,
-    cut_window,
+    fit_window,
     trainable_levels,
+    window_part,
 )
 from spine_models.data.crops.files import open_crop, stored_facts
 from spine_models.data.crops.windows import draw_window_start
 from spine_models.data.samples.augmentation import ClassificationAugmentation, classification_augmentation
+from spine_models.data.samples.resampling import augmented, augmented_window
 from spine_models.data.samples.sampling import BalancedStudies, draw_generator, draw_level
 from spine_models.data.samples.targets import window_target
 from spine_models.errors import UserError
+from spine_models.hounsfield import whole_hu
 from spine_models.levels import LEVELS
 from spine_models.provenance.shelf import Shelf
 
@@ -59,7 +63,7 @@ class ClassificationSamples:
         self.studies = [study for study in studies if self._levels[study]]
         self.left_out = [study for study in studies if not self._levels[study]]
         self._balanced = BalancedStudies(self.studies, [bool(labels[study][0]) for study in self.studies])
-        self._augment = classification_augmentation(augmentation)
+        self._augmentation = classification_augmentation(augmentation)
         self._draws = draws_per_study
         self._fractured_probability = fractured_probability
         self._seed = seed
@@ -83,10 +87,19 @@ class ClassificationSamples:
         level = self._draw_level(study, generator)
         crop = self._crop_of(study)
         start = draw_window_start(*crop.boxes[level][:2], self._settings.depth, generator)
-        window = cut_window(crop, level, start, self._settings)
-        target = window_target(self._labels[study], window.inside, crop.voxels, self._settings.visible_fraction)
-        image, mask = self._augment(window.image, window.mask, generator)
-        return classifier_crop(image, mask, crop), target, study
+        part = window_part(crop, level, start, self._settings)
+        target = window_target(self._labels[study], part.inside, crop.voxels, self._settings.visible_fraction)
+        return classifier_crop(*self._augmented(part, generator), crop), target, study
+
+    def _augmented(
+        self, part: WindowPart, generator: np.random.Generator
+    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+        depth, size = self._settings.depth, self._settings.size
+        drawn = self._augmentation.draw((size, size), generator)
+        if not drawn.exact:
+            return augmented_window(part, drawn, depth, size)
+        window = fit_window(part, self._settings)
+        return augmented(whole_hu(window.image), window.mask, drawn)
 
     def _crop_of(self, study: str) -> SpineCrop:
         crop = open_crop(self._crops, study)

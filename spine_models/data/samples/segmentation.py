@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spine_models.data.samples.augmentation import Augmentation, SegmentationAugmentation, segmentation_augmentation
+from spine_models.data.samples.resampling import augmented
 from spine_models.data.samples.sampling import draw_generator, study_in_turn
 from spine_models.data.volume_facts import VolumeFacts
-from spine_models.hounsfield import AIR_HU, whole_hu
+from spine_models.hounsfield import AIR_HU
 from spine_models.levels import IGNORE_LABEL
 from spine_models.provenance.shelf import Shelf
 
@@ -86,19 +87,20 @@ class SegmentationSamples:
         volume, label = self._half.array(study), self._labels.array(study)
         first, last = sorted((0, volume.shape[0] - self._window))
         start = int(generator.integers(first, last, endpoint=True))
-        image = cut_slices(volume, start, self._window, AIR_HU).astype(np.float32)
+        image = cut_slices(volume, start, self._window, AIR_HU)
         truth = cut_slices(label, start, self._window, IGNORE_LABEL)
         if self._augmentation is None:
             self._augmentation = segmentation_augmentation(self._settings, side=image.shape[-1])
-        image, truth = self._augmentation(image, truth, generator)
+        image, truth = augmented(image, truth, self._augmentation.draw(image.shape[1:], generator))
         facts = self._half.facts(study, VolumeFacts)
-        window = SegmentationWindow(whole_hu(image), np.float32(facts.mean), np.float32(facts.std))
-        return window, np.ascontiguousarray(truth), study
+        return SegmentationWindow(image, np.float32(facts.mean), np.float32(facts.std)), truth, study
 
 
 def cut_slices(volume: NDArray[Any], start: int, depth: int, fill: int) -> NDArray[Any]:
     """Copy ``depth`` slices from ``start`` on, which may be negative; slices beyond the volume hold ``fill``."""
-    window = np.full((depth, *volume.shape[1:]), fill, dtype=volume.dtype)
+    window = np.empty((depth, *volume.shape[1:]), dtype=volume.dtype)
     low, high = max(0, start), min(volume.shape[0], start + depth)
+    window[: low - start] = fill
     window[low - start : high - start] = volume[low:high]
+    window[high - start :] = fill
     return window

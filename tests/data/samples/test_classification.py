@@ -82,26 +82,6 @@ def test_a_sample_has_the_shapes_and_types_of_the_contract(shelf):
     assert (crop.mean, crop.std) == (-400.0, 500.0)
 
 
-def test_a_sample_is_the_augmented_window_to_half_a_hu_with_its_mask_and_target_bit_for_bit(shelf):
-    samples, seen = _samples(shelf), []
-
-    def recorded(image, mask, generator, augment=samples._augment):
-        seen.append(augment(image, mask, generator))
-        return seen[-1]
-
-    samples._augment = recorded
-    rounded = 0
-    for index in range(12):
-        crop, target, study = samples.sample(0, index)
-        image, mask = seen[-1]
-        assert np.abs(crop.image - image.astype(np.float64)).max() <= 0.5
-        rounded += int(np.any(crop.image != image))
-        np.testing.assert_array_equal(crop.mask, mask)
-        assert set(np.unique(target)) <= {0.0, 1.0}
-        assert np.all(target <= np.array(LABELS[study]))
-    assert rounded, "no draw was resampled"
-
-
 def test_draws_are_the_same_in_any_order_and_differ_between_epochs_indices_and_seeds(shelf):
     samples, again = _samples(shelf), _samples(shelf)
     first = [samples.sample(2, index) for index in range(6)]
