@@ -35,6 +35,8 @@ MODULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "segmentation_samples": ("data/samples/segmentation", ("data/samples/test_segmentation.py",)),
     "sampling": ("data/samples/sampling", ("data/samples/test_sampling.py",)),
     "augmentation": ("data/samples/augmentation", ("data/samples/test_augmentation.py",)),
+    "plane_map": ("data/samples/plane_map", ("data/samples/test_resampling.py",)),
+    "resampling": ("data/samples/resampling", ("data/samples/test_resampling.py",)),
     "loss": ("models/losses", ("models/test_losses.py",)),
     "averaging": ("models/averaging", ("models/test_averaging.py",)),
     "optimizer": ("training/optimizer", ("training/test_optimizer.py",)),

@@ -247,7 +247,7 @@ def _tree_file(entry: os.DirEntry[str], prefix: str) -> StudyFile:
         stat = entry.stat()
     except OSError:  # a link to a disk that is not there; whoever reads the file says so
         return StudyFile(prefix + entry.name, 0, 0)
-    return StudyFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns)
+    return StudyFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 def list_study(images_dir: Path, name: str, allow_symlinks: bool) -> list[StudyFile]:
@@ -281,7 +281,7 @@ def _walk(folder: Path, prefix: str, root: Path, allow_symlinks: bool, depth: in
                 yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", root, allow_symlinks, depth + 1)
             elif entry.is_file():
                 stat = entry.stat()
-                yield StudyFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns)
+                yield StudyFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
             elif entry.is_symlink():
                 raise FileNotFoundError(errno.ENOENT, "a symbolic link leads nowhere")
 
