@@ -9,7 +9,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -41,11 +41,14 @@ class StudyFile:
         name: path relative to the study's folder, with forward slashes.
         size: bytes.
         mtime_ns: time of the last modification.
+        changed_ns: time of the last change of any kind, which nobody can set; 0 where it is not known. It is no part
+            of what a study is: copies, links and new permissions change it.
     """
 
     name: str
     size: int
     mtime_ns: int
+    changed_ns: int = field(default=0, compare=False)
 
 
 def require_dataset(dataset_dir: str | Path) -> Path:
