@@ -21,16 +21,17 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.fuzz import bundle_cases, dicom_cases, file_cases
+from tests.fuzz import bundle_cases, codestream_cases, dicom_cases, file_cases
 
 KINDS: dict[str, Callable[[random.Random], str]] = {
     "dicom": dicom_cases.run_case,
+    "codestream": codestream_cases.run_case,
     "label": file_cases.run_label_case,
     "table": file_cases.run_table_case,
     "configuration": file_cases.run_configuration_case,
     "bundle": bundle_cases.run_case,
 }
-SHARES = {"dicom": 0.6, "label": 0.2, "table": 0.1, "configuration": 0.06, "bundle": 0.04}
+SHARES = {"dicom": 0.5, "codestream": 0.2, "label": 0.1, "table": 0.1, "configuration": 0.06, "bundle": 0.04}
 HANG_SECONDS = 10.0
 MEMORY_BYTES = 1 << 30
 

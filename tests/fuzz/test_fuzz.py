@@ -8,14 +8,15 @@ import time
 
 import pytest
 
-from spine_models.data.dicom import pixels, series
+from spine_models.data.dicom import jpeg_lossless, pixels, series
 from spine_models.data.dicom.passes import Pass
 from spine_models.data.dicom.study import decode_study, open_study
 from tests.fuzz import dicom_cases, run_fuzz
 
 
 def test_a_short_run_finds_nothing() -> None:
-    findings = run_fuzz.fuzz({"dicom": 150, "label": 60, "table": 60, "configuration": 15, "bundle": 6}, first_seed=0)
+    counts = {"dicom": 150, "codestream": 200, "label": 60, "table": 60, "configuration": 15, "bundle": 6}
+    findings = run_fuzz.fuzz(counts, first_seed=0)
     assert findings.wrong == []
     outcomes = {kind: {outcome for k, outcome in findings.outcomes if k == kind} for kind in run_fuzz.KINDS}
     assert all("equal" in found for found in (outcomes["dicom"], outcomes["label"], outcomes["table"]))
@@ -27,6 +28,14 @@ def test_a_silent_wrong_read_is_seen(monkeypatch) -> None:
     monkeypatch.setattr(pixels, "_from_bits", lambda *arguments: original(*arguments) + 1)
     findings = run_fuzz.fuzz({"dicom": 10}, first_seed=0)
     assert any("differ from plain pydicom" in what for _, _, what in findings.wrong)
+
+
+def test_damage_of_a_codestream_that_is_not_looked_for_is_seen(monkeypatch) -> None:
+    monkeypatch.setattr(jpeg_lossless, "_require_end", lambda *arguments: None)
+    findings = run_fuzz.fuzz({"codestream": 40}, first_seed=0)
+    assert {what.strip().splitlines()[-1] for _, _, what in findings.wrong} == {
+        "AssertionError: damage that the standard tells of was read"
+    }
 
 
 @pytest.mark.parametrize("kind", [dicom_cases.PASSES, dicom_cases.PASSES_IN_FRAMES])

@@ -13,12 +13,17 @@ _WITHOUT_LENGTH = frozenset((0x01, 0xD8, *range(0xD0, 0xD8)))
 
 @dataclass(frozen=True)
 class CodestreamFacts:
-    """Rows, columns, components and bits a sample of a JPEG, JPEG-LS or JPEG 2000 codestream."""
+    """Rows, columns, components and bits a sample of a JPEG, JPEG-LS or JPEG 2000 codestream.
+
+    Attributes:
+        start: of a JPEG 2000 codestream within its frame, which may be in a box; None for JPEG and JPEG-LS.
+    """
 
     rows: int
     columns: int
     components: int
     precision: int
+    start: int | None = None
 
 
 def codestream_facts(frame: bytes) -> CodestreamFacts | None:
@@ -42,7 +47,7 @@ def _after_box(frame: bytes) -> int | None:
 def _siz(frame: bytes, start: int) -> CodestreamFacts:
     x1, y1, x0, y0 = struct.unpack_from(">4L", frame, start + 8)
     components, depth = struct.unpack_from(">HB", frame, start + 40)
-    return CodestreamFacts(y1 - y0, x1 - x0, components, (depth & 0x7F) + 1)
+    return CodestreamFacts(y1 - y0, x1 - x0, components, (depth & 0x7F) + 1, start)
 
 
 def _sof(frame: bytes) -> CodestreamFacts | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -14,10 +15,15 @@ from rle.utils import decode_segment  # type: ignore[attr-defined]  # its stub l
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.codestream import codestream_facts
 from spine_models.data.dicom.headers import SliceHeader
+from spine_models.data.dicom.jpeg2000_structure import require_whole_jpeg2000
+from spine_models.data.dicom.jpeg_structure import (
+    LOSSLESS_FRAME,
+    DamagedCodestreamError,
+    JpegStructure,
+    jpeg_structure,
+)
 
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-_END_OF_IMAGE = b"\xff\xd9"
-_TRAILING = b"\0\xff"
 _RLE_SEGMENTS = 15
 
 
@@ -42,13 +48,34 @@ def whole_frame(encapsulated: bytes, header: SliceHeader) -> bytes:
         raise damaged("the compressed pixels of a slice are not where its offsets say") from None
 
 
-def checked_precision(frame: bytes, header: SliceHeader) -> int:
-    """Compare a JPEG, JPEG-LS or JPEG 2000 codestream's own header with the slice's; return its bits a sample.
+@dataclass(frozen=True)
+class CheckedFrame:
+    """A JPEG, JPEG-LS or JPEG 2000 frame that is built as it must be.
+
+    Attributes:
+        data: its bytes.
+        precision: bits a sample.
+        jpeg: its parts; None for JPEG 2000.
+    """
+
+    data: bytes
+    precision: int
+    jpeg: JpegStructure | None
+
+    @property
+    def is_lossless_jpeg(self) -> bool:
+        """The frame is of JPEG's lossless process, whatever its transfer syntax says."""
+        return self.jpeg is not None and self.jpeg.frames[0][0] == LOSSLESS_FRAME
+
+
+def checked_frame(data: bytes, header: SliceHeader) -> CheckedFrame:
+    """Compare a codestream's own header with the slice's, and look whether it is built as it must be.
 
     Raises:
-        StudyRefused: ``pixels_damaged`` if they disagree in size, or the codestream does not end as it must.
+        StudyRefused: ``pixels_damaged`` if they disagree in size or bits, or the codestream is damaged where that can
+            be known before it is decoded.
     """
-    facts = codestream_facts(frame)
+    facts = codestream_facts(data)
     if facts is None:
         raise damaged("the compressed pixels of a slice have no readable header")
     if (facts.rows, facts.columns, facts.components) != (header.rows, header.columns, 1):
@@ -56,9 +83,15 @@ def checked_precision(frame: bytes, header: SliceHeader) -> int:
             f"compressed pixels of {facts.rows} x {facts.columns} x {facts.components} in a slice that claims "
             f"{header.rows} x {header.columns} x 1"
         )
-    if not frame.rstrip(_TRAILING).endswith(_END_OF_IMAGE[1:]) or _END_OF_IMAGE not in frame[-64:]:
-        raise damaged("the compressed pixels of a slice are cut off")
-    return facts.precision
+    if facts.precision > header.bits_allocated:
+        raise damaged(f"compressed pixels of {facts.precision} bits in a slice that claims {header.bits_allocated}")
+    try:
+        if facts.start is None:
+            return CheckedFrame(data, facts.precision, jpeg_structure(data))
+        require_whole_jpeg2000(data[facts.start :])
+    except DamagedCodestreamError as error:
+        raise damaged(f"the compressed pixels of a slice {error}") from None
+    return CheckedFrame(data, facts.precision, None)
 
 
 def decode_rle(frame: bytes, header: SliceHeader) -> NDArray[np.unsignedinteger]:

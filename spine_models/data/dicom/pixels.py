@@ -20,9 +20,11 @@ from pydicom.uid import (
 )
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
-from spine_models.data.dicom.encapsulated import checked_precision, damaged, decode_rle, whole_frame
+from spine_models.data.dicom.encapsulated import CheckedFrame, checked_frame, damaged, decode_rle, whole_frame
 from spine_models.data.dicom.file import UnreadableFileError, read_range
 from spine_models.data.dicom.headers import SliceHeader
+from spine_models.data.dicom.jpeg_lossless import decode_lossless_jpeg
+from spine_models.data.dicom.jpeg_structure import DamagedCodestreamError
 from spine_models.hounsfield import AIR_HU
 
 MAX_SIDE = 4096
@@ -48,8 +50,8 @@ _LOSSLESS = frozenset(
 )
 _JPEG_FAMILY = "1.2.840.10008.1.2.4."
 _PLUGINS = ("pyjpegls", "pylibjpeg")
-"""Decoders in the order of preference. They report damaged codestreams; GDCM, which pydicom prefers and which is half
-as fast again for lossless JPEG, passes over some damage and ends the process on some (seen by tests/fuzz)."""
+"""Decoders of what is not JPEG's lossless process, in the order of preference. GDCM, which pydicom prefers, ends the
+process on some damage (seen by tests/fuzz)."""
 _INT16 = np.iinfo(np.int16)
 
 
@@ -203,7 +205,10 @@ def _encapsulated(path: Path, header: SliceHeader) -> _Stored:
 
 
 def _decoded(encapsulated: bytes, header: SliceHeader) -> tuple[NDArray[np.unsignedinteger], int]:
-    """Decode a frame by pydicom's plugins: bit patterns (rows, columns) and the codestream's bits a sample."""
+    """Decode a frame: bit patterns (rows, columns) and the codestream's bits a sample.
+
+    JPEG's lossless process is decoded by libjpeg-turbo, all others by pydicom's plugins.
+    """
     try:
         decoder = get_decoder(UID(header.transfer_syntax))
     except NotImplementedError:
@@ -213,13 +218,13 @@ def _decoded(encapsulated: bytes, header: SliceHeader) -> tuple[NDArray[np.unsig
         raise StudyRefused(
             RefusalCode.PIXELS_UNSUPPORTED, f"there is no decoder for transfer syntax {header.transfer_syntax}"
         )
-    precision = checked_precision(whole_frame(encapsulated, header), header)
-    if precision > header.bits_allocated:
-        raise damaged(f"compressed pixels of {precision} bits in a slice that claims {header.bits_allocated}")
+    frame = checked_frame(whole_frame(encapsulated, header), header)
+    if frame.is_lossless_jpeg:
+        return _lossless_jpeg(frame, header), frame.precision
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            options = _decoder_options(header, precision) | {"decoding_plugin": plugins[0]}
+            options = _decoder_options(header, frame.precision) | {"decoding_plugin": plugins[0]}
             decoded, _ = decoder.as_array(encapsulated, index=header.frame, raw=True, **options)
     except MemoryError:
         raise
@@ -227,7 +232,16 @@ def _decoded(encapsulated: bytes, header: SliceHeader) -> tuple[NDArray[np.unsig
         raise damaged(f"the compressed pixels of a slice cannot be decoded ({type(error).__name__})") from None
     if decoded.shape != (header.rows, header.columns):
         raise damaged("compressed pixels of another size than the slice says")
-    return decoded.view(f"u{decoded.dtype.itemsize}"), precision
+    return decoded.view(f"u{decoded.dtype.itemsize}"), frame.precision
+
+
+def _lossless_jpeg(frame: CheckedFrame, header: SliceHeader) -> NDArray[np.unsignedinteger]:
+    assert frame.jpeg is not None
+    try:
+        values = decode_lossless_jpeg(frame.data, frame.jpeg, header.signed)
+    except DamagedCodestreamError as error:
+        raise damaged(f"the compressed pixels of a slice {error}") from None
+    return values.astype(f"u{header.bits_allocated // 8}", copy=False)
 
 
 def _decoder_options(header: SliceHeader, precision: int) -> dict[str, Any]:

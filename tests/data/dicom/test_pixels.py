@@ -488,7 +488,7 @@ def test_a_codestream_with_a_damaged_middle_is_refused_with_what_its_decoder_rai
     data = encoded(make_slice(ANATOMY), JPEGLSLossless)
     middle = (data.index(b"\xe0\x7f\x10\x00") + len(data)) // 2
     with pytest.raises(StudyRefused) as caught:
-        hounsfield(tmp_path, data[:middle] + b"\xff" * 4 + data[middle + 4 :])
+        hounsfield(tmp_path, data[:middle] + bytes(4) + data[middle + 4 :])
     assert caught.value.code == RefusalCode.PIXELS_DAMAGED
     assert caught.value.reason == "the compressed pixels of a slice cannot be decoded (RuntimeError)"
 
