@@ -100,6 +100,7 @@ def decode(frame: bytes) -> NDArray[np.int64]:
             coding = Coding(body[0])
             shape, component = struct.unpack(">HH", body[1:5]), body[6]
             _require(body[5] == 1 and 2 <= body[0] <= 16 and min(shape) > 0)
+            _require(1 <= body[7] >> 4 <= 4 and 1 <= body[7] & 15 <= 4)
         elif marker == 0xC4:
             tables |= _tables(body)
         elif marker == 0xDD:

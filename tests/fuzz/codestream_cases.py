@@ -59,8 +59,8 @@ def original(coding: Coding | None, signed: bool) -> tuple[bytes, bytes, NDArray
     return file[:at].replace(JPEG2000Lossless.encode(), JPEGLossless.encode()), frame, stored
 
 
-def damage(rng: random.Random, frame: bytes) -> tuple[str, bytes]:
-    """Change a frame somewhere; return how, and the result."""
+def damage(rng: random.Random, frame: bytes) -> bytes:
+    """Change a frame somewhere."""
     how = rng.choice(("ones", "one", "flip", "zeros", "repeat", "restart", "remove", "insert", "cut", "exchange"))
     buffer, at = bytearray(frame), rng.randrange(2, len(frame) - 2)
     length = rng.choice((1, 2, 4, 16))
@@ -88,7 +88,7 @@ def damage(rng: random.Random, frame: bytes) -> tuple[str, bytes]:
             buffer[other : other + length],
             buffer[at : at + length],
         )
-    return how, bytes(buffer)
+    return bytes(buffer)
 
 
 def run_case(rng: random.Random) -> str:
@@ -100,10 +100,11 @@ def run_case(rng: random.Random) -> str:
     coding = rng.choice((*CODINGS, None))
     signed = rng.random() < 0.3
     head, frame, stored = original(coding, signed)
-    how, changed = damage(rng, frame)
+    changed = damage(rng, frame)
     read = _read(head, changed)
     if coding is None:
-        return _judge_jpeg2000(how, len(changed) - len(frame), read, stored)
+        packets = changed[frame.index(b"\xff\x93") + 2 :]
+        return _judge_jpeg2000(b"\xff" * 4 in packets, len(changed) - len(frame), read, stored)
     return _judge_lossless(changed, coding, signed, read, stored)
 
 
@@ -141,11 +142,12 @@ def _beyond(values: NDArray[np.int64], precision: int, signed: bool) -> bool:
     return _lost(values, precision) or bool(((values >= 1 << precision) & (values < extended)).any())
 
 
-def _judge_jpeg2000(how: str, grown: int, read: NDArray[np.integer] | StudyRefused, stored: NDArray[np.integer]) -> str:
-    if grown and not isinstance(read, StudyRefused):
-        raise AssertionError(f"a codestream of another length ({how}) was read")
-    if how == "ones" and not isinstance(read, StudyRefused):
-        assert np.array_equal(read, stored), "a codestream with bytes that none holds was read"
+def _judge_jpeg2000(
+    ones: bool, grown: int, read: NDArray[np.integer] | StudyRefused, stored: NDArray[np.integer]
+) -> str:
+    if not isinstance(read, StudyRefused):
+        assert not grown, "a codestream of another length was read"
+        assert not ones, "a codestream with bytes that none holds was read"
     return _outcome(read, stored)
 
 
