@@ -27,14 +27,14 @@ rule train_classifier:
         config=classifier_settings,
         code=code_of("train_classifier", variant_modules),
         state=out("state/classification/{variant}/fold{fold}"),
-        table=content_of(dataset_file("train.csv")),
+        seen=seen(dataset_file("train.csv")),
         inputs=input_options,
         folder=folder_of("history"),
     shell:
         "python -m workflow_scripts.train_classifier --config {params.config:q} --code {params.code}"
         " --set device={resources.device} workers={resources.workers}"
         " checkpoint_minutes={resources.checkpoint_minutes}"
-        " --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu} {params.inputs}"
+        " --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu} {params.seen} {params.inputs}"
         " --state {params.state:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
@@ -63,13 +63,13 @@ rule average_checkpoints:
     params:
         config=averaging_settings,
         code=code_of("average_checkpoints", variant_modules),
-        table=content_of(dataset_file("train.csv")),
+        seen=seen(dataset_file("train.csv")),
         inputs=input_options,
         folder=folder_of("model"),
     shell:
         "python -m workflow_scripts.average_checkpoints --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu}"
-        " {params.inputs} --out {params.folder:q} > {log:q} 2>&1"
+        " {params.seen} {params.inputs} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule predict_oof:
@@ -96,12 +96,12 @@ rule predict_oof:
     params:
         config=settings("math_threads", "crops", inference=config["classification"]["inference"]),
         code=code_of("predict_oof", variant_modules),
-        table=content_of(dataset_file("train.csv")),
+        seen=seen(dataset_file("train.csv")),
         inputs=input_options,
     shell:
         "python -m workflow_scripts.predict_oof --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --variant {wildcards.variant} --fold {wildcards.fold} --gpus {resources.gpu}"
-        " {params.inputs} --out {output:q} > {log:q} 2>&1"
+        " {params.seen} {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule classification:

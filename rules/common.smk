@@ -1,6 +1,7 @@
 # Helpers of the rules: shell, paths, the part of the configuration that a rule uses, fingerprints, resources.
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).resolve().parent
@@ -17,6 +18,7 @@ from spine_models.provenance.acceptance import code_in_force, read_acceptances
 from spine_models.provenance.canonical import canonical_json
 from spine_models.models.networks import modules_of, modules_of_stages
 from spine_models.provenance.fingerprint import Fingerprints, fingerprint
+from spine_models.provenance.locks import folder_lock
 from spine_models.provenance.stored_code import store_code
 from spine_models.configuration.unfinished import unfinished
 from spine_models.configuration.user_folders import UserFolders
@@ -69,6 +71,7 @@ if workflow.is_main_process:
 code_of_script = Fingerprints(package_root())
 # What each fingerprint that was asked for is made from, and what a person has accepted in its place.
 CODE = {}
+RUN = ExitStack()
 ACCEPTANCES = or_sentence(read_acceptances, Path(config["output_dir"]))
 
 SHARDS = range(config["shards"])
@@ -118,12 +121,26 @@ def boxes_table(wildcards):
     return table if folders.generated or Path(table).is_file() else []
 
 
-def content_of(named):
-    """Return the digest of the files that the user gave and the input function `named` returns.
+def seen(*named):
+    """Return an option of every script, with the files that the user gave and the input functions `named` return.
 
-    Snakemake compares times, and takes a file that is older than what was made from it for unchanged.
+    Each file is there with a digest of its content. Snakemake compares times, and takes a file that is older than what
+    was made from it for unchanged; and a job that finds another content than the plan did must not use it.
     """
-    return lambda wildcards: or_sentence(folders.content_digest, named(wildcards))
+
+    def option(wildcards):
+        contents = {}
+        for files in named:
+            contents |= or_sentence(folders.contents, files(wildcards))
+        words = [shlex.quote(f"{digest}={path}") for path, digest in contents.items()]
+        return f"--seen {' '.join(words)}" if words else ""
+
+    return option
+
+
+def listed_digest(wildcards):
+    """Return the digest of the studies that train.csv lists."""
+    return or_sentence(lambda: folders.listed_digest)
 
 
 def generated(wildcards):
@@ -146,8 +163,18 @@ def predict_dir(wildcards):
     return str(or_sentence(lambda: folders.studies_to_predict))
 
 
-def predict_digest(wildcards):
-    """Return the digest by which new or changed studies to predict are noticed."""
+def images_mended(wildcards):
+    """Return what says that studies that could not be used as they were are others now."""
+    return or_sentence(folders.images_mended, int(wildcards.shard))
+
+
+def labels_mended(wildcards):
+    """Return what says that label maps that could not be used as they were are others now."""
+    return or_sentence(folders.labels_mended, int(wildcards.shard))
+
+
+def planned_tree(wildcards):
+    """Return the digest of the studies to predict, by which they are seen to change; nothing for generated ones."""
     return or_sentence(lambda: folders.predict_digest)
 
 
@@ -217,9 +244,11 @@ def store_codes():
 
 
 def results_can_be_written():
-    """Stop before the first job where output_dir may not be written; nobody else may look into new predictions."""
+    """Stop before the first job where output_dir may not be written, or another run writes it; make predictions private."""
     if workflow.is_main_process:
         or_sentence(require_writable, Path(config["output_dir"]), "output_dir")
+        # Snakemake's own lock is one of the working directory. Held until this process ends, however it ends.
+        or_sentence(RUN.enter_context, folder_lock(Path(config["output_dir"])))
         if folders.wants_predictions:
             make_private(Path(out("predictions")))
 

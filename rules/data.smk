@@ -45,10 +45,12 @@ rule convert_volumes:
         code=code_of("convert_volumes"),
         dataset=dataset_dir,
         labels=labels_digest,
+        again=images_mended,
         inputs=input_options,
     shell:
         "python -m workflow_scripts.convert_volumes --config {params.config:q} --code {params.code}"
         " --set keep_volumes={resources.keep_volumes} --dataset {params.dataset:q} {params.inputs}"
+        " --again={params.again:q}"
         " --volumes {output.volumes:q} --half {output.half:q} > {log:q} 2>&1"
 
 
@@ -72,10 +74,11 @@ rule convert_labels:
         code=code_of("convert_labels"),
         dataset=dataset_dir,
         labels=labels_digest,
+        again=labels_mended,
         inputs=input_options,
     shell:
         "python -m workflow_scripts.convert_labels --config {params.config:q} --code {params.code}"
-        " --dataset {params.dataset:q} {params.inputs} --out {output:q} > {log:q} 2>&1"
+        " --dataset {params.dataset:q} {params.inputs} --again={params.again:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule collect_quarantine:
@@ -99,10 +102,11 @@ rule collect_quarantine:
         config=settings("strict"),
         code=code_of("collect_quarantine"),
         dataset=dataset_dir,
+        listed=listed_digest,
         inputs=input_options,
     shell:
         "python -m workflow_scripts.collect_quarantine --config {params.config:q} --code {params.code}"
-        " --dataset {params.dataset:q} {params.inputs} --out {output:q} > {log:q} 2>&1"
+        " --dataset {params.dataset:q} --listed={params.listed:q} {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule make_folds:
@@ -135,11 +139,12 @@ rule make_folds:
         code=code_of("make_folds"),
         dataset=dataset_dir,
         state=out("state/folds"),
-        table=content_of(folds_table),
+        seen=seen(folds_table),
+        listed=listed_digest,
         inputs=input_options,
     shell:
         "python -m workflow_scripts.make_folds --config {params.config:q} --code {params.code}"
-        " --dataset {params.dataset:q} {params.inputs} --state {params.state:q}"
+        " --dataset {params.dataset:q} --listed={params.listed:q} {params.seen} {params.inputs} --state {params.state:q}"
         " --segmentation {output.segmentation:q} --classification {output.classification:q} > {log:q} 2>&1"
 
 

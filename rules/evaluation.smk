@@ -24,14 +24,13 @@ rule evaluate:
     params:
         config=settings("seed"),
         code=code_of("evaluate"),
-        table=content_of(dataset_file("train.csv")),
-        boxes=content_of(boxes_table),
+        seen=seen(dataset_file("train.csv"), boxes_table),
         images=dataset_file("train_images"),
         inputs=input_options,
         run=run_folder,
     shell:
         "python -m workflow_scripts.evaluate --config {params.config:q} --code {params.code}"
-        " --images {params.images:q} {params.inputs} --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"
+        " --images {params.images:q} {params.seen} {params.inputs} --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule export_bundle:
@@ -64,13 +63,12 @@ rule export_bundle:
             phantom=folders.generated,
         ),
         code=code_of("export_bundle"),
-        table=content_of(dataset_file("train.csv")),
-        networks=content_of(segmentation_models),
+        seen=seen(dataset_file("train.csv"), segmentation_models),
         inputs=input_options,
         run=run_folder,
     shell:
         "python -m workflow_scripts.export_bundle --config {params.config:q} --code {params.code}"
-        " {params.inputs} --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"
+        " {params.seen} {params.inputs} --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule bundle:

@@ -21,11 +21,11 @@ rule infer_masks:
     params:
         config=settings("math_threads", "plausibility", inference=config["segmentation"]["inference"]),
         code=code_of("infer_masks", segmentation_modules()),
-        networks=content_of(segmentation_models),
+        seen=seen(segmentation_models),
         inputs=input_options,
     shell:
         "python -m workflow_scripts.infer_masks --config {params.config:q} --code {params.code}"
-        " --set device={resources.device} --gpus {resources.gpu} {params.inputs}"
+        " --set device={resources.device} --gpus {resources.gpu} {params.seen} {params.inputs}"
         " --out {output:q} > {log:q} 2>&1"
 
 

@@ -18,11 +18,11 @@ rule index_predictions:
         config=settings("allow_symlinks", shards=config["prediction"]["shards"]),
         code=code_of("index_predictions"),
         root=predict_dir,
-        tree=predict_digest,
+        planned=planned_tree,
         again=lambda wildcards: unfinished(Path(out("predictions/index/studies.csv"))),
     shell:
         "python -m workflow_scripts.index_predictions --config {params.config:q} --code {params.code}"
-        " --root {params.root:q} --files {output.files:q} --studies {output.studies:q} > {log:q} 2>&1"
+        " --root {params.root:q} --planned={params.planned:q} --files {output.files:q} --studies {output.studies:q} > {log:q} 2>&1"
 
 
 rule predict_studies:
@@ -57,13 +57,12 @@ rule predict_studies:
         code=code_of("predict_studies", prediction_modules()),
         root=predict_dir,
         again=lambda wildcards: unfinished(Path(out(f"predictions/{wildcards.shard}.json"))),
-        networks=content_of(prediction_bundle),
-        series=content_of(series_table),
+        seen=seen(prediction_bundle, series_table),
         inputs=input_options,
     shell:
         "python -m workflow_scripts.predict_studies --config {params.config:q} --code {params.code}"
         " --set device={resources.device} --shard {wildcards.shard} --gpus {resources.gpu}"
-        " --root {params.root:q} {params.inputs} --out {output:q} > {log:q} 2>&1"
+        " --root {params.root:q} {params.seen} {params.inputs} --out {output:q} > {log:q} 2>&1"
 
 
 rule predict:
@@ -91,11 +90,11 @@ rule predict:
         runtime=grows(30),
     params:
         code=code_of("predict"),
-        table=content_of(test_table),
+        seen=seen(test_table),
         point=config["prediction"]["operating_point"],
         inputs=input_options,
     shell:
-        "python -m workflow_scripts.predict --code {params.code} {params.inputs}"
+        "python -m workflow_scripts.predict --code {params.code} {params.seen} {params.inputs}"
         " --operating-point {params.point}"
         " --out {output.predictions:q} --submission {output.submission:q}"
         " --index {output.page:q} > {log:q} 2>&1"

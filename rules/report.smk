@@ -22,9 +22,9 @@ rule report:
         runtime=grows(30),
     params:
         code=code_of("report"),
-        table=content_of(dataset_file("train.csv")),
+        seen=seen(dataset_file("train.csv")),
         inputs=input_options,
         run=run_folder,
     shell:
-        "python -m workflow_scripts.report --code {params.code} {params.inputs}"
+        "python -m workflow_scripts.report --code {params.code} {params.seen} {params.inputs}"
         " --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"

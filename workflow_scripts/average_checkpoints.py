@@ -31,6 +31,7 @@ def main() -> None:
         f"{args.variant}, fold {args.fold}: best single epoch {report.best_single:.4f}, "
         f"average of {len(report.epochs)} {report.averaged:.4f}; published: {report.published}"
     )
+    args.seen.require_unchanged()
 
 
 if __name__ == "__main__":

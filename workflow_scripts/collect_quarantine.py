@@ -23,9 +23,11 @@ def main() -> None:
     parser = stage_parser(__doc__ or "")
     add_inputs(parser, QuarantineInputs)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--listed", default="", metavar="DIGEST")
     args = parser.parse_args()
     inputs = inputs_from(QuarantineInputs, args)
-    write_quarantine(args.out, collect_quarantine(inputs), settings_from(QuarantineSettings, args.config))
+    rows = collect_quarantine(inputs, args.listed)
+    write_quarantine(args.out, rows, settings_from(QuarantineSettings, args.config))
     read = digests(train=inputs.dataset / TRAIN_TABLE, index=inputs.index, half=inputs.half, labels=inputs.labels)
     vouch(args.out, Key("collect_quarantine", read, args.config, args.code))
 

@@ -16,8 +16,10 @@ def main() -> None:
     parser = stage_parser(__doc__ or "")
     add_inputs(parser, LabelInputs)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--again", default="", metavar="DIGEST")
     args = parser.parse_args()
-    convert_labels(inputs_from(LabelInputs, args), args.out, settings_from(LabelSettings, args.config), args.code)
+    settings = settings_from(LabelSettings, args.config)
+    convert_labels(inputs_from(LabelInputs, args), args.out, settings, args.code, args.again)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ def main() -> None:
     add_inputs(parser, VolumeInputs)
     parser.add_argument("--volumes", type=Path, required=True)
     parser.add_argument("--half", type=Path, required=True)
+    parser.add_argument("--again", default="", metavar="DIGEST")
     args = parser.parse_args()
     settings = settings_from(VolumeSettings, args.config)
-    convert_volumes(inputs_from(VolumeInputs, args), args.volumes, args.half, settings, args.code)
+    convert_volumes(inputs_from(VolumeInputs, args), args.volumes, args.half, settings, args.code, args.again)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def main() -> None:
     metrics = evaluate(inputs, settings_from(EvaluationSettings, args.config), args.code)
     write_json(args.out, metrics)
     vouch(args.out, Key("evaluate", metrics["provenance"]["inputs"], args.config, args.code))
+    args.seen.require_unchanged()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def main() -> None:
     export_bundle(inputs, settings, code=args.code, out=args.out)
     # What it was made from beside this table, the bundle itself names.
     vouch(args.out, Key("export_bundle", digests(train=inputs.train_csv), args.config, args.code))
+    args.seen.require_unchanged()
 
 
 if __name__ == "__main__":

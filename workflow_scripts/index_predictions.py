@@ -17,9 +17,10 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--files", type=Path, required=True)
     parser.add_argument("--studies", type=Path, required=True)
+    parser.add_argument("--planned", default="", metavar="DIGEST")
     args = parser.parse_args()
     settings = settings_from(IndexPredictionsSettings, args.config)
-    index_predictions(args.root, PredictionIndex(args.files, args.studies), settings, args.code)
+    index_predictions(args.root, PredictionIndex(args.files, args.studies), settings, args.code, args.planned)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def main() -> None:
     settings = settings_from(IndexSettings, args.config)
     rows = index_shard(require_dataset(args.dataset), args.shard, settings)
     write_index(args.out, rows)
-    vouch(args.out, Key("index_studies", {row.study: row.stat_digest for row in rows}, args.config, args.code))
+    vouch(args.out, Key("index_studies", {row.study: str(row.files) for row in rows}, args.config, args.code))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = settings_from(InferMasksSettings, args.config)
     infer_masks(inputs_from(MaskInputs, args), settings, gpus=args.gpus, code=args.code, out=args.out)
+    args.seen.require_unchanged()
 
 
 if __name__ == "__main__":

@@ -21,13 +21,15 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--segmentation", type=Path, required=True)
     parser.add_argument("--classification", type=Path, required=True)
+    parser.add_argument("--listed", default="", metavar="DIGEST")
     args = parser.parse_args()
     inputs = inputs_from(FoldInputs, args)
     outputs = args.segmentation, args.classification
-    make_folds(inputs, outputs, args.state, settings_from(FoldSettings, args.config))
+    make_folds(inputs, outputs, args.state, settings_from(FoldSettings, args.config), args.listed)
     read = digests(train=inputs.dataset / TRAIN_TABLE, half=inputs.half, labels=inputs.labels)
     for table in outputs:
         vouch(table, Key("make_folds", read, args.config, args.code))
+    args.seen.require_unchanged()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def main() -> None:
     inputs, index = inputs_from(PredictionInputs, args), inputs_from(PredictionIndex, args)
     outputs = PredictionOutputs(args.out, args.submission, args.index)
     publish_predictions(inputs, index, outputs, args.operating_point)
+    args.seen.require_unchanged()
 
 
 if __name__ == "__main__":

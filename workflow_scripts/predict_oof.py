@@ -22,6 +22,7 @@ def main() -> None:
     inputs = inputs_from(OofInputs, args)
     settings = settings_from(OofSettings, args.config)
     predict_oof(inputs, args.variant, args.fold, settings, gpus=args.gpus, code=args.code, out=args.out)
+    args.seen.require_unchanged()
 
 
 if __name__ == "__main__":

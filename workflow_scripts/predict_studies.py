@@ -31,6 +31,7 @@ def main() -> None:
     predict_studies(
         args.root, studies, inputs.bundle, args.out, settings, gpus=args.gpus, code=args.code, progress=_say
     )
+    args.seen.require_unchanged()
 
 
 def _say(number: int, total: int, sentence: str) -> None:

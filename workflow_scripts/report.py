@@ -19,6 +19,7 @@ def main() -> None:
     args = parser.parse_args()
     inputs = inputs_from(ReportInputs, args)
     write_text(args.out, report_page(inputs, args.code))
+    args.seen.require_unchanged()
 
 
 if __name__ == "__main__":

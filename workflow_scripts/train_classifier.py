@@ -41,6 +41,7 @@ def main() -> None:
     crops = settings_from(CropSettings, config["crops"])
     task = ClassificationTask(inputs, args.fold, recipe, crops, config.get("initial", ()))
     train_classifier(task, job, use_device(config["device"], args.gpus, config["math_threads"]))
+    args.seen.require_unchanged()
 
 
 if __name__ == "__main__":

@@ -10,15 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from spine_models.configuration.user_tables import require_folds, require_series, require_tables, require_test
+from spine_models.data.dataset.delimited import read_column
 from spine_models.data.dataset.disk import patiently
-from spine_models.data.dataset.label_files import label_study, segmentation_files
+from spine_models.data.dataset.doubts import DOUBTS, states_changed
+from spine_models.data.dataset.label_files import (
+    label_files,
+    label_line,
+    label_state,
+    label_study,
+    segmentation_files,
+)
 from spine_models.data.dataset.layout import (
     IMAGES,
     SEGMENTATIONS,
     TEST_IMAGES,
     TEST_TABLE,
+    TRAIN_TABLE,
     digests_by_shard,
     folders_digests,
+    list_files,
     list_tree,
     require_apart,
     require_dataset,
@@ -28,6 +38,7 @@ from spine_models.errors import UserError
 from spine_models.inference.bundle_description import DESCRIPTION, read_description, require_members
 from spine_models.models.networks import Stage
 from spine_models.provenance.canonical import digest_file, digest_json
+from spine_models.provenance.refused import Refused
 
 GENERATED = "generated"
 """Digest of everything in a data set that the workflow generates: its rule's output says when it changed."""
@@ -113,30 +124,75 @@ class UserFolders:
     @cached_property
     def _label_digests(self) -> dict[int, str]:
         files = segmentation_files(self.dataset)
-        lines = patiently(lambda: [_label_line(file) for file in files], f"a file of {self.dataset / SEGMENTATIONS}")
+        lines = patiently(
+            lambda: [(label_study(file.name) or file.name, label_line(file)) for file in files],
+            f"a file of {self.dataset / SEGMENTATIONS}",
+        )
         return digests_by_shard(lines, self._config["shards"])
 
     def labels_digest(self, shard: int) -> str:
         """Return a digest over names, sizes and times of the segmentations of ``shard``."""
         return GENERATED if self.generated else self._label_digests[shard]
 
-    def content_digest(self, files: str | Iterable[str | Path]) -> str:
-        """Return a digest over the content of tables and descriptions of bundles that the user gave.
+    def images_mended(self, shard: int) -> str:
+        """Return what says that studies of ``shard`` that were refused, or lost files, have other files now."""
+        root, links = self.dataset, bool(self._config["allow_symlinks"])
 
-        Files of this workflow's own output are left out: the jobs that make them say when they changed.
+        def state_of(study: str) -> str:
+            try:
+                return stat_digest(list_files(root / IMAGES / study, root, links))
+            except (OSError, UserError, Refused):  # it is gone, or whoever reads it says why
+                return ""
+
+        return "" if self.generated else states_changed(self._made("volumes", shard) / DOUBTS, state_of)
+
+    def labels_mended(self, shard: int) -> str:
+        """Return what says that label maps of ``shard`` that were refused are others now."""
+        if self.generated:
+            return ""
+        files = label_files(self.dataset)
+
+        def state_of(study: str) -> str:
+            try:
+                return label_state(files.get(study, []))
+            except UserError:  # a disk that does not answer; whoever reads the file says so
+                return ""
+
+        return states_changed(self._made("labels_half", shard) / DOUBTS, state_of)
+
+    def _made(self, stage: str, shard: int) -> Path:
+        return Path(self._config["output_dir"]) / stage / str(shard)
+
+    def contents(self, files: str | Iterable[str | Path]) -> dict[str, str]:
+        """Return the tables and descriptions of bundles that the user gave, each with a digest of its content.
+
+        Files of this workflow's own output are left out: the jobs that make them say when they changed. So are files
+        that are not there, which Snakemake names.
 
         Raises:
             UserError: if a file cannot be read.
         """
         own = Path(self._config["output_dir"]).resolve()
         named = [Path(file) for file in ([files] if isinstance(files, str) else files)]
-        return digest_json([self._digest_of(file) for file in named if not file.resolve().is_relative_to(own)])
+        theirs = [file for file in named if file.is_file() and not file.resolve().is_relative_to(own)]
+        return {str(file): self._digest_of(file) for file in theirs}
 
     def _digest_of(self, file: Path) -> str:
         if file not in self._digests:
-            # Snakemake names an input that is missing.
-            self._digests[file] = patiently(lambda: digest_file(file), str(file)) if file.is_file() else ""
+            self._digests[file] = patiently(lambda: digest_file(file), str(file))
         return self._digests[file]
+
+    @cached_property
+    def listed_digest(self) -> str:
+        """Digest over the studies of ``train.csv``; "" for phantoms, whose own rule tells.
+
+        Raises:
+            UserError: if the table cannot be read.
+        """
+        if self.generated:
+            return ""
+        table = self.dataset / TRAIN_TABLE
+        return digest_json(sorted(self._listed or read_column(table, "StudyInstanceUID")))
 
     @property
     def wants_predictions(self) -> bool:
@@ -173,9 +229,9 @@ class UserFolders:
 
     @cached_property
     def predict_digest(self) -> str:
-        """Digest over paths, sizes and times of all files to predict, so that a new nested series is noticed."""
+        """Digest over paths, sizes and times of all files to predict; "" for phantoms, whose own rule tells."""
         if self.predicts_generated:
-            return GENERATED
+            return ""
         root, links = self.studies_to_predict, bool(self._config["allow_symlinks"])
         return stat_digest([entry.file for entry in list_tree(root, links)])
 
@@ -241,10 +297,3 @@ class UserFolders:
                 f"{key} {self._config[key]} has no network for the {stage}: leave it empty, or name one that has"
             )
         return found
-
-
-def _label_line(file: Path) -> tuple[str, str]:
-    """Return the study of a segmentation, and its name, size and time; of a link that leads nowhere, the link's."""
-    stat = file.stat() if file.exists() else file.lstat()
-    study = label_study(file.name) or file.name
-    return study, f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"

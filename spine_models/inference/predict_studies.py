@@ -19,7 +19,10 @@ from spine_models.data.dicom.study import (
     StudyVolume,
     VolumeSettings,
     decode_study,
+    found_again,
     open_candidates,
+    refused_unless_changed,
+    require_unchanged,
 )
 from spine_models.data.dicom.tree import TreeStudy
 from spine_models.errors import StudyFailedError, UserError
@@ -175,7 +178,12 @@ class _ShardPredictor:
         chosen = self._settings.series
         wanted = chosen.get(found.name) or chosen.get(found.asked_as) or chosen.get(EVERY_STUDY, "")
         choose: Choose = partial(the_series, wanted) if wanted else for_the_neck
-        return self._child.call(open_candidates, root / folder, files, choose)
+        # What the index says of a file has no time of its last change.
+        files = found_again(root / folder, files)
+        with refused_unless_changed(root / folder, files):
+            sources = self._child.call(open_candidates, root / folder, files, choose)
+        require_unchanged(root / folder, files)
+        return sources
 
     def _origin(self, source: StudySource) -> Origin:
         wanted = self._settings.mask_files
@@ -191,7 +199,7 @@ class _ShardPredictor:
         decode = partial(_decode_in, self._child)
         settings = [self._settings_for(source) for source in sources]
         try:
-            with memory_advice(OTHER_DEVICE):
+            with memory_advice(OTHER_DEVICE), refused_unless_changed(sources[0].folder, sources[0].files):
                 best = predictor.most_of_the_neck(sources, settings, decode)
                 return predictor.predict(sources[best], settings[best], decode), sources[best]
         except UserError as error:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from spine_models.provenance.seen import SeenFiles
+
 Inputs = TypeVar("Inputs")
 
 
@@ -19,7 +21,9 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
     ``--config`` is the part of the configuration that decides what the rule makes, as canonical JSON. ``--set``
     adds keys that only decide how the job runs (device, workers ...): the workflow keeps them out of ``--config`` so
     that changing them reruns nothing. ``--code`` is the fingerprint of the script and of everything that it imports
-    from ``spine_models``.
+    from ``spine_models``. ``--seen`` names files of the user's, and stops the script where one has another content than
+    the plan found: the result would be kept as that of the content that was found. A script that has read them calls
+    ``args.seen.require_unchanged()``.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--config", type=_json_object, default={}, metavar="JSON", help="configuration of the stage")
@@ -27,6 +31,14 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
         "--set", action=_SetKeys, nargs="+", metavar="KEY=VALUE", help="further keys, dotted; stands after --config"
     )
     parser.add_argument("--code", default="", metavar="DIGEST", help="fingerprint of the code that runs")
+    parser.add_argument(
+        "--seen",
+        action=_Seen,
+        nargs="+",
+        default=SeenFiles(),
+        metavar="DIGEST=FILE",
+        help="the user's files as they were when this was planned",
+    )
     return parser
 
 
@@ -84,6 +96,19 @@ class _SetKeys(argparse.Action):
                 group = group.setdefault(name, {})
             group[last] = _value(text)
         namespace.config = config
+
+
+class _Seen(argparse.Action):
+    """Look at each file of ``DIGEST=FILE``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.seen = SeenFiles([str(word) for word in values or ()])
 
 
 def _value(text: str) -> Any:

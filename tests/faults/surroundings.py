@@ -1,4 +1,4 @@
-"""What happens around the jobs: a disk that is too small, a second Snakemake, studies that change, a clock set back."""
+"""What happens around the jobs: a disk that is too small, a second Snakemake, files that change, a clock set back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,17 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 KINDS = ("disk too small", "two Snakemakes at once", "two directories at once", "a file changes", "clock set back")
 _DISK = KINDS[0]
-_CONVERTS = ("index_studies", "convert_volumes")
+_READ = {
+    "index_studies": "train_images/*/*",
+    "convert_volumes": "train_images/*/*",
+    "convert_labels": "segmentations/*",
+    "collect_quarantine": "train.csv",
+    "make_folds": "train.csv",
+    "average_checkpoints": "train.csv",
+    "index_predictions": "new/*/*",
+    "predict_studies": "new/*/*",
+}
+"""Rules that read files of the user's, and which."""
 _AHEAD_S = 86_400.0
 
 
@@ -47,7 +57,7 @@ def surroundings(number: int, seed: int) -> Iterator[Surrounding]:
     rules = list(OUTPUTS)
     for index in range(number):
         kind = kinds[index % len(kinds)]
-        rule = draw.choice(_CONVERTS if kind == "a file changes" else rules)
+        rule = draw.choice(list(_READ) if kind == "a file changes" else rules)
         yield Surrounding(kind, rule, draw.choice((16, 64, 256)) if kind == _DISK else draw.uniform(0.3, 3.0))
 
 
@@ -80,7 +90,7 @@ def end_of(results: Path, undisturbed: dict[str, bytes], fault: Surrounding, run
         with _small_disk(results, int(fault.amount)) as make_room:
             return _after(run(), results, undisturbed, fault, run, make_room)
     if fault.kind == "a file changes":
-        return _after(_while_a_file_changes(results, fault.amount, start), results, undisturbed, fault, run)
+        return _after(_while_a_file_changes(results, fault, start), results, undisturbed, fault, run)
     if fault.kind == "clock set back":
         # As after a clock that was a day ahead: everything there seems to be made later than what is made now.
         _shift_times(results, _AHEAD_S)
@@ -154,13 +164,13 @@ def _second_directory(results: Path) -> Path:
     return other
 
 
-def _while_a_file_changes(results: Path, seconds: float, start: Start) -> subprocess.CompletedProcess[str]:
-    """Cut one slice in half in the middle of the work, and bring it back as it was."""
-    slices = sorted(results.parent.rglob("train_images/*/*"))
-    file = slices[len(slices) // 2]
+def _while_a_file_changes(results: Path, fault: Surrounding, start: Start) -> subprocess.CompletedProcess[str]:
+    """Cut one file in half in the middle of the work, and bring it back as it was."""
+    files = sorted(results.parent.rglob(_READ[fault.rule]))
+    file = files[len(files) // 2]
     data, there = file.read_bytes(), file.stat()
     process = start(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(seconds)
+    time.sleep(fault.amount)
     file.write_bytes(data[: len(data) // 2])
     time.sleep(0.5)
     file.write_bytes(data)

@@ -65,11 +65,20 @@ def test_what_fails_in_a_job_is_one_sentence_and_the_next_run_is_complete(campai
     assert (end.how, end.right) == (how, True), end
 
 
-@pytest.mark.parametrize("kind", ["disk too small", "clock set back"])
-def test_what_happens_around_the_jobs_loses_nothing(campaign, kind):
+@pytest.mark.parametrize(
+    ("kind", "rule", "amount"),
+    [
+        ("disk too small", "convert_volumes", 64),
+        ("clock set back", "convert_volumes", 1.0),
+        ("two directories at once", "collect_quarantine", 1.25),
+        ("a file changes", "convert_volumes", 1.9),
+        ("a file changes", "average_checkpoints", 1.8),
+    ],
+)
+def test_what_happens_around_the_jobs_loses_nothing(campaign, kind, rule, amount):
     if kind == "disk too small" and not surroundings.can_mount():
         pytest.skip("this user may not mount a file system in memory")
-    end = campaign.end_of(surroundings.Surrounding(kind, "convert_volumes", 64 if kind == "disk too small" else 1.0))
+    end = campaign.end_of(surroundings.Surrounding(kind, rule, amount))
     assert end.right, end
 
 

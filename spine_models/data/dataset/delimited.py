@@ -37,6 +37,23 @@ def read_delimited(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """
     import pandas as pd
 
+    header, found = _read(path, columns)
+    return pd.DataFrame.from_dict(found, orient="index", columns=header, dtype=str)
+
+
+def read_column(path: Path, name: str) -> list[str]:
+    """Read one column of such a table, without pandas.
+
+    Raises:
+        UserError: as ``read_delimited``.
+    """
+    header, found = _read(path, [name])
+    number = header.index(name)
+    return [row[number] for row in found.values()]
+
+
+def _read(path: Path, columns: Sequence[str]) -> tuple[list[str], dict[int, list[str]]]:
+    """Return the header and, by the line of the file, the rows."""
     lines = _text(path)
     delimiter = _delimiter(lines, columns)
     rows = _rows(path, lines, delimiter)
@@ -52,8 +69,7 @@ def read_delimited(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     twice = [name for name in columns if header.count(name) > 1]
     if twice:
         raise UserError(f"{path} has the column {twice[0]} twice: remove one")
-    found = {line: _fitting(path, line, row, header, delimiter) for line, row in rows if any(row)}
-    return pd.DataFrame.from_dict(found, orient="index", columns=header, dtype=str)
+    return header, {line: _fitting(path, line, row, header, delimiter) for line, row in rows if any(row)}
 
 
 def _text(path: Path) -> list[str]:

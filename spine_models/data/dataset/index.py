@@ -19,8 +19,6 @@ class IndexRow:
         study: id; see ``uids.study_id``.
         folder: name of its folder. This column is the one place where a folder's name that is not a UID is kept.
         files: number of files.
-        bytes: of all files.
-        stat_digest: see ``layout.stat_digest``.
         rows: of the first readable slice, likewise the next two; 0 and "" if there is none.
         columns: likewise.
         transfer_syntax: likewise.
@@ -31,8 +29,6 @@ class IndexRow:
     study: str
     folder: str
     files: int = 0
-    bytes: int = 0
-    stat_digest: str = ""
     rows: int = 0
     columns: int = 0
     transfer_syntax: str = ""
@@ -49,5 +45,5 @@ def read_index(path: Path) -> list[IndexRow]:
     """Read what ``write_index`` wrote."""
     with vouched(path).open(encoding="utf-8", newline="") as stream:
         rows = list(csv_rows(stream))
-    numbers = ("files", "bytes", "rows", "columns")
+    numbers = ("files", "rows", "columns")
     return [IndexRow(**(row | {name: int(row[name]) for name in numbers})) for row in rows]  # type: ignore[arg-type]

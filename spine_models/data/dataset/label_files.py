@@ -14,6 +14,7 @@ from spine_models.data.dataset import layout
 from spine_models.data.dataset.disk import patiently
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import study_id
+from spine_models.provenance.canonical import digest_json
 
 _READ = (".nii", ".nii.gz")
 _OTHERS = (".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".mnc", ".nii.zip", ".nii.bz2")
@@ -62,6 +63,21 @@ def segmentation_files(dataset_dir: Path) -> list[Path]:
         return sorted(folder.iterdir()) if folder.is_dir() else []
 
     return patiently(listed, str(folder))
+
+
+def label_line(file: Path) -> str:
+    """Return name, size and time of a file of ``segmentations/``; of a link that leads nowhere, the link's."""
+    stat = file.stat() if file.exists() else file.lstat()
+    return f"{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+
+
+def label_state(files: Sequence[Path]) -> str:
+    """Return a digest over names, sizes and times of a study's label maps.
+
+    Raises:
+        DiskError: if the disk does not give them.
+    """
+    return digest_json(patiently(lambda: [label_line(file) for file in files], "a label map"))
 
 
 def one_label_file(paths: Sequence[Path]) -> Path:

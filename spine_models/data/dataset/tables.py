@@ -12,6 +12,7 @@ from spine_models.data.dataset.delimited import read_delimited
 from spine_models.data.dataset.uids import is_uid
 from spine_models.errors import UserError
 from spine_models.levels import LEVELS, TARGETS
+from spine_models.provenance.canonical import digest_json
 from spine_models.provenance.vouched import vouched_if_ours
 from spine_models.schema_check import shown
 
@@ -60,6 +61,24 @@ _TEST = pa.DataFrameSchema(
 _FOLD = pa.Column(str, pa.Check(_is_fold, element_wise=True, error="a whole number, at least 0"))
 _LEVEL = pa.Column(str, pa.Check.isin(["0", "1", "0.0", "1.0"], error="0 or 1"), required=False)
 _SOLUTION_FOLDS = pa.DataFrameSchema({"cube_id": _UID, "fold": _FOLD, **dict.fromkeys(LEVELS, _LEVEL)})
+
+
+def read_planned_train(path: Path, listed: str) -> pd.DataFrame:
+    """Read ``train.csv`` where it still lists the studies that it did when the workflow was planned.
+
+    Args:
+        path: the table.
+        listed: digest of the sorted studies then; "" where nobody looked.
+
+    Raises:
+        UserError: if it lists others, or as ``read_train``.
+    """
+    table = read_train(path)
+    if listed and digest_json(sorted(table["StudyInstanceUID"])) != listed:
+        raise UserError(
+            f"{path} changed after the workflow had looked at it: see that it is whole, then run the same command again"
+        )
+    return table
 
 
 def read_train(path: Path) -> pd.DataFrame:

@@ -39,7 +39,8 @@ _UNREADABLE = {
     FramesMismatchError: "damaged (frames and their descriptions differ in number)",
     ArchiveError: ARCHIVE,
 }
-_NO_IMAGES = ("not DICOM", "damaged", "no image", "too large", ARCHIVE)
+UNREAD = ("not DICOM", "damaged", "no image", "too large", ARCHIVE)
+"""How the reasons begin for which a file as a whole is no image."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _require_one_patient(headers: Iterable[SliceHeader]) -> None:
 def _nothing_left(aside: Sequence[LeftOut]) -> StudyRefused:
     counts = Counter(item.why for item in aside)
     named = ", ".join(f"{count} {why}" for why, count in sorted(counts.items())) or "no files"
-    code = RefusalCode.NO_IMAGES if all(why.startswith(_NO_IMAGES) for why in counts) else RefusalCode.NO_CT
+    code = RefusalCode.NO_IMAGES if all(why.startswith(UNREAD) for why in counts) else RefusalCode.NO_CT
     if set(counts) == {"too large"}:
         code = RefusalCode.TOO_LARGE
     advice = ": unpack it" if ARCHIVE in counts else ""

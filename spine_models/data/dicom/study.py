@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from spine_models.provenance.canonical import digest_file
 
 MAX_STUDY_MB = 1000
 """1,900 slices of 512 x 512."""
+_CHANGED = "its files changed while they were read: wait until they are copied, then run the same command again"
 THICK_SPACING_MM = 2.0
 """Above this spacing, after ``z_step``, a C vertebra has fewer than six slices: a note says so."""
 
@@ -189,17 +191,39 @@ def require_unchanged(folder: Path, files: list[StudyFile]) -> None:
     """Compare the files that were read with what they were when they were found.
 
     Raises:
+        FilesChangedError: if one of them is gone, its size or time is another, or it was changed and changed back.
+    """
+    for file, now in zip(files, found_again(folder, files), strict=True):
+        if file.changed_ns not in (0, now.changed_ns):
+            raise FilesChangedError(_CHANGED)
+
+
+def found_again(folder: Path, files: Iterable[StudyFile]) -> list[StudyFile]:
+    """Return files with the times of their last change, as they are now.
+
+    Raises:
         FilesChangedError: if one of them is gone, or its size or time is another.
     """
+    found = []
     for file in files:
         try:
             now = patiently((folder / file.name).stat, "a file of the study")
         except FileNotFoundError:
-            now = None
-        if now is None or (now.st_size, now.st_mtime_ns) != (file.size, file.mtime_ns):
-            raise FilesChangedError(
-                "its files changed while they were read: wait until they are copied, then run the same command again"
-            )
+            raise FilesChangedError(_CHANGED) from None
+        if (now.st_size, now.st_mtime_ns) != (file.size, file.mtime_ns):
+            raise FilesChangedError(_CHANGED)
+        found.append(replace(file, changed_ns=now.st_ctime_ns))
+    return found
+
+
+@contextmanager
+def refused_unless_changed(folder: Path, files: list[StudyFile]) -> Iterator[None]:
+    """Let a refusal pass; where files changed meanwhile, as in a copy that is not finished, that is the reason."""
+    try:
+        yield
+    except StudyRefused:
+        require_unchanged(folder, files)
+        raise
 
 
 def require_size(shape: tuple[int, int, int], max_study_mb: int) -> None:

@@ -45,10 +45,14 @@ class QuarantineInputs:
     labels: Sequence[Path] = ()
 
 
-def collect_quarantine(inputs: QuarantineInputs) -> list[QuarantineRow]:
+def collect_quarantine(inputs: QuarantineInputs, listed: str = "") -> list[QuarantineRow]:
     """Join what every stage refused, and what the folders and ``train.csv`` do not share.
 
     A study refused by ``labels`` is lost only for the segmentation, one refused by ``tables`` for the classifiers.
+
+    Args:
+        inputs: the files.
+        listed: see ``tables.read_planned_train``.
 
     Raises:
         UserError: if ``train.csv`` or ``train_bounding_boxes.csv`` is wrong, or no label map has a cervical level.
@@ -61,12 +65,13 @@ def collect_quarantine(inputs: QuarantineInputs) -> list[QuarantineRow]:
     maps = list(read_manifests(inputs.labels))
     found += _refused("labels", maps)
     _require_levels(maps)
-    listed = set(tables.read_train(inputs.dataset / layout.TRAIN_TABLE)["StudyInstanceUID"])
+    train = tables.read_planned_train(inputs.dataset / layout.TRAIN_TABLE, listed)
+    known = set(train["StudyInstanceUID"])
     if (inputs.dataset / layout.BOXES_TABLE).is_file():
-        tables.read_boxes(inputs.dataset / layout.BOXES_TABLE, listed)
+        tables.read_boxes(inputs.dataset / layout.BOXES_TABLE, known)
     there = {row.study for row in rows}
     usable = {row.study for row in rows if not row.refused_code}
-    found += unshared(there, usable, listed, label_files(inputs.dataset))
+    found += unshared(there, usable, known, label_files(inputs.dataset))
     return sorted(found, key=lambda row: (row.study, STAGES.index(row.stage)))
 
 

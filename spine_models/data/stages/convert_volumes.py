@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,16 +15,18 @@ import numpy as np
 
 from spine_models.data.dataset import layout
 from spine_models.data.dataset.disk import read_once_more
+from spine_models.data.dataset.doubts import DOUBTS, write_doubts
 from spine_models.data.dataset.index import read_index
 from spine_models.data.dataset.label_files import label_files
 from spine_models.data.dataset.layout import StudyFile
-from spine_models.data.dataset.quarantine import StudyRefused
+from spine_models.data.dicom.series import UNREAD
 from spine_models.data.dicom.study import (
     StudySource,
     StudyVolume,
     VolumeSettings,
     decode_study,
     open_study,
+    refused_unless_changed,
     require_unchanged,
 )
 from spine_models.data.stages.label_stack import LabelGrid, label_grid, stack_of
@@ -59,7 +60,9 @@ class VolumeInputs:
     index: Path
 
 
-def convert_volumes(inputs: VolumeInputs, volumes: Path, half: Path, settings: VolumeSettings, code: str) -> None:
+def convert_volumes(
+    inputs: VolumeInputs, volumes: Path, half: Path, settings: VolumeSettings, code: str, again: str = ""
+) -> None:
     """Convert the studies of one shard to full and half-size volumes; one study is in memory at a time.
 
     Args:
@@ -68,56 +71,68 @@ def convert_volumes(inputs: VolumeInputs, volumes: Path, half: Path, settings: V
         half: likewise for the half-size volumes.
         settings: see there.
         code: fingerprint of the code.
+        again: see ``data.dataset.doubts.states_changed``.
 
     Raises:
         UserError: if another process writes this shard.
     """
     labels = label_files(inputs.dataset)
     with ChildProcess() as child, open_shard("convert_volumes", volumes, half) as shard:
+        converter = _Converter(inputs.dataset, settings, code, shard, child)
         for row in paced(read_index(inputs.index), "convert_volumes"):
             if not row.refused_code:
                 with shard.study(row.study):
                     grid = label_grid(labels.get(row.study, []), inputs.dataset, settings)
-                    read_once_more(
-                        partial(_convert_study, inputs.dataset, row.study, grid, settings, code, shard, child)
-                    )
+                    read_once_more(partial(converter.convert, row.study, grid))
+        write_doubts(shard.folders[0] / DOUBTS, converter.doubts, again)
+        shard.kept.add(DOUBTS)
 
 
-def _convert_study(
-    dataset_dir: Path,
-    study: str,
-    grid: LabelGrid | None,
-    settings: VolumeSettings,
-    code: str,
-    shard: Shard,
-    child: ChildProcess,
-) -> None:
-    images = dataset_dir / layout.IMAGES
-    side = shard.folders[0] / f"{study}{SOURCE_SUFFIX}"
-    files = layout.list_files(images / study, dataset_dir, settings.allow_symlinks)
-    read = {"stat": layout.stat_digest(files), "label": grid.digest if grid else "", "code": code}
-    source: StudySource | None = None
-    inputs = _remembered(side, read)
-    if inputs is None:
-        with _refused_unless_changed(images / study, files):
-            source = child.call(open_study, images / study, dataset_dir, settings, stack_of(grid))
-        inputs = _inputs(source, grid)
-        require_unchanged(images / study, files)
-        write_sealed(side, {**read, "inputs": inputs, **_described(source)})
-    config = {name: getattr(settings, name) for name in ("z_step", "half_size", "hu_limits")}
-    key = Key("convert_volumes", inputs, config, code)
-    paths = shard.folders[0] / f"{study}.json", shard.folders[1] / f"{study}.json"
-    found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)
+class _Converter:
+    """Converts the studies of a shard.
 
-    def make() -> tuple[Record, Record]:
-        with _refused_unless_changed(images / study, files):
-            opened = source or child.call(open_study, images / study, dataset_dir, settings, stack_of(grid))
-            _require_space(shard.folders, opened, settings)
-            volume = child.call(decode_study, opened, settings)
-        return _write_volume(volume, paths, key, settings.keep_volumes)
+    Attributes:
+        doubts: study to the state of its files, for those that were refused or of which a file could not be read.
+    """
 
-    shard.done[study] = shard.work.count((found[0], found[1]) if found[0] and found[1] else None, make)
-    shard.kept.add(side.name)
+    def __init__(self, dataset: Path, settings: VolumeSettings, code: str, shard: Shard, child: ChildProcess) -> None:
+        self._dataset, self._settings, self._code, self._shard, self._child = dataset, settings, code, shard, child
+        self.doubts: dict[str, str] = {}
+
+    def convert(self, study: str, grid: LabelGrid | None) -> None:
+        """Find or make the volumes of a study; ``grid`` is that of its label map."""
+        folder, settings, folders = self._dataset / layout.IMAGES / study, self._settings, self._shard.folders
+        side = folders[0] / f"{study}{SOURCE_SUFFIX}"
+        files = layout.list_files(folder, self._dataset, settings.allow_symlinks)
+        state = self.doubts[study] = layout.stat_digest(files)
+        read = {"stat": state, "label": grid.digest if grid else "", "code": self._code}
+        source: StudySource | None = None
+        known = _remembered(side, read)
+        if known is None:
+            source = self._open(folder, files, grid)
+            known = {"inputs": _inputs(source, grid), **_described(source)}
+            require_unchanged(folder, files)
+            write_sealed(side, {**read, **known})
+        config = {name: getattr(settings, name) for name in ("z_step", "half_size", "hu_limits")}
+        key = Key("convert_volumes", known["inputs"], config, self._code)
+        paths = folders[0] / f"{study}.json", folders[1] / f"{study}.json"
+        found = find_record(paths[0], key, dropped=not settings.keep_volumes), find_record(paths[1], key)
+
+        def make() -> tuple[Record, Record]:
+            opened = source or self._open(folder, files, grid)
+            _require_space(folders, opened, settings)
+            with refused_unless_changed(folder, files):
+                volume = self._child.call(decode_study, opened, settings)
+            return _write_volume(volume, paths, key, settings.keep_volumes)
+
+        self._shard.done[study] = self._shard.work.count((found[0], found[1]) if found[0] and found[1] else None, make)
+        self._shard.kept.add(side.name)
+        if not any(item["why"].startswith(UNREAD) for item in known["left_out"]):
+            del self.doubts[study]
+
+    def _open(self, folder: Path, files: list[StudyFile], grid: LabelGrid | None) -> StudySource:
+        with refused_unless_changed(folder, files):
+            return self._child.call(open_study, folder, self._dataset, self._settings, stack_of(grid))
 
 
 def _require_space(folders: Sequence[Path], source: StudySource, settings: VolumeSettings) -> None:
@@ -132,16 +147,6 @@ def _require_space(folders: Sequence[Path], source: StudySource, settings: Volum
     for folder, voxels in zip(folders, sizes, strict=True):
         if shutil.disk_usage(folder).free < voxels * np.dtype(np.int16).itemsize:
             raise StorageError.of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)))
-
-
-@contextmanager
-def _refused_unless_changed(folder: Path, files: list[StudyFile]) -> Iterator[None]:
-    """Let a refusal pass; where files changed meanwhile, as in a copy that is not finished, that is the reason."""
-    try:
-        yield
-    except StudyRefused:
-        require_unchanged(folder, files)
-        raise
 
 
 def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: Key, keep: bool) -> tuple[Record, Record]:
@@ -165,11 +170,12 @@ def _inputs(source: StudySource, grid: LabelGrid | None) -> dict[str, str]:
     return inputs
 
 
-def _remembered(side: Path, read: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the inputs that were found in files with these names, sizes and times, None if they differ."""
+def _remembered(side: Path, read: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return what was found in files with these names, sizes and times, None if they differ."""
     try:
         known = read_sealed(side)
-        return dict(known["inputs"]) if {name: known[name] for name in read} == read else None
+        found = {"inputs": dict(known["inputs"]), "left_out": list(known["left_out"])}
+        return found if {name: known[name] for name in read} == read else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 

@@ -56,7 +56,7 @@ def _index_study(images_dir: Path, name: str, allow_symlinks: bool) -> IndexRow:
         files = layout.list_study(images_dir, name, allow_symlinks)
     except StudyRefused as refused:
         return IndexRow(study, name, refused_code=refused.code.value, refused_reason=refused.reason)
-    row = IndexRow(study, name, len(files), sum(file.size for file in files), layout.stat_digest(files))
+    row = IndexRow(study, name, len(files))
     header = _first_header(images_dir / name, files)
     if header is None:
         return row

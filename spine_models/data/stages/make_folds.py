@@ -28,7 +28,9 @@ class FoldInputs:
     labels: Sequence[Path] = ()
 
 
-def make_folds(inputs: FoldInputs, outputs: tuple[Path, Path], state: Path, settings: FoldSettings) -> None:
+def make_folds(
+    inputs: FoldInputs, outputs: tuple[Path, Path], state: Path, settings: FoldSettings, listed: str = ""
+) -> None:
     """Write the folds of the segmentation and of the classifiers.
 
     Args:
@@ -36,12 +38,13 @@ def make_folds(inputs: FoldInputs, outputs: tuple[Path, Path], state: Path, sett
         outputs: tables to write, for the segmentation and for the classifiers.
         state: folder that remembers earlier assignments.
         settings: see there.
+        listed: see ``tables.read_planned_train``.
 
     Raises:
         UserError: if there are too few studies, or ``train.csv`` or the user's folds are wrong.
     """
     groups = _groups(Shelf(inputs.half))
-    train = tables.read_train(inputs.dataset / layout.TRAIN_TABLE)
+    train = tables.read_planned_train(inputs.dataset / layout.TRAIN_TABLE, listed)
     overall = dict(zip(train["StudyInstanceUID"], train["patient_overall"], strict=True))
     labelled = sorted(set(Shelf(inputs.labels).studies) & set(groups))
     segmentation = [FoldStudy(study, groups[study]) for study in labelled]

@@ -18,7 +18,7 @@ from spine_models.data.samples.augmentation import (
     segmentation_augmentation,
 )
 from spine_models.data.samples.plane_map import PlaneMap, plane_map
-from spine_models.data.samples.resampling import augmented, augmented_window
+from spine_models.data.samples.resampling import _on_part, augmented, augmented_window
 from spine_models.hounsfield import whole_hu
 
 SIDE = 96
@@ -138,6 +138,39 @@ def test_a_window_that_is_resized_and_moved_at_once_equals_one_after_the_other(p
         assert np.all((labels == expected_labels) | _edges(expected_labels))
         assert np.mean(labels != expected_labels) < 0.001
     assert moves > 10
+
+
+def test_positions_in_a_window_are_those_in_the_part_that_fills_its_place():
+    """By hand: a part of 2 x 4 pixels fills rows 3 to 6 and columns 2 to 9; beyond, its edge goes on."""
+    part, place = np.zeros((1, 2, 4), np.int16), WindowPlace(top=3, left=2, rows=4, columns=8)
+    x, y = np.array([[-5.0, 2, 2.5, 5, 9, 40]]), np.array([[-5.0, 3, 3.5, 5, 6, 40]])
+    at = _on_part(np.stack([x, y]), place, part)
+    assert at.dtype == np.float32
+    np.testing.assert_allclose(at[0], [[-0.25, -0.25, 0, 1.25, 3.25, 3.25]])
+    np.testing.assert_allclose(at[1], [[-0.25, -0.25, 0, 0.75, 1.25, 1.25]])
+
+
+def test_planes_need_not_be_square():
+    image, mask = _noise(3)
+    image, mask = np.ascontiguousarray(image[:, :60]), np.ascontiguousarray(mask[:, :60])
+    maps = {
+        name: grid.astype(np.float32) for name, grid in zip(("map_x", "map_y"), np.mgrid[:60, :SIDE][::-1], strict=True)
+    }
+    drawn = PlaneMap((("GridDistortion", maps),))
+    moved, labels = augmented(image, mask, drawn)
+    np.testing.assert_array_equal(moved, image)
+    np.testing.assert_array_equal(labels, mask)
+
+
+def test_what_a_map_uncovers_is_air_without_a_label():
+    image, mask = np.full((2, 40, 40), 700, np.int16), np.full((2, 40, 40), 5, np.uint8)
+    y, x = np.mgrid[:40, :40].astype(np.float32)
+    moved, labels = augmented(image, mask, PlaneMap((("GridDistortion", {"map_x": x + 10, "map_y": y - 7}),)))
+    assert np.all(moved[:, 8:, :29] == 700)
+    assert np.all(labels[:, 8:, :29] == 5)
+    assert np.all(moved[:, :, 31:] == -1000)
+    assert np.all(labels[:, :6] == 0)
+    assert np.all(labels[:, :, 31:] == 0)
 
 
 def test_slices_moved_together_equal_slices_moved_one_by_one():

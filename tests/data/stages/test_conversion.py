@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from spine_models.configuration.user_folders import UserFolders
 from spine_models.data.dataset.folds import FoldSettings
 from spine_models.data.dataset.index import read_index, write_index
 from spine_models.data.dataset.uids import study_id
@@ -40,6 +41,7 @@ from spine_models.provenance.shelf import Shelf
 from tests.data.dicom_builder import write_stack
 from tests.vouching import published
 
+_CONFIG = {"shards": 1, "allow_symlinks": False, "phantom": {"enabled": False}}
 UIDS = [f"1.2.826.{i}" for i in range(6)]
 HEADER = "StudyInstanceUID,patient_overall,C1,C2,C3,C4,C5,C6,C7"
 SETTINGS = VolumeSettings(z_step=2, half_size=4)
@@ -441,6 +443,57 @@ def test_a_study_that_changes_while_it_is_read_is_read_again(run: Run, monkeypat
     made = read_record(run.out / "volumes" / "0" / f"{UIDS[0]}.json").key
     run.convert(code="c2")  # nothing changes now, and everything is read anew
     assert read_record(run.out / "volumes" / "0" / f"{UIDS[0]}.json").key.inputs == made.inputs
+
+
+def test_a_study_that_was_cut_while_it_was_read_and_is_whole_again_is_read_again(run: Run, monkeypatch) -> None:
+    """Size and time are what they were: only the time of the last change tells."""
+    file = next((run.dataset / "train_images" / UIDS[0]).iterdir())
+    data, there = file.read_bytes(), file.stat()
+    opened = []
+
+    def cut_once(*arguments):
+        if not opened:
+            file.write_bytes(data[: len(data) // 2])
+        try:
+            return open_study(*arguments)
+        finally:
+            if not opened:
+                file.write_bytes(data)
+                os.utime(file, ns=(there.st_atime_ns, there.st_mtime_ns))
+            opened.append(arguments)
+
+    monkeypatch.setattr(volumes_stage, "open_study", cut_once)
+    monkeypatch.setattr(ChildProcess, "call", lambda self, function, *arguments: function(*arguments))
+    run.convert()
+    manifest = read_manifest(run.paths["volumes"])
+    assert (sorted(manifest.studies), manifest.refused) == (UIDS, {})
+    assert len(opened) == len(UIDS) + 1
+
+
+def test_studies_that_could_not_be_used_as_they_were_are_read_again_once_they_are_mended(run: Run, tmp_path) -> None:
+    """A plan looks at folders; in these, files become whole without another time of the folder."""
+    folders = UserFolders(_CONFIG | {"dataset_dir": str(run.dataset), "output_dir": str(run.out)})
+    lost, refused = (sorted((run.dataset / "train_images" / uid).iterdir()) for uid in UIDS[:2])
+    whole = {path: path.read_bytes() for path in (lost[0], *refused)}
+    for path in whole:
+        path.write_bytes(path.read_bytes()[:300])
+    run.label(UIDS[2])
+    label = run.dataset / "segmentations" / f"{UIDS[2]}.nii"
+    label_data = label.read_bytes()
+    label.write_bytes(label_data[:100])
+    run.convert()
+    assert set(read_manifest(run.paths["volumes"]).refused) == {UIDS[1]}
+    assert set(read_manifest(run.paths["labels"]).refused) == {UIDS[2]}
+    (run.out / "labels_half").symlink_to(run.out / "labels")
+    assert (folders.images_mended(0), folders.labels_mended(0)) == ("", "")
+    for path in refused:
+        path.write_bytes(whole[path])
+    one = folders.images_mended(0)
+    lost[0].write_bytes(whole[lost[0]])
+    both = folders.images_mended(0)
+    assert len({"", one, both}) == 3
+    label.write_bytes(label_data)
+    assert folders.labels_mended(0) != ""
 
 
 def test_a_study_that_goes_on_to_change_is_a_sentence_and_no_volume(run: Run, monkeypatch) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from spine_models.data.dataset.layout import require_apart
+from spine_models.data.dataset.layout import list_tree, require_apart, stat_digest
 from spine_models.data.dataset.prediction_tables import PredictionIndex, files_aside
+from spine_models.data.dicom.tree import read_tree
+from spine_models.data.stages import index_predictions as stage
 from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions, read_studies
 from spine_models.errors import UserError
 from tests.data.dicom_builder import write_stack
@@ -55,3 +58,40 @@ def test_results_are_not_written_among_the_studies(tmp_path, studies, out) -> No
     with pytest.raises(UserError, match="inside one another"):
         require_apart(tmp_path / studies, tmp_path / out)
     require_apart(tmp_path / "studies", tmp_path / "out")
+
+
+def test_a_tree_that_is_another_than_the_plans_is_a_sentence(tmp_path) -> None:
+    root, index, settings = tmp_path / "root", index_in(tmp_path / "out"), IndexPredictionsSettings(1)
+    write_stack(root / "a", count=2)
+    planned = stat_digest([entry.file for entry in list_tree(root, False)])
+    index_predictions(root, index, settings, "code", planned)
+    (file, *_) = (root / "a").iterdir()
+    file.write_bytes(file.read_bytes()[:300])
+    with pytest.raises(UserError, match="changed after the workflow had looked at them: wait until they are copied"):
+        index_predictions(root, index, settings, "code", planned)
+
+
+def test_a_tree_that_was_cut_while_it_was_read_and_is_whole_again_is_read_again(tmp_path, monkeypatch) -> None:
+    root, index = tmp_path / "root", index_in(tmp_path / "out")
+    write_stack(root / "a", count=2)
+    file = next((root / "a").iterdir())
+    data, there = file.read_bytes(), file.stat()
+    read = []
+
+    def cut_once(*arguments):
+        if not read:
+            file.write_bytes(data[:300])
+        try:
+            return read_tree(*arguments)
+        finally:
+            if not read:
+                file.write_bytes(data)
+                os.utime(file, ns=(there.st_atime_ns, there.st_mtime_ns))
+            read.append(arguments)
+
+    monkeypatch.setattr(stage, "read_tree", cut_once)
+    monkeypatch.setattr("spine_models.data.dataset.disk.time.sleep", lambda seconds: None)
+    index_predictions(root, index, IndexPredictionsSettings(1), "code")
+    assert len(read) == 2
+    (study,) = read_studies(index, 0)
+    assert {f.name: f.size for f in study.files} == {f"a/{p.name}": p.stat().st_size for p in (root / "a").iterdir()}
