@@ -1,4 +1,4 @@
-"""What a bundle holds, whether it is whole, and a smaller one of some of its classifiers."""
+"""What a bundle holds, whether it is whole, a smaller one of some of its networks, and all of it in one file."""
 
 from __future__ import annotations
 
@@ -15,28 +15,35 @@ if TYPE_CHECKING:
 
 
 def bundle(
-    action: Annotated[Literal["info", "verify", "subset"], typer.Argument(help="What to do.")],
-    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
+    action: Annotated[Literal["info", "verify", "subset", "pack"], typer.Argument(help="What to do.")],
+    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle: its folder, or one file.")],
     members: Annotated[
         str, typer.Option(metavar="NAMES", help="subset: the networks, by name or variant.", show_default=False)
     ] = "",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="subset: folder of the new bundle.", show_default=False)
+        Path | None,
+        typer.Option(metavar="PATH", help="subset: folder of the new bundle; pack: a file *.zip.", show_default=False),
     ] = None,
 ) -> None:
-    """Describe or verify a bundle, or make a smaller one.
+    """Describe or verify a bundle, make a smaller one, or pack one into one file.
 
     Examples:
       spine-models bundle info demo/bundle
       spine-models bundle verify demo/bundle
       spine-models bundle subset demo/bundle --members ir --out smaller
       spine-models bundle subset demo/bundle --members ir-0,ip-0 --out two
+      spine-models bundle pack demo/bundle --out demo.zip
     """
     from spine_models.inference.bundle_description import read_description
 
+    if action == "pack":
+        if members or out is None:
+            raise UserError("pack needs --out, a file that ends in .zip, and no --members: make a subset first")
+        show(packed(folder, out))
+        return
     if action != "subset":
         if members or out:
-            raise UserError(f"--members and --out belong to `spine-models bundle subset`, not to {action}")
+            raise UserError(f"--members and --out belong to `spine-models bundle subset` and pack, not to {action}")
         show(described(read_description(folder)) if action == "info" else verified(folder))
         return
     if not members or out is None:
@@ -116,8 +123,33 @@ def subset(folder: Path, members: list[str], out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     write_bundle(
         out / DESCRIPTION,
-        [folder / entry.file for entry in chosen.segmentation],
-        [folder / entry.file for entry in chosen.classification],
+        [found.place.network(entry) for entry in chosen.segmentation],
+        [found.place.network(entry) for entry in chosen.classification],
         contents,
     )
     return f"{out} holds {len(chosen.classification)} of {len(found.classification)} classifiers"
+
+
+def packed(folder: Path, out: Path) -> str:
+    """Write a bundle as one file; return a sentence on it.
+
+    Args:
+        folder: of the bundle.
+        out: file to write.
+
+    Raises:
+        UserError: if the bundle is damaged, or ``out`` is there or does not end in .zip.
+    """
+    from spine_models.inference.bundle import load_bundle
+    from spine_models.inference.export_bundle import pack_bundle
+    from spine_models.provenance.packed import SUFFIX
+
+    if out.suffix != SUFFIX:
+        raise UserError(f"--out {out} does not end in {SUFFIX}: bundles in one file are told by that")
+    if out.exists():
+        raise UserError(f"--out {out} is there already: name a new file")
+    if folder.is_file():
+        raise UserError(f"{folder} is one file already: copy it")
+    found = load_bundle(folder)
+    pack_bundle(found, out)
+    return f"{out} holds the bundle {found.digest}: use it wherever a bundle's folder is asked for"

@@ -19,7 +19,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def predict(
-    bundle: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the bundle.")],
+    bundle: Annotated[Path, typer.Option(metavar="BUNDLE", help="The bundle: its folder, or one file.")],
     studies: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the studies, packed in whatever way.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables, page, masks and pictures.")],
     test_csv: Annotated[

@@ -35,7 +35,7 @@ from spine_models.data.dataset.layout import (
     stat_digest,
 )
 from spine_models.errors import UserError
-from spine_models.inference.bundle_description import DESCRIPTION, read_description, require_members
+from spine_models.inference.bundle_description import DESCRIPTION, is_bundle, read_description, require_members
 from spine_models.models.networks import Stage
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.refused import Refused
@@ -261,7 +261,7 @@ class UserFolders:
         if self._config["bundle"]:
             path = self.bundle_file("bundle")
             if self._config["prediction"]["members"]:
-                require_members(path.parent, self._config["prediction"]["members"])
+                require_members(path, self._config["prediction"]["members"])
             return path
         if not (self.generated or self._config["dataset_dir"]):
             raise UserError(
@@ -271,16 +271,19 @@ class UserFolders:
         return None
 
     def bundle_file(self, key: str) -> Path:
-        """Return the description of the bundle that the configuration's ``key`` names.
+        """Return the file that stands for the bundle that the configuration's ``key`` names.
+
+        It is the description in a folder, or the one file that a bundle was packed into.
 
         Raises:
             UserError: if there is no bundle.
         """
-        path = Path(self._config[key]) / DESCRIPTION
+        named = Path(self._config[key])
+        path = named if named.is_file() else named / DESCRIPTION
         if not path.is_file():
-            raise UserError(
-                f"{key} {self._config[key]} has no {DESCRIPTION}: give a bundle's folder; `snakemake bundle` makes one"
-            )
+            raise UserError(f"{key} {named} has no {DESCRIPTION}: give a bundle's folder; `snakemake bundle` makes one")
+        if not is_bundle(path):
+            raise UserError(f"{key} {named} is not a bundle: give its folder, or the .zip that it was packed into")
         return path
 
     def bundle_networks(self, key: str, stage: Stage) -> list[tuple[Path, str]]:
@@ -290,6 +293,8 @@ class UserFolders:
             UserError: if there is no bundle, it is damaged or has no network for ``stage``.
         """
         path = self.bundle_file(key)
+        if path.name != DESCRIPTION:
+            raise UserError(f"{key} {path} is one file: unpack it and name its folder, as trainings start from one")
         entries = getattr(read_description(path.parent), stage)
         found = [(path.parent / entry.file, entry.sha256) for entry in entries]
         if not found:

@@ -1,4 +1,4 @@
-"""A bundle: one plain folder with all that a prediction needs, checked down to the last byte before it is used.
+"""A bundle: a plain folder, or one file, with all that a prediction needs; checked down to the last byte before use.
 
 ``bundle.json`` names the networks' files with size and SHA-256, the settings that they were trained under, the
 names of levels and targets, the training prior and the provenance, and carries a digest over itself. Nothing in a
@@ -15,10 +15,17 @@ from typing import Any
 from spine_models.data.dataset.patience import not_given, waiting_for_the_disk
 from spine_models.errors import UserError
 from spine_models.evaluation.operating_points import OperatingPoints
-from spine_models.inference.bundle_description import DESCRIPTION, BundleFile, advice, chosen_networks, read_description
+from spine_models.inference.bundle_description import (
+    BundleFile,
+    BundlePlace,
+    advice,
+    chosen_networks,
+    read_description,
+)
 from spine_models.models.network import Network
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file
+from spine_models.provenance.packed import size_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Bundle:
     """A checked bundle.
 
     Attributes:
-        folder: where it is.
+        place: where it is.
         digest: of the whole content; what predictions depend on.
         settings: configuration that the networks were trained under (``z_step``, ``half_size``, ``crops`` ...).
         prior: target to the best constant prediction on the training studies; None without classifiers.
@@ -37,7 +44,7 @@ class Bundle:
         operating_points: thresholds that were fixed out of fold; None where none are known.
     """
 
-    folder: Path
+    place: BundlePlace
     digest: str
     settings: dict[str, Any]
     prior: dict[str, float] | None
@@ -49,45 +56,39 @@ class Bundle:
 
     def only(self, members: Sequence[str]) -> Bundle:
         """Return the bundle with some of its networks, see ``chosen_networks``."""
-        segmentation, classification = chosen_networks(self.folder, self.segmentation, self.classification, members)
+        segmentation, classification = chosen_networks(self.place.path, self.segmentation, self.classification, members)
         return replace(self, segmentation=segmentation, classification=classification)
 
     def load_segmentation(self) -> list[Network]:
         """Load the segmentation networks, on the CPU and in evaluation mode."""
-        return [load_model(self.folder / entry.file, "segmentation")[0] for entry in self.segmentation]
+        return [load_model(self.place.network(entry), "segmentation")[0] for entry in self.segmentation]
 
     def load_classifiers(self) -> list[Network]:
         """Load the classifiers, on the CPU and in evaluation mode."""
-        return [load_model(self.folder / entry.file, "classification")[0] for entry in self.classification]
+        return [load_model(self.place.network(entry), "classification")[0] for entry in self.classification]
 
 
-def load_bundle(folder: Path) -> Bundle:
+def load_bundle(path: Path) -> Bundle:
     """Read a bundle and check everything in it.
 
     Args:
-        folder: the bundle's folder, or its ``bundle.json``.
+        path: the bundle's folder, its ``bundle.json``, or the one file that it was packed into.
 
     Raises:
         UserError: if it is not a bundle, of an unknown version, incomplete, differs from its checksums anywhere, or
             cannot be read.
     """
-    folder = folder.parent if folder.name == DESCRIPTION else folder
     try:
-        return waiting_for_the_disk(lambda: _checked(folder))
+        return waiting_for_the_disk(lambda: _checked(path))
     except OSError as error:
-        raise UserError(not_given(f"the bundle {folder}", error)) from None
+        raise UserError(not_given(f"the bundle {path}", error)) from None
 
 
-def _checked(folder: Path) -> Bundle:
-    bundle = Bundle(folder, **vars(read_description(folder)))
+def _checked(path: Path) -> Bundle:
+    place = BundlePlace(path)
+    bundle = Bundle(place, **vars(read_description(path)))
     for entry in (*bundle.segmentation, *bundle.classification):
-        _check(folder, entry)
+        file = place.network(entry)
+        if size_of(file) != entry.bytes or digest_file(file) != entry.sha256:
+            raise UserError(f"{file} differs from its checksum: {advice(place.path)}")
     return bundle
-
-
-def _check(folder: Path, entry: BundleFile) -> None:
-    path = folder / entry.file
-    if not path.is_file():
-        raise UserError(f"{path} is missing: {advice(folder)}")
-    if path.stat().st_size != entry.bytes or digest_file(path) != entry.sha256:
-        raise UserError(f"{path} differs from its checksum: {advice(folder)}")

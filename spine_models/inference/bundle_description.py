@@ -16,6 +16,7 @@ from spine_models.inference.settings_schema import settings_complaint
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.networks import Stage
 from spine_models.provenance.canonical import digest_json
+from spine_models.provenance.packed import SUFFIX, AnyFile, read_archive, size_of
 from spine_models.schema_check import complaint, shown, too_many
 
 SCHEMA = 2
@@ -164,21 +165,68 @@ def _is(entry: BundleFile, member: str) -> bool:
     return bool(member) and member in (entry.name, entry.name.rpartition("-")[0])
 
 
+class BundlePlace:
+    """Where the files of a bundle are: beside one another in a folder, or stored in one file.
+
+    Args:
+        given: the folder, its ``bundle.json``, or the one file.
+
+    Attributes:
+        path: of the folder or of the one file.
+
+    Raises:
+        UserError: if it is one file that is no bundle.
+    """
+
+    def __init__(self, given: Path) -> None:
+        self.path = given.parent if given.name == DESCRIPTION else given
+        self._packed = read_archive(self.path) if self.path.is_file() else None
+
+    def file(self, name: str) -> AnyFile | None:
+        """Return a file of the bundle, None if it has none of that name."""
+        if self._packed is not None:
+            return self._packed.get(name)
+        path = self.path / name
+        return path if path.is_file() else None
+
+    def network(self, entry: BundleFile) -> AnyFile:
+        """Return the file of a network.
+
+        Raises:
+            UserError: if it is missing.
+        """
+        file = self.file(entry.file)
+        if file is None:
+            raise UserError(f"{self.path / entry.file} is missing: {advice(self.path)}")
+        return file
+
+
+def is_bundle(path: Path) -> bool:
+    """Say whether a file stands for a bundle, and not for one network: its description, or all of it in one file."""
+    return path.name == DESCRIPTION or path.suffix == SUFFIX
+
+
 def advice(folder: Path) -> str:
     """Return what to do about a damaged bundle, as the end of a sentence."""
+    if folder.is_file():
+        return "copy the bundle again, or pack it anew"
     again = f"`snakemake --force {folder / DESCRIPTION}`"
     return f"copy the bundle again; one that this workflow exported is made anew by {again}"
 
 
 def read_description(folder: Path) -> BundleDescription:
-    """Read what the bundle in ``folder`` says of itself; its networks are not looked at.
+    """Read what a bundle says of itself; its networks are not looked at.
+
+    Args:
+        folder: the bundle, see ``BundlePlace``.
 
     Raises:
         UserError: if it is not a bundle, of an unknown version, differs from its own checksum, or holds a value that no
             prediction can be made with.
     """
-    path = folder / DESCRIPTION
-    content = _of_today(_content(path))
+    place = BundlePlace(folder)
+    path, folder = place.path / DESCRIPTION, place.path
+    content = _of_today(_content(place))
     problem = (
         complaint({name: value for name, value in content.items() if name in _SCHEMA["properties"]}, _SCHEMA)
         or _settings_problem(content)
@@ -223,16 +271,19 @@ def _files_problem(entries: list[dict[str, Any]]) -> str | None:
     return None
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _content(place: BundlePlace) -> dict[str, Any]:
     """Return the JSON of a description whose version, checksum, levels and targets are those of this release."""
-    if not path.is_file():
-        raise UserError(f"{path.parent} is not a bundle: it has no {DESCRIPTION}; `snakemake bundle` makes one")
-    if path.stat().st_size > _LARGEST_DESCRIPTION:
+    path, file = place.path / DESCRIPTION, place.file(DESCRIPTION)
+    if file is None:
+        raise UserError(f"{place.path} is not a bundle: it has no {DESCRIPTION}; `snakemake bundle` makes one")
+    if size_of(file) > _LARGEST_DESCRIPTION:
         raise UserError(
-            f"{path} has {path.stat().st_size >> 20} MB, which no description of a bundle has: {advice(path.parent)}"
+            f"{path} has {size_of(file) >> 20} MB, which no description of a bundle has: {advice(place.path)}"
         )
+    with file.open("rb") as stream:
+        data = stream.read()
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_no_number)
+        content = json.loads(data.decode("utf-8"), parse_constant=_no_number)
         schema = content["schema"]
         intact = content["digest"] == digest_json({key: value for key, value in content.items() if key != "digest"})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

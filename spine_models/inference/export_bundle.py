@@ -17,16 +17,18 @@ from spine_models.evaluation.competition import prior_probabilities
 from spine_models.evaluation.operating_points import OperatingPoints
 from spine_models.evaluation.scores import rounded
 from spine_models.evaluation.truth import read_truth
-from spine_models.inference.bundle import load_bundle
-from spine_models.inference.bundle_description import DESCRIPTION, SCHEMA
+from spine_models.inference.bundle import Bundle, load_bundle
+from spine_models.inference.bundle_description import DESCRIPTION, SCHEMA, is_bundle
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.networks import Stage, kinds_of
 from spine_models.models.weights import load_state
 from spine_models.provenance.acceptance import acceptances_of
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import read_json, replacing, write_json
+from spine_models.provenance.packed import AnyFile, write_archive
 from spine_models.provenance.vouched import vouched
 
+_CHUNK_BYTES = 1 << 20
 _VERSIONED = ("torch", "numpy", "mmaction2", "mmcv-lite", "mmengine", "safetensors", "pydicom")
 
 
@@ -137,7 +139,7 @@ def prior_of(truth: ArrayLike) -> dict[str, float]:
 
 
 def write_bundle(
-    out: Path, segmentation: Sequence[Path], classification: Sequence[Path], contents: BundleContents
+    out: Path, segmentation: Sequence[AnyFile], classification: Sequence[AnyFile], contents: BundleContents
 ) -> None:
     """Copy networks and describe them; networks of an earlier bundle in the folder are removed.
 
@@ -176,20 +178,31 @@ def write_bundle(
     write_json(out, content | {"digest": digest_json(content)})
 
 
-def _expanded(paths: Sequence[Path]) -> list[Path]:
+def pack_bundle(bundle: Bundle, out: Path) -> None:
+    """Write a bundle as one file; equal bundles give equal bytes.
+
+    Args:
+        bundle: a checked one, in a folder.
+        out: the file to write.
+    """
+    names = [DESCRIPTION, *(entry.file for entry in (*bundle.segmentation, *bundle.classification))]
+    write_archive(out, {name: bundle.place.path / name for name in names})
+
+
+def _expanded(paths: Sequence[Path]) -> list[AnyFile]:
     """Replace a bundle by its segmentation networks."""
-    found: list[Path] = []
+    found: list[AnyFile] = []
     for path in paths:
-        if path.name == DESCRIPTION:
+        if is_bundle(path):
             bundle = load_bundle(path)
-            found += [bundle.folder / entry.file for entry in bundle.segmentation]
+            found += [bundle.place.network(entry) for entry in bundle.segmentation]
         else:
             found.append(vouched(path))
     return found
 
 
 def _copy_networks(
-    sources: Sequence[Path], folder: Path, group: Stage, names: Sequence[str] | None
+    sources: Sequence[AnyFile], folder: Path, group: Stage, names: Sequence[str] | None
 ) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     seen: Counter[str] = Counter()
@@ -202,8 +215,8 @@ def _copy_networks(
         name = names[len(entries)] if names else f"{title}-{seen[title]}"
         seen[title] += 1
         target = folder / f"{group}-{name}.safetensors"
-        with replacing(target) as temporary:
-            shutil.copyfile(source, temporary)
+        with replacing(target) as temporary, source.open("rb") as reader, temporary.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, _CHUNK_BYTES)
         size, digest = target.stat().st_size, digest_file(target)
         entries.append({"file": target.name, "bytes": size, "sha256": digest, "name": name})
     return entries

@@ -11,10 +11,11 @@ from spine_models.data.dataset.study_tokens import learnt_from, says_all, study_
 from spine_models.errors import UserError
 from spine_models.evaluation.tables import STUDY, read_csv
 from spine_models.inference.bundle import load_bundle
-from spine_models.inference.bundle_description import DESCRIPTION
+from spine_models.inference.bundle_description import is_bundle
 from spine_models.log import say
 from spine_models.models.weights import load_state
 from spine_models.provenance.canonical import digest_file
+from spine_models.provenance.packed import AnyFile
 from spine_models.provenance.vouched import vouched
 
 _FOLD_FOLDER = re.compile(r"fold(\d+)")
@@ -33,7 +34,7 @@ class MaskNetwork:
     """
 
     name: str
-    path: Path
+    path: AnyFile
     sha256: str
     fold: int | None
     trained_on: frozenset[str]
@@ -91,20 +92,20 @@ def bundle_networks(folder: Path) -> list[MaskNetwork]:
         UserError: if the bundle is damaged or incomplete.
     """
     bundle = load_bundle(folder)
-    return [_described(entry.name, bundle.folder / entry.file, entry.sha256, None) for entry in bundle.segmentation]
+    return [_described(entry.name, bundle.place.network(entry), entry.sha256, None) for entry in bundle.segmentation]
 
 
 def networks_and_folds(models: Sequence[Path], folds: Path) -> tuple[list[MaskNetwork], FoldTable | None]:
     """Describe the networks of ``models``, and read who is held out of which.
 
     Args:
-        models: weights of the folds, or the ``bundle.json`` of a bundle, whose networks come without a table.
+        models: weights of the folds, or a bundle (see ``is_bundle``), whose networks come without a table.
         folds: ``folds/segmentation.csv``.
 
     Raises:
         UserError: if a file is missing or damaged.
     """
-    if models[0].name == DESCRIPTION:
+    if is_bundle(models[0]):
         return bundle_networks(models[0]), None
     return fold_networks(models), read_fold_table(folds)
 
@@ -144,7 +145,7 @@ def networks_for(study: str, group: str, networks: Sequence[MaskNetwork], folds:
     return chosen
 
 
-def _described(name: str, path: Path, sha256: str, fold: int | None) -> MaskNetwork:
+def _described(name: str, path: AnyFile, sha256: str, fold: int | None) -> MaskNetwork:
     provenance = load_state(path)[1]["provenance"]
     said = provenance.get("fold")
     if None not in (said, fold) and said != fold:

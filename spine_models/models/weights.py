@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 
 from spine_models.errors import UserError
 from spine_models.models.networks import KIND, KINDS, Stage, build, kinds_of
 from spine_models.provenance.canonical import canonical_json
 from spine_models.provenance.files import replacing
+from spine_models.provenance.packed import AnyFile, PackedFile, size_of
 from spine_models.schema_check import complaint
 
 if TYPE_CHECKING:
@@ -53,19 +54,17 @@ def save_state(path: Path, state: Mapping[str, torch.Tensor], description: Mappi
         save_file(tensors, temporary, metadata={_METADATA_KEY: canonical_json(description)})
 
 
-def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load_state(path: AnyFile) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read the tensors of a file that ``save_model`` or ``save_state`` wrote, and its description.
 
     Raises:
         UserError: if the file is missing, damaged or was not written by this pipeline, or a number in it is not finite.
     """
-    if not path.is_file():
+    if isinstance(path, Path) and not path.is_file():
         raise UserError(f"{path} does not exist: a model file is needed there")
     _require_small_header(path)
     try:
-        with safe_open(path, framework="pt") as stream:
-            metadata = stream.metadata() or {}
-            state = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        metadata, state = _packed(path) if isinstance(path, PackedFile) else _plain(path)
         stored = json.loads(metadata[_METADATA_KEY])
         description = {name: stored[name] for name in ("kind", "settings", "provenance")}
     except OSError as error:
@@ -83,18 +82,32 @@ def load_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return state, _of_today(description)
 
 
-def _require_small_header(path: Path) -> None:
+def _plain(path: Path) -> tuple[Mapping[str, str], dict[str, torch.Tensor]]:
+    with safe_open(path, framework="pt") as stream:
+        return stream.metadata() or {}, {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+
+
+def _packed(file: PackedFile) -> tuple[Mapping[str, str], dict[str, torch.Tensor]]:
+    """Read all at once: the library takes a path or bytes, and of bytes it gives no metadata."""
+    with file.open("rb") as stream:
+        data = stream.read()
+    state = load(data)
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]).get("__metadata__") or {}, state
+
+
+def _require_small_header(path: AnyFile) -> None:
     """Check the length that a safetensors file gives for its header, before memory is taken for it.
 
     The file's first eight bytes are that length (format of safetensors).
     """
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-    if length > min(_LARGEST_HEADER, path.stat().st_size - 8):
+    if length > min(_LARGEST_HEADER, size_of(path) - 8):
         raise UserError(f"{path} is damaged (it claims a header of {length} bytes): make or copy it anew")
 
 
-def load_model(path: Path, stage: Stage) -> tuple[Network, dict[str, Any]]:
+def load_model(path: AnyFile, stage: Stage) -> tuple[Network, dict[str, Any]]:
     """Rebuild a network from its file alone, on the CPU and in evaluation mode.
 
     Args:
@@ -130,7 +143,7 @@ def load_model(path: Path, stage: Stage) -> tuple[Network, dict[str, Any]]:
     return model.eval(), description["provenance"]
 
 
-def _require_settings(path: Path, description: Mapping[str, Any]) -> None:
+def _require_settings(path: AnyFile, description: Mapping[str, Any]) -> None:
     """Check the settings of the network against their bounds in the registry; those that are younger may be missing."""
     own = description["settings"]
     settings = {name: value for name, value in own.items() if name != KIND} if isinstance(own, dict) else own

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
-from typing import Any
+from io import BufferedReader
+from typing import Any, Literal, Protocol
 
 _CHUNK_BYTES = 1 << 20
 
@@ -30,7 +30,15 @@ def digest_json(value: Any) -> str:
     return digest_bytes(canonical_json(value).encode("ascii"))
 
 
-def digest_file(path: Path) -> str:
+class Readable(Protocol):
+    """What can be opened to be read: a path, or a file inside another one."""
+
+    def open(self, mode: Literal["rb"]) -> BufferedReader:
+        """Open it."""
+        ...
+
+
+def digest_file(path: Readable) -> str:
     """Return the SHA-256 of the content of ``path`` as 64 hexadecimal digits, in constant memory."""
     sha = hashlib.sha256()
     with path.open("rb") as stream:

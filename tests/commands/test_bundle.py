@@ -1,6 +1,9 @@
 """``spine-models bundle``: what it says, what it finds, and that a subset is a bundle."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from spine_models.commands.app import main
 from spine_models.inference.bundle import load_bundle
@@ -49,6 +52,30 @@ def test_a_subset_is_a_bundle_with_those_classifiers(bundle_folder, tmp_path, ca
     assert found.digest != whole.digest
 
 
+def test_a_packed_bundle_is_the_bundle(bundle_folder, tmp_path, capsys):
+    status, said = run(capsys, "pack", bundle_folder, "--out", tmp_path / "all.zip")
+    whole, packed = load_bundle(bundle_folder), load_bundle(tmp_path / "all.zip")
+    assert (status, said) == (
+        0,
+        f"{tmp_path / 'all.zip'} holds the bundle {whole.digest}: use it wherever a bundle's folder is asked for\n",
+    )
+    assert replace(packed, place=None) == replace(whole, place=None)
+    for ours, theirs in zip(packed.load_classifiers(), whole.load_classifiers(), strict=True):
+        assert all(torch.equal(ours.state_dict()[name], value) for name, value in theirs.state_dict().items())
+    assert run(capsys, "info", tmp_path / "all.zip") == run(capsys, "info", bundle_folder)
+    assert "is whole: 3 networks" in run(capsys, "verify", tmp_path / "all.zip")[1]
+    assert run(capsys, "subset", tmp_path / "all.zip", "--members", "ir", "--out", tmp_path / "ir")[0] == 0
+    assert [entry.sha256 for entry in load_bundle(tmp_path / "ir").segmentation] == [
+        e.sha256 for e in whole.segmentation
+    ]
+    data = bytearray((tmp_path / "all.zip").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "all.zip").write_bytes(data)
+    status, said = run(capsys, "verify", tmp_path / "all.zip")
+    assert status == 1
+    assert "differs from its checksum: copy the bundle again, or pack it anew" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -57,6 +84,8 @@ def test_a_subset_is_a_bundle_with_those_classifiers(bundle_folder, tmp_path, ca
         (("subset", "BUNDLE", "--members", "xy", "--out", "OUT"), "--members xy fits no network"),
         (("subset", "BUNDLE", "--members", "ir,", "--out", "OUT"), "--members without a name fits no network"),
         (("subset", "BUNDLE", "--members", "ir", "--out", "BUNDLE"), "is there already: name a new folder"),
+        (("pack", "BUNDLE"), "pack needs --out, a file that ends in .zip"),
+        (("pack", "BUNDLE", "--out", "OUT"), "does not end in .zip"),
         (("verify", "OUT"), "is not a bundle"),
     ],
 )

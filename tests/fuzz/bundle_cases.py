@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -22,6 +23,7 @@ from spine_models.models.classifier import ClassifierSettings, CsnClassifier
 from spine_models.models.unet import CsnUNet, UNetSettings
 from spine_models.models.weights import load_state, save_model, save_state
 from spine_models.provenance.canonical import digest_bytes, digest_json
+from spine_models.provenance.packed import write_archive
 from tests.fuzz.mutations import damage_bytes
 from tests.vouching import published
 
@@ -73,9 +75,9 @@ def _weights(bundle: Bundle) -> dict[str, torch.Tensor]:
 
 
 def run_case(rng: random.Random) -> str:
-    """Damage a bundle in one of five ways, and load all of it."""
-    case = rng.choice((_bytes_case, _bytes_case, _settings_case, _settings_case, _description_case, _weights_case))
-    return case(rng)
+    """Damage a bundle in one of six ways, and load all of it."""
+    cases = (_bytes_case, _archive_case, _settings_case, _settings_case, _description_case, _weights_case)
+    return rng.choice(cases)(rng)
 
 
 def _loaded(changed: Mapping[str, bytes]) -> tuple[Bundle, dict[str, torch.Tensor]] | None:
@@ -84,13 +86,48 @@ def _loaded(changed: Mapping[str, bytes]) -> tuple[Bundle, dict[str, torch.Tenso
         folder = Path(name)
         for file, data in (files() | changed).items():
             (folder / file).write_bytes(data)
-        try:
-            bundle = load_bundle(folder)
-            return bundle, _weights(bundle)
-        except UserError as error:
-            assert "\n" not in str(error)
-            assert len(str(error)) < 1000
-            return None
+        return _all_of(folder)
+
+
+def _all_of(path: Path) -> tuple[Bundle, dict[str, torch.Tensor]] | None:
+    try:
+        bundle = load_bundle(path)
+        return bundle, _weights(bundle)
+    except UserError as error:
+        assert "\n" not in str(error)
+        assert len(str(error)) < 1000
+        return None
+
+
+@cache
+def _archive() -> bytes:
+    """The undamaged bundle as one file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, data in files().items():
+            (folder / file).write_bytes(data)
+        write_archive(folder / "all.zip", {file: folder / file for file in files()})
+        return (folder / "all.zip").read_bytes()
+
+
+def _archive_case(rng: random.Random) -> str:
+    """Damage a bundle in one file: bytes anywhere, or in the list of its files at the end and their headers."""
+    data = bytearray(_archive())
+    if rng.random() < 0.4:
+        data = bytearray(damage_bytes(rng, bytes(data)))
+    else:
+        begins = [found.start() for found in re.finditer(rb"PK\x01\x02|PK\x03\x04|PK\x05\x06", data)]
+        for _ in range(rng.randint(1, 3)):
+            data[min(rng.choice(begins) + rng.randrange(46), len(data) - 1)] = rng.choice((0, 1, 8, 0x7F, 0xFF))
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "bundle.zip"
+        path.write_bytes(data)
+        found = _all_of(path)
+    if found is None:
+        return "refused: bundle"
+    assert found[1].keys() == originals().keys()
+    assert all(torch.equal(value, originals()[key]) for key, value in found[1].items())
+    return "equal"
 
 
 def _bytes_case(rng: random.Random) -> str:

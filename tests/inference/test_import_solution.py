@@ -110,7 +110,7 @@ def test_without_tables_the_bundle_says_that_out_of_fold_use_is_unknown(solution
     assert bundle.prior == PUBLISHED_PRIOR
     assert any("prior" in note for note in found.notes)
     for entry in (*bundle.segmentation, *bundle.classification):
-        assert TRAINING_STUDIES not in load_state(bundle.folder / entry.file)[1]["provenance"]
+        assert TRAINING_STUDIES not in load_state(bundle.place.network(entry))[1]["provenance"]
 
 
 def test_a_network_has_seen_every_fold_but_its_own(solution, tmp_path):
@@ -121,7 +121,7 @@ def test_a_network_has_seen_every_fold_but_its_own(solution, tmp_path):
     bundle = load_bundle(tmp_path / "bundle")
     seen = {}
     for entry in (*bundle.segmentation, *bundle.classification):
-        provenance = load_state(bundle.folder / entry.file)[1]["provenance"]
+        provenance = load_state(bundle.place.network(entry))[1]["provenance"]
         seen[entry.name] = {
             study for study in ("1.2.0", "1.2.1", "1.2.2") if study_token(study) in provenance[TRAINING_STUDIES]
         }

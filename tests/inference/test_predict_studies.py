@@ -18,7 +18,7 @@ from spine_models.data.stages.index_predictions import IndexPredictionsSettings,
 from spine_models.errors import UserError
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.bundle_description import DESCRIPTION
-from spine_models.inference.export_bundle import BundleContents, write_bundle
+from spine_models.inference.export_bundle import BundleContents, pack_bundle, write_bundle
 from spine_models.inference.inventory import INVENTORY
 from spine_models.inference.predict_studies import PredictSettings, predict_studies
 from spine_models.inference.predict_study import StudyPredictor, volume_settings_for
@@ -57,6 +57,19 @@ def studies(phantom, tmp_path):
     folder = tmp_path / "studies"
     shutil.copytree(phantom / "test_images", folder)
     return folder
+
+
+def test_a_bundle_in_one_file_predicts_the_same_bytes(studies, bundle_folder, tmp_path):
+    pack_bundle(load_bundle(bundle_folder), tmp_path / "bundle.zip")
+    for bundle, out in ((bundle_folder, tmp_path / "a"), (tmp_path / "bundle.zip", tmp_path / "b")):
+        _predict(studies, bundle, out / "0.json")
+        publish(out, bundle)
+    one, other = (
+        {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        for out in (tmp_path / "a", tmp_path / "b")
+    )
+    assert {path for path in one if one[path] != other[path]} == set()
+    assert one.keys() == other.keys()
 
 
 def test_studies_are_predicted_and_one_that_cannot_be_is_refused(studies, bundle_folder, tmp_path):
