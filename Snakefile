@@ -39,4 +39,4 @@ rule all:
     default_target: True
     input:
         rules.report.output,
-        rules.predict.output if folders.wants_predictions else [],
+        rules.predict.output if or_sentence(lambda: folders.wants_predictions) else [],

@@ -13,7 +13,7 @@ from spine_models.configuration.contradictions import require_arrays_fit
 from spine_models.configuration.overlays import merge, read_overlay
 from spine_models.configuration.results_folder import make_private, require_folder, require_writable
 from spine_models.configuration.trainings import classifier_recipe, folds_of, published_file, segmentation_recipe
-from spine_models.errors import UserError, told
+from spine_models.errors import StorageError, UserError, is_of_storage, told
 from spine_models.provenance.acceptance import code_in_force, read_acceptances
 from spine_models.provenance.canonical import canonical_json
 from spine_models.models.networks import modules_of, modules_of_stages
@@ -32,6 +32,10 @@ def or_sentence(function, *arguments):
         return function(*arguments)
     except UserError as error:
         sys.exit(told(error))
+    except OSError as error:
+        if not is_of_storage(error):
+            raise
+        sys.exit(told(StorageError.of(error)))
 
 
 def set_up_shell():
@@ -57,6 +61,8 @@ def set_up_shell():
 
 def complete(given):
     """Return the configuration with what is not given taken from config.yaml: another workflow gives only its changes."""
+    for overlay in workflow.overwrite_configfiles if workflow.is_main_process else ():
+        read_overlay(Path(overlay))  # Snakemake has merged it already, and does not mind a key that occurs twice
     config = read_overlay(ROOT / "config.yaml")
     merge(config, given)
     return checked(config, ROOT / "rules/config.schema.yaml")
@@ -67,7 +73,7 @@ or_sentence(require_folder, Path(config["output_dir"]), "output_dir")
 or_sentence(set_up_shell)
 folders = UserFolders(config, look=workflow.is_main_process)
 if workflow.is_main_process:
-    folders.look_ahead()
+    or_sentence(folders.look_ahead)
 code_of_script = Fingerprints(package_root())
 # What each fingerprint that was asked for is made from, and what a person has accepted in its place.
 CODE = {}
@@ -249,7 +255,7 @@ def results_can_be_written():
         or_sentence(require_writable, Path(config["output_dir"]), "output_dir")
         # Snakemake's own lock is one of the working directory. Held until this process ends, however it ends.
         or_sentence(RUN.enter_context, folder_lock(Path(config["output_dir"])))
-        if folders.wants_predictions:
+        if or_sentence(lambda: folders.wants_predictions):
             make_private(Path(out("predictions")))
 
 

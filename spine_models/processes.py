@@ -31,6 +31,12 @@ def begin_child(_worker: int = 0) -> None:
     tell_bus_errors()
 
 
+def _begin_reader() -> None:
+    """Leave Ctrl-C, which reaches all processes of a terminal, to the parent: it says what happened, and once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begin_child()
+
+
 class ChildProcess:
     """A process that reads studies one after the other: what kills it (a decoder, lack of memory) kills nothing else.
 
@@ -57,7 +63,7 @@ class ChildProcess:
             StudyFailedError: if the process died.
         """
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=begin_child)
+            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin_reader)
         try:
             return self._pool.submit(function, *args, **more).result()
         except BrokenProcessPool:

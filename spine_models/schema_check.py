@@ -129,6 +129,9 @@ def _sentence(error: Any, advice: str) -> str:
 
 def _unknown_key(path: str, value: Mapping[str, Any], known: list[str]) -> str:
     unknown = next(key for key in value if key not in known)
+    name, colon, rest = str(unknown).partition(":")
+    if colon and rest and not value[unknown]:
+        return f"key '{join(path, unknown)}' is unknown: write a space after the colon, {name}: {rest}"
     near = difflib.get_close_matches(str(unknown), known, n=1)
     proposal = f"did you mean '{near[0]}'?" if near else f"allowed here are {', '.join(known)}"
     return f"key '{join(path, unknown)}' (value {shown(value[unknown])}) is unknown; {proposal}"

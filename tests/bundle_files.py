@@ -31,6 +31,7 @@ def write_description(folder: Path, **changes: Any) -> Path:
         "provenance": {},
         **changes,
     }
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / DESCRIPTION
     path.write_text(json.dumps(content | {"digest": digest_json(content)}))
     return path

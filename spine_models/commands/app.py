@@ -24,7 +24,7 @@ from spine_models.commands.resources import resources
 from spine_models.commands.summary import summary
 from spine_models.commands.view import view
 from spine_models.commands.workflow import workflow
-from spine_models.errors import UserError, run_command
+from spine_models.errors import INTERRUPTED, UserError, run_command
 
 PROGRAM = "spine-models"
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -68,6 +68,8 @@ def _run(arguments: Sequence[str] | None) -> None:
         context: typer.Context | None = getattr(error, "ctx", None)
         path = context.command_path if context else PROGRAM
         raise UserError(f"{sentence}; see `{path} --help`") from None
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt  # which Typer turned into a status without a word
     raise SystemExit(status or 0)
 
 
@@ -80,5 +82,7 @@ def _app() -> typer.Typer:
     )
     for command in COMMANDS:
         description = inspect.getdoc(command) or ""
-        app.command(help=description.replace("Examples:", f"{_KEEP_LINES}Examples:"))(command)
+        text = description.replace("Examples:", f"{_KEEP_LINES}Examples:")
+        # Options of snakemake that stand before the -- are passed on as those behind it.
+        app.command(help=text, context_settings={"ignore_unknown_options": command is workflow})(command)
     return app

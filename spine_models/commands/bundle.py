@@ -109,6 +109,7 @@ def subset(folder: Path, members: list[str], out: Path) -> str:
     Raises:
         UserError: if a name fits no network, or ``out`` holds something.
     """
+    from spine_models.configuration.results_folder import require_writable
     from spine_models.inference.bundle import load_bundle
     from spine_models.inference.bundle_description import DESCRIPTION
     from spine_models.inference.export_bundle import BundleContents, write_bundle
@@ -117,6 +118,7 @@ def subset(folder: Path, members: list[str], out: Path) -> str:
     chosen = found.only(members)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out} is there already: name a new folder")
+    require_writable(out, "--out")
     provenance = {**found.provenance, "subset_of": found.digest}
     names = [entry.name for entry in chosen.classification]
     contents = BundleContents(found.settings, found.prior, found.phantom, provenance, names)

@@ -43,7 +43,7 @@ def check(
     """Look at a data set before anything runs.
 
     Shows what is there, and what will be refused and why. Only headers are read, on all cores; damaged pixels are found
-    by the conversion. The status is 1 if a table is wrong, or a study could not be looked at.
+    by the conversion. The status is 1 if a table is wrong, a study could not be looked at, or none can be used.
 
     Examples:
       spine-models check /data/rsna
@@ -53,8 +53,10 @@ def check(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from spine_models.data.dataset.layout import require_dataset
     from spine_models.data.stages.check_dataset import check_dataset, usable_cores
 
+    require_dataset(dataset)
     if output_dir and not (output_dir / "volumes").is_dir():
         raise UserError(f"--output-dir {output_dir} holds no volumes: give the output_dir of a run that has converted")
     columns = SpinnerColumn(), TextColumn("headers of"), MofNCompleteColumn(), TextColumn("files"), TimeElapsedColumn()
@@ -72,7 +74,8 @@ def check(
     _print(console, report, notes)
     if baseline:
         _print_baseline(console, report, dataset)
-    if report.mistakes or report.failed or (strict and (report.quarantine or report.overwritten)):
+    none = not any(study.slices for study in report.studies)
+    if none or report.mistakes or report.failed or (strict and (report.quarantine or report.overwritten)):
         raise typer.Exit(1)
 
 

@@ -57,7 +57,10 @@ def planned_jobs(checkout: Path, arguments: Sequence[str]) -> str:
     if process.returncode:
         # Snakemake's own errors are on its standard output, the workflow's sentences on the other.
         said = [line.strip() for line in f"{process.stderr}\n{process.stdout}".splitlines() if line.strip()]
-        raise UserError(f"`snakemake --dry-run` fails ({said[-1] if said else 'without a word'}): run it to see why")
+        told = next((line for line in said if line.startswith("error: ")), said[-1] if said else "without a word")
+        raise UserError(
+            f"`snakemake --dry-run` fails ({told.removeprefix('error: ')}): correct what is behind --, or run it"
+        )
     return process.stdout + process.stderr
 
 

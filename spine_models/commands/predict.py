@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from spine_models.errors import UserError
 from spine_models.log import say, show
 
 SOME, NONE = 2, 3
@@ -83,13 +84,14 @@ def predict(
     from spine_models.data.dataset.layout import require_apart
     from spine_models.data.dataset.prediction_tables import PredictionIndex
     from spine_models.data.dataset.tables import read_series, read_test
+    from spine_models.data.dataset.uids import is_uid
     from spine_models.data.stages.index_predictions import (
         IndexPredictionsSettings,
         index_predictions,
         read_studies,
         require_tree,
     )
-    from spine_models.inference.bundle_description import require_members
+    from spine_models.inference.bundle_description import DESCRIPTION, require_members
     from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.prediction_files import MaskFileSettings
     from spine_models.inference.predictions import IMPLAUSIBLE, PREDICTED, SEGMENTED
@@ -97,10 +99,14 @@ def predict(
     from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
 
     chosen = tuple(members.split(",")) if members else ()
+    if (studies / DESCRIPTION).is_file() and bundle.is_dir() and not (bundle / DESCRIPTION).is_file():
+        raise UserError(f"--studies {studies} is a bundle, and --bundle {bundle} is not: exchange the two")
     require_members(bundle, chosen)
     require_tree(studies)
     require_writable(out, "--out")
     require_apart(studies, out)
+    if series and not is_uid(series):
+        raise UserError(f"--series {series} is not a UID: give the SeriesInstanceUID, which is digits and dots")
     if test_csv:
         read_test(test_csv)
     masks = MaskFileSettings(tuple(formats.split(",")), seg_empty_frames, copy_patient)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from spine_models.errors import UserError
 from spine_models.log import show
 
 
@@ -28,4 +29,6 @@ def resources(
     """
     from spine_models.commands.training_needs import needs, read_configuration, table
 
+    if studies and segmented and segmented > studies:
+        raise UserError(f"--segmented {segmented} is more than --studies {studies}: give the part of them that has one")
     show(table(needs(read_configuration(configfile or []), studies, segmented)))

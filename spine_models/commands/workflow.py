@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import sys
@@ -16,6 +17,9 @@ from spine_models.errors import UserError
 _CONFIG = ("--config", "-C")
 _OVERLAYS = ("--configfile", "--configfiles")
 _PROFILES = ("--workflow-profile", "--profile")
+_FLAGS = ("-n", "--dry-run", "--dryrun", "-p", "--printshellcmds", "-F", "--forceall", "-k", "--keep-going")
+"""Options of Snakemake that take no value: a word after one is a target."""
+_RULE = re.compile(r"^rule (\w+):", re.MULTILINE)
 _KEY = re.compile(r"[a-zA-Z_][\w-]*\w")
 """What Snakemake takes as a key of ``--config``."""
 
@@ -52,7 +56,7 @@ def checked_arguments(arguments: Sequence[str], root: Path) -> list[str]:
         root: folder of the workflow.
 
     Raises:
-        UserError: for a key of ``--config`` that Snakemake refuses, or an overlay that cannot be read.
+        UserError: for a key of ``--config`` that Snakemake refuses, an overlay that cannot be read, or an unknown rule.
     """
     from spine_models.configuration.overlays import read_overlay
 
@@ -60,6 +64,8 @@ def checked_arguments(arguments: Sequence[str], root: Path) -> list[str]:
     for option, word in _with_options(arguments):
         if option in _CONFIG:
             _require_key(word)
+        if not option and not word.startswith("-"):
+            _require_rule(word, root)
         if option in (*_OVERLAYS, *_PROFILES):
             word = _found(word, root)  # noqa: PLW2901
         if option in _OVERLAYS:
@@ -74,7 +80,7 @@ def _with_options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not argument.startswith("-"):
-            yield option, argument
+            yield "" if option in _FLAGS else option, argument
         elif equals and name.startswith("--"):
             yield "", name
             yield name, value
@@ -92,6 +98,17 @@ def _require_key(entry: str) -> None:
         raise UserError(f"--config {entry} names a key by dots: write --config {_nested(key, value)}")
     if not _KEY.fullmatch(key):
         raise UserError(f"--config {entry}: {key!r} is not a key of config.yaml: see there for the keys")
+
+
+def _require_rule(word: str, root: Path) -> None:
+    """Refuse a target that is neither a rule nor, by its looks, a file."""
+    if "/" in word or "." in word:
+        return
+    rules = [name for file in sorted((root / "rules").glob("*.smk")) for name in _RULE.findall(file.read_text("utf-8"))]
+    if word not in (*rules, "all"):
+        near = difflib.get_close_matches(word, rules, n=1)
+        proposal = f"did you mean '{near[0]}'?" if near else "`spine-models workflow -- --list-rules` shows them"
+        raise UserError(f"'{word}' is not a rule of the workflow; {proposal}")
 
 
 def _nested(key: str, value: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,30 @@ from spine_models.errors import UserError
 from spine_models.schema_check import MOST_VALUES, too_many
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses a key that occurs twice in a group, of which YAML's own reader keeps the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return a group of keys."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"the key '{key.value}' occurs a second time", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_overlay(path: Path) -> dict[str, Any]:
     """Read one overlay; an empty file changes nothing.
 
     Raises:
-        UserError: if it cannot be read, is not YAML, or holds anything but keys.
+        UserError: if it cannot be read, is not YAML, has a key twice, or holds anything but keys.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read as an overlay ({error.strerror}): give the path of a YAML file, such as a preset's"

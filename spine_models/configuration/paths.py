@@ -25,7 +25,7 @@ _WILDCARD = re.compile(r"[{}]|<[a-z][a-z0-9_]*>")
 
 
 def path_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for every path that Snakemake would read as something else."""
+    """Yield a sentence for every path that Snakemake would read as something else, and for what is not a path."""
     for keys in PATHS:
         path = _at(config, keys)
         found = _WILDCARD.search(path)
@@ -34,6 +34,12 @@ def path_contradictions(config: Mapping[str, Any]) -> Iterator[str]:
                 f"{'.'.join(keys)} is {shown(path)}, in which Snakemake takes {shown(found[0])} for a part of a "
                 "wildcard: rename the folder, or name it through a link"
             )
+        elif path.startswith("~"):
+            yield (
+                f"{'.'.join(keys)} is {shown(path)}, and nothing replaces the ~ here: write {Path(path).expanduser()}"
+            )
+        elif "://" in path:
+            yield f"{'.'.join(keys)} is {shown(path)}, but must be a path: copy or mount the files on this machine"
         elif not path.isprintable():
             yield f"{'.'.join(keys)} is {shown(path)}, which has characters that cannot be shown: rename the folder"
 

@@ -30,12 +30,19 @@ from spine_models.data.dataset.layout import (
     folders_digests,
     list_files,
     list_tree,
+    real,
     require_apart,
     require_dataset,
     stat_digest,
 )
 from spine_models.errors import UserError
-from spine_models.inference.bundle_description import DESCRIPTION, is_bundle, read_description, require_members
+from spine_models.inference.bundle_description import (
+    DESCRIPTION,
+    is_bundle,
+    read_description,
+    require_members,
+    why_no_bundle,
+)
 from spine_models.models.networks import Stage
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.refused import Refused
@@ -84,6 +91,15 @@ class UserFolders:
         if self.generated:
             return Path(self._config["output_dir"]) / "phantom"
         dataset = require_dataset(self._config["dataset_dir"])
+        output = real(Path(self._config["output_dir"]))
+        # Files in output_dir count as this workflow's own, whose changes its jobs tell.
+        if real(dataset).is_relative_to(output) or any(
+            output.is_relative_to(real(dataset / name)) for name in (IMAGES, TEST_IMAGES, SEGMENTATIONS)
+        ):
+            raise UserError(
+                f"output_dir {self._config['output_dir']} and the data set {dataset} are inside one another: write the "
+                "results into a folder of their own"
+            )
         if self._tables:
             self._listed = self._tables.result()
         return dataset
@@ -276,14 +292,16 @@ class UserFolders:
         It is the description in a folder, or the one file that a bundle was packed into.
 
         Raises:
-            UserError: if there is no bundle.
+            UserError: if there is no bundle, or its description cannot be used.
         """
         named = Path(self._config[key])
         path = named if named.is_file() else named / DESCRIPTION
         if not path.is_file():
-            raise UserError(f"{key} {named} has no {DESCRIPTION}: give a bundle's folder; `snakemake bundle` makes one")
+            raise UserError(f"{key} {named} {why_no_bundle(named)}")
         if not is_bundle(path):
             raise UserError(f"{key} {named} is not a bundle: give its folder, or the .zip that it was packed into")
+        if self._look:
+            read_description(path)
         return path
 
     def bundle_networks(self, key: str, stage: Stage) -> list[tuple[Path, str]]:

@@ -214,6 +214,14 @@ def advice(folder: Path) -> str:
     return f"copy the bundle again; one that this workflow exported is made anew by {again}"
 
 
+def why_no_bundle(folder: Path) -> str:
+    """Return what a folder without a description is instead, and what to do, as the end of a sentence."""
+    for near in (folder.parent, *sorted(folder.glob("*/"))):
+        if (near / DESCRIPTION).is_file():
+            return f"is not a bundle, but {near} is: give that folder"
+    return f"is not a bundle: it has no {DESCRIPTION}; `snakemake bundle` makes one"
+
+
 def read_description(folder: Path) -> BundleDescription:
     """Read what a bundle says of itself; its networks are not looked at.
 
@@ -275,7 +283,7 @@ def _content(place: BundlePlace) -> dict[str, Any]:
     """Return the JSON of a description whose version, checksum, levels and targets are those of this release."""
     path, file = place.path / DESCRIPTION, place.file(DESCRIPTION)
     if file is None:
-        raise UserError(f"{place.path} is not a bundle: it has no {DESCRIPTION}; `snakemake bundle` makes one")
+        raise UserError(f"{place.path} {why_no_bundle(place.path)}")
     if size_of(file) > _LARGEST_DESCRIPTION:
         raise UserError(
             f"{path} has {size_of(file) >> 20} MB, which no description of a bundle has: {advice(place.path)}"

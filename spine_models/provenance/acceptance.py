@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from spine_models.errors import UserError
+from spine_models.errors import StorageError, UserError, is_of_storage
 from spine_models.provenance.files import read_json, write_text
 
 ACCEPTED = "accepted.json"
@@ -42,7 +42,7 @@ def read_acceptances(output_dir: Path) -> list[Acceptance]:
     """Return the lines of ``accepted.json``, oldest first; none where there is no such file.
 
     Raises:
-        UserError: if the file is damaged.
+        UserError: if the file is damaged, or may not be read.
     """
     path = output_dir / ACCEPTED
     try:
@@ -50,7 +50,9 @@ def read_acceptances(output_dir: Path) -> list[Acceptance]:
         return [Acceptance(**line) for line in lines]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, OSError) and is_of_storage(error):
+            raise StorageError.of(error, path) from None
         raise UserError(
             f"{path} is damaged: restore it from a copy, or delete it and have the results that stand on it made anew"
         ) from None

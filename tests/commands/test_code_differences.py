@@ -46,5 +46,5 @@ def test_a_folder_without_a_workflow_is_a_sentence(tmp_path):
 
 def test_what_snakemake_refuses_is_a_sentence(tmp_path):
     (tmp_path / "Snakefile").write_text("rule all:\n    input: 'nowhere.txt'\n")
-    with pytest.raises(UserError, match=r"`snakemake --dry-run` fails \(.*nowhere.txt\): run it to see why"):
+    with pytest.raises(UserError, match=r"`snakemake --dry-run` fails \(.*nowhere.txt\): correct what is behind --"):
         planned_jobs(tmp_path, ["--directory", str(tmp_path)])

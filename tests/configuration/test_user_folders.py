@@ -38,7 +38,7 @@ def test_a_bundle_without_a_network_for_the_stage_is_a_sentence(tmp_path):
 
 
 def test_no_bundle_at_all(tmp_path):
-    with pytest.raises(UserError, match=r"has no bundle.json"):
+    with pytest.raises(UserError, match="is not a bundle: it has no"):
         folders(tmp_path).bundle_networks("init_bundle", "segmentation")
 
 

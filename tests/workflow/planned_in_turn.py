@@ -1,4 +1,6 @@
-"""Plans the workflow for several command lines in turn, each in a fork of one process that has imported Snakemake.
+"""Plans the workflow for several command lines in turn, each in a fork of one process.
+
+That process has imported Snakemake, and what takes long of the rest.
 
 Reads a JSON list of lists of arguments from standard input; writes a JSON list of (exit status, output) for them.
 """
@@ -7,8 +9,11 @@ import json
 import os
 import sys
 import tempfile
+from importlib import import_module
 
 from snakemake.cli import main
+
+SLOW = ("pandera.pandas", "jsonschema", "smart_open", "spine_models.configuration.checked")
 
 
 def planned(arguments):
@@ -30,4 +35,6 @@ def planned(arguments):
 
 
 if __name__ == "__main__":
+    for name in SLOW:
+        import_module(name)
     json.dump([planned(arguments) for arguments in json.load(sys.stdin)], sys.stdout)

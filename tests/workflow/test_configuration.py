@@ -23,6 +23,7 @@ from spine_models.models.networks import KINDS
 from spine_models.provenance.settings import settings_from
 from spine_models.training.classification_recipe import ClassificationRecipe
 from spine_models.training.segmentation_recipe import SegmentationRecipe
+from tests.bundle_files import write_description
 from tests.workflow.runs import ROOT, snakemake
 
 SCHEMA = ROOT / "rules/config.schema.yaml"
@@ -197,13 +198,28 @@ MISTAKES = [
     ),
     ("phantom: {grades: {grave: {share: 1}}}", "'phantom.grades.grave' (value {'share': 1}) is unknown; allowed here"),
     ("seed: abc", "seed is 'abc', but must be an integer"),
+    ("shards: many", "shards is 'many', but must be an integer, at least 1 and at most 100000"),
+    ("z_step: 1.5", "z_step is 1.5, but must be an integer, at least 1 and at most 64"),
+    (
+        "segmentation: {training: {epochs: -1}}",
+        "segmentation.training.epochs is -1, but must be an integer, at least 1",
+    ),
+    ("segmentation: {'gpus:1': ''}", "key 'segmentation.gpus:1' is unknown: write a space after the colon, gpus: 1"),
+    ("label_numbers: nnunet", "label_numbers is 'nnunet', but must be one of from_c1, verse, totalsegmentator"),
+    ("label_numbers: {C8: 50}", "key 'label_numbers.C8' (value 50) is unknown; allowed here are C1, C2"),
+    (
+        "prediction: {operating_point: best}",
+        "operating_point is 'best', but must be one of sensitivity_90",
+    ),
+    ("dataset_dir: ~/rsna", "dataset_dir is '~/rsna', and nothing replaces the ~ here: write /"),
+    ("bundle: https://host/bundle", "bundle is 'https://host/bundle', but must be a path: copy or mount the files"),
     ("seed: null", "seed is null, but must be an integer"),
     ("strict: 3", "strict is 3, but must be true or false"),
     ("device: gpu", "device is 'gpu', but must be one of auto, cuda, cpu"),
     ("output_dir: ''", "output_dir is '', but must be text that is not empty"),
     ("segmentation: 3", "segmentation is 3, but must be a group of keys; such a value is easiest to set in an overlay"),
     ("segmentation: {network: {decoder_channels: [1, 2]}}", "decoder_channels is [1, 2], but must be a list, with 5"),
-    ("classification: {folds: 0}", "classification.folds is 0, but must be an integer, at least 1"),
+    ("classification: {folds: 0}", "classification.folds is 0, but must be an integer, at"),
     ("segmentation: {folds: 1}", "segmentation.folds is 1, but must be an integer, at least 2"),
     ("crops: {depth: 7}", "crops.depth is 7, but must be an integer, at least 8"),
     ("crops: {size: 30}", "crops.size is 30, but must be an integer, at least 32"),
@@ -298,8 +314,8 @@ def test_a_mistake_is_one_sentence_that_names_key_and_value(overlay, sentence):
         (["--config", "dataset_dir=nowhere"], "error: dataset_dir nowhere is not a folder"),
         (["--config", "sead=1"], "error: configuration: key 'sead' (value 1) is unknown; did you mean 'seed'?"),
         (["predict", "--config", "predict_dir=nowhere", "bundle=b"], "has no bundle.json"),
-        (["predict", "--config", "bundle=b"], "error: bundle b has no bundle.json"),
-        (["masks", "--config", "segmentation_bundle=b"], "error: segmentation_bundle b has no bundle.json"),
+        (["predict", "--config", "bundle=b"], "error: bundle b is not a bundle: it has no bundle.json"),
+        (["masks", "--config", "segmentation_bundle=b"], "error: segmentation_bundle b is not a bundle: it has"),
     ],
     ids=["no data set", "missing data set", "misspelt key", "missing studies", "missing bundle", "segmentation bundle"],
 )
@@ -313,8 +329,7 @@ def test_snakemake_stops_with_the_sentence_alone(arguments, sentence, how, tmp_p
 
 
 def test_prediction_with_a_bundle_needs_no_data_set(tmp_path):
-    (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle/bundle.json").write_text("{}")
+    write_description(tmp_path / "bundle")
     (tmp_path / "studies/one").mkdir(parents=True)
     process = snakemake("-n", "predict", "--config", "bundle=bundle", "predict_dir=studies", directory=tmp_path)
     assert process.returncode == 0, process.stderr

@@ -66,12 +66,21 @@ def require_dataset(dataset_dir: str | Path) -> Path:
         raise UserError(f"dataset_dir {root} is not a folder: {advice}")
     lacking = [name for name, there in patiently(lambda: _required(root), what) if not there]
     if lacking:
+        near = patiently(lambda: _near(root), what)
+        if near:
+            raise UserError(f"dataset_dir {root} lacks {' and '.join(lacking)}, and {near} has them: give that folder")
         raise UserError(f"dataset_dir {root} lacks {' and '.join(lacking)}: {advice}")
     return root
 
 
 def _required(root: Path) -> list[tuple[str, bool]]:
     return [(f"{IMAGES}/", (root / IMAGES).is_dir()), (TRAIN_TABLE, (root / TRAIN_TABLE).is_file())]
+
+
+def _near(root: Path) -> Path | None:
+    """Return the folder around ``root``, or in it, that has the layout: a person gave one too deep or too high."""
+    near = (root.parent, *(root / entry.name for entry in study_folders(root)))
+    return next((folder for folder in near if all(there for _, there in _required(folder))), None)
 
 
 def require_apart(studies: Path, out: Path) -> None:

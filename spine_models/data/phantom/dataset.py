@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -161,7 +162,9 @@ def _map(write: partial[WrittenStudy], plans: list[StudyPlan], threads: int) -> 
     if threads <= 1:
         yield from map(write, plans)
         return
-    with ProcessPoolExecutor(min(threads, len(plans)), get_context("spawn")) as pool:
+    # Ctrl-C reaches these too, and is for this process to answer.
+    quiet = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(min(threads, len(plans)), get_context("spawn"), signal.signal, quiet) as pool:
         yield from pool.map(write, plans)
 
 

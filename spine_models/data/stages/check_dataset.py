@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -146,7 +147,10 @@ def check_dataset(
     begin = time.perf_counter()
     reports = []
     try:
-        with ProcessPoolExecutor(processes) as pool:
+        # Ctrl-C reaches these too, and is for this process to answer.
+        with ProcessPoolExecutor(
+            processes, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+        ) as pool:
             jobs = pool.map(check_study, [root] * len(names), names, [settings] * len(names), chunksize=4)
             for report in jobs:
                 reports.append(report)
@@ -294,7 +298,7 @@ def summary_lines(report: DatasetReport) -> list[str]:
     """Say what the studies that can be used look like, one line a fact."""
     good = [study for study in report.studies if study.slices]
     if not good:
-        return ["no study can be used"]
+        return [f"no study can be used: {layout.IMAGES} must hold one folder for each, <StudyInstanceUID>/*.dcm"]
     slices = [study.slices for study in good]
     steps = [study.step_mm for study in good]
     extents = [study.extent_mm for study in good]
