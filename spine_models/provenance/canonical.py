@@ -38,10 +38,16 @@ class Readable(Protocol):
         ...
 
 
-def digest_file(path: Readable) -> str:
-    """Return the SHA-256 of the content of ``path`` as 64 hexadecimal digits, in constant memory."""
-    sha = hashlib.sha256()
+def digest_file(path: Readable, length: int | None = None) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits, in constant memory.
+
+    Args:
+        path: the file.
+        length: bytes from its beginning that count; all if it is not given.
+    """
+    sha, left = hashlib.sha256(), length
     with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
+        while chunk := stream.read(_CHUNK_BYTES if left is None else min(left, _CHUNK_BYTES)):
             sha.update(chunk)
+            left = None if left is None else left - len(chunk)
     return sha.hexdigest()

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,31 +72,60 @@ def write_array(path: Path, array: NDArray[Any]) -> FileFacts:
         array: at least one axis; axis 0 is the slice axis of the checksums.
     """
     array = np.ascontiguousarray(array)
-    with replacing(path) as temporary:
-        np.save(temporary, array, allow_pickle=False)
-        digest = digest_file(temporary)
-        size = temporary.stat().st_size
-    return FileFacts(size, digest, _slice_checksums(array))
+    with writing_array(path, array.shape, array.dtype) as slices:
+        for part in array:
+            slices.write(part)
+    return slices.facts
 
 
-def array_facts(array: NDArray[Any]) -> FileFacts:
-    """Describe the file that ``write_array`` would write, without writing it."""
-    array = np.ascontiguousarray(array)
-    stream = _Digest()
-    np.lib.format.write_array(stream, array, allow_pickle=False)
-    return FileFacts(stream.size, stream.sha.hexdigest(), _slice_checksums(array))
+class ArraySlices:
+    """An array's file, written slice by slice and described meanwhile: what is described is what was written.
+
+    Args:
+        shape: of the array; the first axis counts the slices.
+        dtype: of the array.
+        write: takes the bytes of the file.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], write: Callable[[Any], object]) -> None:
+        self._dtype, self._write, self._sha = dtype, write, hashlib.sha256()
+        self._bytes, self._checksums = 0, list[int]()
+        header = BytesIO()
+        described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(header, described)
+        self._put(header.getvalue())
+
+    def write(self, part: NDArray[Any]) -> None:
+        """Write the next slice."""
+        data = np.ascontiguousarray(part, self._dtype).reshape(-1).view(np.uint8).data
+        self._put(data)
+        self._checksums.append(zlib.crc32(data))
+
+    def _put(self, data: bytes | memoryview) -> None:
+        self._write(data)
+        self._sha.update(data)
+        self._bytes += len(data)
+
+    @property
+    def facts(self) -> FileFacts:
+        """What the record says of the file, once all slices are written."""
+        return FileFacts(self._bytes, self._sha.hexdigest(), self._checksums)
 
 
-class _Digest:
-    """A binary file that keeps nothing of what is written to it but its size and its SHA-256."""
+@contextmanager
+def writing_array(path: Path | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[ArraySlices]:
+    """Write an array as ``.npy`` slice by slice, atomically: where the block fails, nothing is written.
 
-    def __init__(self) -> None:
-        self.size, self.sha = 0, hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.size += len(data)
-        self.sha.update(data)
-        return len(data)
+    Args:
+        path: the file to write; None describes it and writes nothing.
+        shape: of the array.
+        dtype: of the array.
+    """
+    if path is None:
+        yield ArraySlices(shape, dtype, len)
+        return
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        yield ArraySlices(shape, dtype, stream.write)
 
 
 def is_array(array: NDArray[Any], facts: FileFacts) -> bool:

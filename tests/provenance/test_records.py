@@ -2,16 +2,19 @@ import numpy as np
 import pytest
 
 from spine_models.errors import UserError
+from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import (
     Work,
-    array_facts,
     file_facts,
     find_record,
+    is_array,
+    is_intact,
     open_array,
     read_record,
     write_array,
     write_record,
+    writing_array,
 )
 
 KEY = Key("convert_volumes", {"files": "d1"}, {"depth": 40}, "one")
@@ -100,11 +103,32 @@ def test_the_digest_speaks_of_content_and_not_of_the_key(tmp_path):
     assert first.digest == second.digest != other.digest
 
 
-@pytest.mark.parametrize("shape", [(5, 4, 3), (1, 1, 1), (70, 300, 301)])
-def test_an_array_is_described_without_being_written(tmp_path, shape):
-    array = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
-    assert array_facts(array) == write_array(tmp_path / "a.npy", array)
-    assert array_facts(array.transpose(2, 1, 0)) == write_array(tmp_path / "b.npy", array.transpose(2, 1, 0))
+@pytest.mark.parametrize("shape", [(5, 4, 3), (1, 1, 1), (70, 300, 301), (0, 3), (2, 0)])
+@pytest.mark.parametrize("dtype", ["<i2", "u1", ">f4", "?"])
+def test_an_array_is_described_by_what_is_written_and_without_being_written(tmp_path, shape, dtype):
+    array = np.arange(np.prod(shape)).astype(dtype).reshape(shape)
+    for number, one in enumerate((array, array.T)):
+        path = tmp_path / f"{number}.npy"
+        facts = write_array(path, one)
+        np.save(tmp_path / "by numpy.npy", np.ascontiguousarray(one))
+        assert path.read_bytes() == (tmp_path / "by numpy.npy").read_bytes()
+        assert facts.bytes == path.stat().st_size
+        assert facts.sha256 == digest_file(path)
+        assert is_intact(path, facts) and is_array(one, facts)
+        with writing_array(None, one.shape, one.dtype) as slices:
+            for part in one:
+                slices.write(part)
+        assert slices.facts == facts
+
+
+def test_an_array_whose_slices_fail_is_not_written(tmp_path):
+    write_array(tmp_path / "a.npy", np.zeros((2, 2)))
+    before = (tmp_path / "a.npy").read_bytes()
+    with pytest.raises(ZeroDivisionError), writing_array(tmp_path / "a.npy", (3, 2), np.dtype("<i2")) as slices:
+        slices.write(np.ones(2))
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+    assert (tmp_path / "a.npy").read_bytes() == before
 
 
 def test_files_that_were_dropped_may_lack_and_nothing_else(recorded):

@@ -30,15 +30,41 @@ class HalfVolume:
     std: float
 
 
+class HalfSlices:
+    """The half-size volume of a volume that comes slice by slice; the factor is ``half_size / max(y, x)``.
+
+    Args:
+        shape: (z, y, x) of the full-size volume.
+        half_size: pixels of the longest side, and of both sides after padding.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], half_size: int) -> None:
+        self._factor = half_size / max(shape[1:])
+        self._sides = _half_sides(shape[1:], self._factor)
+        self._voxels = np.full((shape[0], half_size, half_size), AIR_HU, np.int16)
+        self._count = 0
+
+    @property
+    def _inner(self) -> Volume:
+        return self._voxels[:, : self._sides[0], : self._sides[1]]
+
+    def add(self, pixels: Volume) -> None:
+        """Take the next full-size slice, (y, x) HU."""
+        self._inner[self._count] = half_slice(pixels, self._factor)
+        self._count += 1
+
+    def volume(self) -> HalfVolume:
+        """Return the half-size volume, once all slices are taken."""
+        return HalfVolume(self._voxels, (len(self._voxels), *self._sides), *_mean_and_std(self._inner))
+
+
 def half_volume(full: Volume, half_size: int) -> HalfVolume:
-    """Resize every slice of a volume (z, y, x) in HU; the factor is ``half_size / max(y, x)`` along both axes."""
-    factor = half_size / max(full.shape[1:])
-    rows, columns = _half_sides(full.shape[1:], factor)
-    voxels = np.full((full.shape[0], half_size, half_size), AIR_HU, np.int16)
-    inner = voxels[:, :rows, :columns]
-    for index, pixels in enumerate(full):
-        inner[index] = half_slice(pixels, factor)
-    return HalfVolume(voxels, (full.shape[0], rows, columns), *_mean_and_std(inner))
+    """Resize every slice of a volume (z, y, x) in HU; see ``HalfSlices``."""
+    depth, rows, columns = full.shape
+    slices = HalfSlices((depth, rows, columns), half_size)
+    for pixels in full:
+        slices.add(pixels)
+    return slices.volume()
 
 
 def half_slice(pixels: Volume, factor: float) -> Volume:

@@ -128,15 +128,28 @@ def read_hounsfield(folder: Path, header: SliceHeader) -> NDArray[np.int16]:
         stored = _native(path, header) if header.transfer_syntax in _NATIVE else _encapsulated(path, header)
     except UnreadableFileError as error:
         raise StudyRefused(RefusalCode.PIXELS_DAMAGED, f"a slice cannot be read again: {error}") from None
-    slope, intercept = float(header.slope or 1.0), float(header.intercept or 0.0)
-    scaled = stored.values.astype(np.float64)
-    scaled *= slope
-    scaled += intercept
-    np.rint(scaled, out=scaled)
-    hounsfield = np.clip(scaled, _INT16.min, _INT16.max).astype(np.int16)
+    hounsfield = _rescaled(stored.values, float(header.slope or 1.0), float(header.intercept or 0.0))
     if stored.padded is not None:
         hounsfield[stored.padded] = AIR_HU
     return hounsfield
+
+
+def _rescaled(values: NDArray[np.integer], slope: float, intercept: float) -> NDArray[np.int16]:
+    """Return values x slope + intercept, rounded half to even and clipped to int16; a new array."""
+    if slope.is_integer() and intercept.is_integer():
+        ends = sorted(int(end) * int(slope) + int(intercept) for end in (values.min(), values.max()))
+        if (
+            ends[0] >= _INT16.min and ends[1] <= _INT16.max
+        ):  # whole numbers that fit: exact, whatever overflows meanwhile
+            patterns = values.astype(np.uint16)
+            patterns *= np.uint16(int(slope) & 0xFFFF)
+            patterns += np.uint16(int(intercept) & 0xFFFF)
+            return patterns.view(np.int16)
+    scaled = values.astype(np.float64)
+    scaled *= slope
+    scaled += intercept
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, _INT16.min, _INT16.max).astype(np.int16)
 
 
 def _native(path: Path, header: SliceHeader) -> _Stored:

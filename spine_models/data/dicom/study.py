@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from spine_models.data.dataset import layout
 from spine_models.data.dataset.disk import FilesChangedError, patiently
@@ -21,7 +22,7 @@ from spine_models.data.dataset.uids import is_uid
 from spine_models.data.dicom import series
 from spine_models.data.dicom.choice import Choose, most_slices
 from spine_models.data.dicom.geometry import Grid, GridSlice, build_grid
-from spine_models.data.dicom.half import HalfVolume, Volume, half_affine, half_volume
+from spine_models.data.dicom.half import HalfSlices, HalfVolume, Volume, half_affine
 from spine_models.data.dicom.headers import SliceHeader
 from spine_models.data.dicom.patients import patient_group
 from spine_models.data.dicom.pixels import check_claims, is_lossy, read_hounsfield
@@ -84,12 +85,14 @@ class StudySource:
         files: every file of the folder.
         selection: which are used, and what was left out.
         grid: where their slices are.
+        z_step: every so many planes are decoded; of files with other planes only the header counts.
     """
 
     folder: Path
     files: list[StudyFile]
     selection: series.Selection
     grid: Grid
+    z_step: int = 1
 
     @cached_property
     def used_files(self) -> list[StudyFile]:
@@ -97,17 +100,43 @@ class StudySource:
         headers = [*self.selection.headers, *(header for _, header in self.selection.repeats)]
         return sorted({header.file for header in headers}, key=lambda file: file.name)
 
+    @property
+    def planes(self) -> list[GridSlice]:
+        """The planes of the grid that are decoded."""
+        return self.grid.slices[:: self.z_step]
+
     @cached_property
     def content_digest(self) -> str:
-        """SHA-256 over (name, size, SHA-256) of the files that are used."""
+        """SHA-256 over (name, size, SHA-256) of the files that are used.
+
+        Of a file of which nothing is decoded it is the SHA-256 of its header, which places it: another header or size
+        is another content, other pixels are not.
+        """
+        decoded = self._decoded()
         sha = hashlib.sha256()
         for file in self.used_files:
-            line = f"{file.name}\0{file.size}\0{self._digest_of(file)}\n"
-            sha.update(line.encode("utf-8", "surrogateescape"))
+            digest = self._digest_of(file, None if file.name in decoded else self._pixel_offsets.get(file.name))
+            sha.update(f"{file.name}\0{file.size}\0{digest}\n".encode("utf-8", "surrogateescape"))
         return sha.hexdigest()
 
-    def _digest_of(self, file: StudyFile) -> str:
-        return patiently(lambda: digest_file(self.folder / file.name), "a file of the study")
+    def _decoded(self) -> set[str]:
+        """Return the names of the files whose pixels are read, copies of the same slice among them."""
+        used = {self.grid.headers[index] for plane in self.planes for index in (plane.upper, plane.lower)}
+        copies = {copy for twin, copy in self.selection.repeats if self.selection.headers[twin] in used}
+        return {header.name for header in used | copies}
+
+    @cached_property
+    def _pixel_offsets(self) -> dict[str, int]:
+        """Where the header of a file ends; files whose offset counts inflated bytes are left out."""
+        headers = (*self.selection.headers, *(header for _, header in self.selection.repeats))
+        return {
+            header.name: header.pixel_offset
+            for header in headers
+            if header.pixel_offset is not None and header.transfer_syntax != DeflatedExplicitVRLittleEndian
+        }
+
+    def _digest_of(self, file: StudyFile, length: int | None) -> str:
+        return patiently(lambda: digest_file(self.folder / file.name, length), "a file of the study")
 
     @property
     def study_uid(self) -> str:
@@ -133,7 +162,8 @@ def open_study(folder: Path, root: Path, settings: VolumeSettings, choose: Choos
     Raises:
         StudyRefused: with the code that says why the study cannot be used.
     """
-    return open_candidates(folder, layout.list_files(folder, root, settings.allow_symlinks), choose)[0]
+    files = layout.list_files(folder, root, settings.allow_symlinks)
+    return replace(open_candidates(folder, files, choose)[0], z_step=settings.z_step)
 
 
 def open_candidates(folder: Path, files: list[StudyFile], choose: Choose) -> list[StudySource]:
@@ -158,33 +188,69 @@ def read_study(folder: Path, settings: VolumeSettings, root: Path | None = None)
 
 
 def decode_study(source: StudySource, settings: VolumeSettings) -> StudyVolume:
-    """Decode the slices that ``z_step`` leaves and bring them onto the full and the half grid.
+    """Decode a study into memory; see ``decode_planes``."""
+    full = np.empty(volume_shape(source, settings), np.int16)
+    planes = iter(full)
+
+    def put(pixels: Volume) -> None:
+        next(planes)[...] = pixels
+
+    half, facts = decode_planes(source, settings, put)
+    return StudyVolume(full, half, facts)
+
+
+def volume_shape(source: StudySource, settings: VolumeSettings) -> tuple[int, int, int]:
+    """Return the shape (z, y, x) of a study's full-size volume, before anything is decoded or memory is taken for it.
 
     Raises:
-        StudyRefused: if a slice cannot be decoded, the volume is too large or has no contrast.
-        FilesChangedError: if a file is no longer what it was when it was found.
+        StudyRefused: if a header claims what cannot be, or the volume has one slice or is too large.
     """
     grid = source.grid
-    planes = grid.slices[:: settings.z_step]
-    if len(planes) < 2:
+    depth = len(grid.slices[:: settings.z_step])
+    if depth < 2:
         raise StudyRefused(
             RefusalCode.TOO_FEW_SLICES,
             f"z_step {settings.z_step} leaves one of {len(grid.slices)} slices, which is not a volume",
         )
-    shape = (len(planes), *grid.shape[1:])
+    shape = (depth, *grid.shape[1:])
     for header in grid.headers:
         check_claims(header)
     require_size(shape, settings.max_study_mb)
-    full = np.empty(shape, np.int16)
-    for index, pixels in enumerate(_decoded(source, planes, settings.hu_limits)):
-        full[index] = grid.in_plane.apply(pixels)
+    return shape
+
+
+def decode_planes(
+    source: StudySource, settings: VolumeSettings, put: Callable[[Volume], object]
+) -> tuple[Volume, VolumeFacts]:
+    """Decode the slices that ``z_step`` leaves and bring them onto the full and the half grid, one after the other.
+
+    Args:
+        source: the study.
+        settings: see there.
+        put: takes each plane of the full-size volume, in turn, (y, x) in C order.
+
+    Returns:
+        the half-size volume, and the facts of the record.
+
+    Raises:
+        StudyRefused: as ``volume_shape``; or if a slice cannot be decoded or the volume has no contrast, when planes
+            have been put.
+        FilesChangedError: if a file is no longer what it was when it was found.
+    """
+    grid = source.grid
+    slices = HalfSlices(volume_shape(source, settings), settings.half_size)
+    planes = grid.slices[:: settings.z_step]
+    for pixels in _decoded(source, planes, settings.hu_limits):
+        plane = np.ascontiguousarray(grid.in_plane.apply(pixels))
+        put(plane)
+        slices.add(plane)
     require_unchanged(source.folder, source.used_files)
-    half = half_volume(full, settings.half_size)
+    half = slices.volume()
     if half.std == 0:
         raise StudyRefused(RefusalCode.PIXELS_CONSTANT, "all pixels have the same value")
     notes = (*source.selection.notes, *grid.notes, *_pixel_notes(source, planes, settings))
     raw_zero_hu = _raw_zero_hu(grid.headers[planes[0].upper], settings)
-    return StudyVolume(full, half.voxels, _facts(source, settings, half, raw_zero_hu, notes))
+    return half.voxels, _facts(source, settings, half, raw_zero_hu, notes)
 
 
 def require_unchanged(folder: Path, files: list[StudyFile]) -> None:

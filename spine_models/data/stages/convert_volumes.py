@@ -22,12 +22,12 @@ from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dicom.series import UNREAD
 from spine_models.data.dicom.study import (
     StudySource,
-    StudyVolume,
     VolumeSettings,
-    decode_study,
+    decode_planes,
     open_study,
     refused_unless_changed,
     require_unchanged,
+    volume_shape,
 )
 from spine_models.data.stages.label_stack import LabelGrid, label_grid, stack_of
 from spine_models.errors import StorageError
@@ -35,11 +35,12 @@ from spine_models.pace import paced
 from spine_models.processes import ChildProcess
 from spine_models.provenance.keys import Key
 from spine_models.provenance.records import (
+    FileFacts,
     Record,
-    array_facts,
     find_record,
     write_array,
     write_record,
+    writing_array,
 )
 from spine_models.provenance.sealed import read_sealed, write_sealed
 from spine_models.provenance.shard import Shard, open_shard
@@ -122,8 +123,8 @@ class _Converter:
             opened = source or self._open(folder, files, grid)
             _require_space(folders, opened, settings)
             with refused_unless_changed(folder, files):
-                volume = self._child.call(decode_study, opened, settings)
-            return _write_volume(volume, paths, key, settings.keep_volumes)
+                made = self._child.call(write_arrays, opened, settings, *(path.with_suffix(".npy") for path in paths))
+            return write_record(paths[0], key, made.full, {}), write_record(paths[1], key, made.half, made.facts)
 
         self._shard.done[study] = self._shard.work.count((found[0], found[1]) if found[0] and found[1] else None, make)
         self._shard.kept.add(side.name)
@@ -149,17 +150,26 @@ def _require_space(folders: Sequence[Path], source: StudySource, settings: Volum
             raise StorageError.of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)))
 
 
-def _write_volume(volume: StudyVolume, paths: tuple[Path, Path], key: Key, keep: bool) -> tuple[Record, Record]:
-    """Write the arrays of a study and their records; without ``keep``, the full-size one is only described."""
-    full, half = (path.with_suffix(".npy") for path in paths)
-    if keep:
-        full_facts = write_array(full, volume.full)
-    else:
+@dataclass(frozen=True)
+class Arrays:
+    """What the records of a study say: of both arrays, and of the volume."""
+
+    full: dict[str, FileFacts]
+    half: dict[str, FileFacts]
+    facts: dict[str, Any]
+
+
+def write_arrays(source: StudySource, settings: VolumeSettings, full: Path, half: Path) -> Arrays:
+    """Decode a study and write its arrays a plane at a time, in the child: only what the records say of them goes back.
+
+    Without ``keep_volumes``, the full-size array is only described.
+    """
+    shape = volume_shape(source, settings)
+    with writing_array(full if settings.keep_volumes else None, shape, np.dtype(np.int16)) as slices:
+        voxels, facts = decode_planes(source, settings, slices.write)
+    if not settings.keep_volumes:
         full.unlink(missing_ok=True)
-        full_facts = array_facts(volume.full)
-    full_record = write_record(paths[0], key, {full.name: full_facts}, {})
-    half_files = {half.name: write_array(half, volume.half)}
-    return full_record, write_record(paths[1], key, half_files, volume.facts.to_json())
+    return Arrays({full.name: slices.facts}, {half.name: write_array(half, voxels)}, facts.to_json())
 
 
 def _inputs(source: StudySource, grid: LabelGrid | None) -> dict[str, str]:

@@ -96,6 +96,25 @@ def test_fractional_rescale_is_rounded_and_clipped_to_int16(tmp_path) -> None:
     assert hounsfield(tmp_path, encoded(dataset)).tolist() == [[-32768, -32768, -32768, -32768, 10000, 32767]]
 
 
+@pytest.mark.parametrize("kind", ["u1", "i1", "<u2", "<i2", ">u2", "<u4", "<i4"])
+@pytest.mark.parametrize(
+    ("slope", "intercept"),
+    [(1, 0), (1, -1024), (2, -1024), (-1, 5), (-3, 70000), (10000, -1000000), (1, 32767), (0.5, 0), (1, -0.5)],
+)
+def test_whole_rescales_are_those_of_real_numbers(tmp_path, kind, slope, intercept) -> None:
+    limits = np.iinfo(kind)
+    few = np.arange(-40, 41).clip(limits.min, limits.max)
+    many = np.linspace(limits.min, limits.max, 81, dtype=np.int64)
+    for values in (few, many):
+        stored = values.reshape(9, 9).astype(kind)
+        syntax = ExplicitVRBigEndian if kind.startswith(">") else ExplicitVRLittleEndian
+        dataset = make_slice(stored.astype(kind.replace(">", "<")), RescaleSlope=slope, RescaleIntercept=intercept)
+        expected = np.clip(np.rint(stored.astype(np.float64) * slope + intercept), -32768, 32767)
+        found = hounsfield(tmp_path, encoded(dataset, syntax))
+        assert found.dtype == np.int16
+        assert np.array_equal(found, expected)
+
+
 @pytest.mark.parametrize(
     ("slope", "expected"), [(" 1.0e+00 ", 1.0), ("+1", 1.0), ("0001.5000", 1.5), ("1.500000000000000000000", 1.5)]
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom import pixels
@@ -563,3 +564,41 @@ def test_pixels_shorter_than_their_slice_are_seen_in_the_header_even_where_the_s
             pixels.check_claims(header)
     assert caught.value.code == RefusalCode.PIXELS_DAMAGED
     assert refused(tmp_path, settings).code == RefusalCode.PIXELS_DAMAGED
+
+
+def content(folder, z_step: int) -> str:
+    return open_study(folder, folder, VolumeSettings(z_step=z_step, half_size=32)).content_digest
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless])
+def test_pixels_count_where_they_are_decoded_and_headers_everywhere(tmp_path, syntax) -> None:
+    """Slices 1, 3, 5 are left out by a step of 2; of a deflated file header and pixels cannot be told apart."""
+    write_stack(tmp_path, 6, syntax=syntax)
+    before = {step: content(tmp_path, step) for step in (1, 2)}
+    for index in range(6):
+        path = tmp_path / f"{index}.dcm"
+        original = path.read_bytes()
+        other = encoded(make_slice(ramp(index) + 1, (-10.0, -20.0, 100.0 - index), index + 1), syntax)
+        path.write_bytes(other)
+        dropped = index % 2 == 1 and syntax != DeflatedExplicitVRLittleEndian and len(other) == len(original)
+        assert content(tmp_path, 1) != before[1]
+        assert (content(tmp_path, 2) == before[2]) == dropped
+        path.write_bytes(encoded(make_slice(ramp(index), (-10.0, -20.0, 100.0 - index), index + 40), syntax))
+        assert content(tmp_path, 2) != before[2]
+        path.write_bytes(original + b"\0\0")
+        assert content(tmp_path, 2) != before[2]
+        path.write_bytes(original)
+    assert {step: content(tmp_path, step) for step in (1, 2)} == before
+
+
+def test_the_pixels_of_copies_and_of_neighbours_that_are_blended_count(tmp_path) -> None:
+    write_stack(tmp_path, 9)
+    (tmp_path / "4.dcm").unlink()  # the plane at 4 is a blend of 3 and 5, which a step of 2 leaves out otherwise
+    shutil.copy(tmp_path / "2.dcm", tmp_path / "copy.dcm")
+    before = content(tmp_path, 2)
+    for name, counts in (("3", True), ("5", True), ("copy", True), ("1", False), ("7", False)):
+        path = tmp_path / f"{name}.dcm"
+        original = path.read_bytes()
+        path.write_bytes(original[:-1] + bytes((original[-1] ^ 1,)))
+        assert (content(tmp_path, 2) != before) == counts, name
+        path.write_bytes(original)

@@ -16,7 +16,7 @@ from spine_models.configuration.user_folders import UserFolders
 from spine_models.data.dataset.folds import FoldSettings
 from spine_models.data.dataset.index import read_index, write_index
 from spine_models.data.dataset.uids import study_id
-from spine_models.data.dicom.study import VolumeSettings, decode_study, open_study
+from spine_models.data.dicom.study import VolumeSettings, decode_planes, open_study
 from spine_models.data.labels.nifti import LabelSettings
 from spine_models.data.stages import convert_labels as labels_stage
 from spine_models.data.stages import convert_volumes as volumes_stage
@@ -100,13 +100,13 @@ def run(tmp_path: Path) -> Run:
 def decoded(monkeypatch) -> list[str]:
     """Names of the studies that are decoded."""
     seen: list[str] = []
-    original = volumes_stage.decode_study
+    original = volumes_stage.decode_planes
 
-    def spy(source, settings):
+    def spy(source, settings, put):
         seen.append(source.folder.name)
-        return original(source, settings)
+        return original(source, settings, put)
 
-    monkeypatch.setattr(volumes_stage, "decode_study", spy)
+    monkeypatch.setattr(volumes_stage, "decode_planes", spy)
     monkeypatch.setattr(ChildProcess, "call", lambda self, function, *args: function(*args))
     return seen
 
@@ -401,12 +401,12 @@ def test_a_data_set_whose_label_maps_number_levels_otherwise_stops(run: Run) -> 
 
 
 def test_a_study_that_fails_is_no_refusal_and_the_others_are_kept(run: Run, monkeypatch) -> None:
-    def crash(source, settings):
+    def crash(source, settings, put):
         if source.folder.name == UIDS[1]:
             raise MemoryError
-        return decode_study(source, settings)
+        return decode_planes(source, settings, put)
 
-    monkeypatch.setattr(volumes_stage, "decode_study", crash)
+    monkeypatch.setattr(volumes_stage, "decode_planes", crash)
     monkeypatch.setattr(ChildProcess, "call", lambda self, function, *args: function(*args))
     with pytest.raises(UserError, match=f"the study {UIDS[1]} failed"):
         run.convert()
