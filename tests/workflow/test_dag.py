@@ -5,6 +5,7 @@ import re
 import pytest
 
 from benchmarks.data_sets import write_empty_studies
+from tests.bundle_files import write_description
 from tests.data.dicom_builder import write_stack
 from tests.workflow.runs import ROOT, planned, snakemake
 
@@ -105,8 +106,7 @@ def test_test_images_on_a_disk_that_is_not_mounted_are_not_left_out(tmp_path):
 
 
 def test_prediction_with_a_bundle_plans_nothing_of_the_training(tmp_path):
-    (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle/bundle.json").write_text("{}")
+    write_description(tmp_path / "bundle")
     (tmp_path / "studies/one").mkdir(parents=True)
     process = snakemake("-n", "predict", "--config", "predict_dir=studies", "bundle=bundle", directory=tmp_path)
     assert planned(process) == {"index_predictions": 1, "predict_studies": PREDICTION_SHARDS, "predict": 1}
@@ -139,8 +139,7 @@ def test_every_script_belongs_to_a_rule():
 
 def test_an_index_that_names_a_failed_study_is_made_again_by_the_next_run(tmp_path):
     """The fault is the disk's: nothing that the workflow knows the tree by tells that it has passed."""
-    (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle/bundle.json").write_text("{}")
+    write_description(tmp_path / "bundle")
     write_stack(tmp_path / "studies/one")
     config = ("--config", "predict_dir=studies", "bundle=bundle", "prediction={shards: 1}")
     index = "results/predictions/index/studies.csv"

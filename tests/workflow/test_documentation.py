@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from benchmarks.data_sets import write_empty_studies
+from tests.bundle_files import write_description
 from tests.workflow.runs import ROOT, snakemake
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -84,8 +85,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
     write_empty_studies(folder / "rsna", 2)
     (folder / "studies/one").mkdir(parents=True)
-    (folder / "bundle").mkdir()
-    (folder / "bundle/bundle.json").write_text("{}")
+    write_description(folder / "bundle")
     return folder
 
 
