@@ -38,6 +38,7 @@ rule export_bundle:
         segmentation=segmentation_models,
         classification=classifiers("model.safetensors"),
         train_csv=dataset_file("train.csv"),
+        half=shards("volumes_half/{shard}.json"),
         metrics=rules.evaluate.output,
     output:
         out("bundle/bundle.json"),

@@ -57,7 +57,7 @@ def described(found: BundleDescription) -> str:
     files = (*found.segmentation, *found.classification)
     rows = {
         "digest": found.digest,
-        "learnt from": f"{studies} {'phantoms, not patients' if found.phantom else 'studies'}",
+        "learnt from": f"{studies} {'phantoms, not patients' if found.phantom else 'studies'}{_extents(found)}",
         "segmentation": ", ".join(entry.name for entry in found.segmentation),
         "classifiers": ", ".join(entry.name for entry in found.classification) or "none: it makes only masks",
         "size": f"{sum(entry.bytes for entry in files) / 1e6:.1f} MB of weights",
@@ -68,9 +68,19 @@ def described(found: BundleDescription) -> str:
             for name in ("z_step", "half_size", "hu_limits", "crops")
             if name in found.settings
         ),
+        "card": found.card.file if found.card else "none",
         "use": "research only: not a medical device, not for diagnosis or treatment",
     }
     return "\n".join(f"{name:18}{value}" for name, value in rows.items())
+
+
+def _extents(found: BundleDescription) -> str:
+    data = found.training_data
+    if data is None:
+        return ""
+    ranges = (f"{name.removesuffix('_mm')} {data.measures[name][0]:g} to {data.measures[name][-1]:g} mm"
+              for name in ("step_mm", "pixel_mm", "height_mm"))  # fmt: skip
+    return f"; {', '.join(ranges)}; scanners: {', '.join(data.vendors)}"
 
 
 def _points(found: BundleDescription) -> str:
@@ -121,7 +131,9 @@ def subset(folder: Path, members: list[str], out: Path) -> str:
     require_writable(out, "--out")
     provenance = {**found.provenance, "subset_of": found.digest}
     names = [entry.name for entry in chosen.classification]
-    contents = BundleContents(found.settings, found.prior, found.phantom, provenance, names)
+    contents = BundleContents(
+        found.settings, found.prior, found.phantom, provenance, names, training_data=found.training_data
+    )
     out.mkdir(parents=True, exist_ok=True)
     write_bundle(
         out / DESCRIPTION,

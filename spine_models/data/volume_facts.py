@@ -54,6 +54,7 @@ class VolumeFacts(Facts):
         raw_zero_hu: HU of a stored value of 0.
         notes: sentences on what is unusual.
         series: of the stack that was read, then of every other axial one; see ``dicom.choice.series_facts``.
+        manufacturer: of the scanner, without unusual characters; "" where the files have none.
     """
 
     shape: tuple[int, int, int]
@@ -74,6 +75,7 @@ class VolumeFacts(Facts):
     raw_zero_hu: float
     notes: tuple[str, ...]
     series: tuple[SeriesFacts, ...] = ()
+    manufacturer: str = ""
 
     @property
     def half_spacing_mm(self) -> tuple[float, float, float]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spine_models.data.dataset.patience import not_given, waiting_for_the_disk
+from spine_models.data.training_facts import TrainingFacts
 from spine_models.errors import UserError
 from spine_models.evaluation.operating_points import OperatingPoints
 from spine_models.inference.bundle_description import (
@@ -42,6 +43,8 @@ class Bundle:
         classification: the classifiers; none in a bundle that makes only masks.
         provenance: what the bundle was made from.
         operating_points: thresholds that were fixed out of fold; None where none are known.
+        training_data: what the networks learnt from; None where the bundle does not say.
+        card: Markdown for people (``model_card``); None in a bundle from before cards.
     """
 
     place: BundlePlace
@@ -53,6 +56,13 @@ class Bundle:
     classification: tuple[BundleFile, ...]
     provenance: dict[str, Any]
     operating_points: OperatingPoints | None = None
+    training_data: TrainingFacts | None = None
+    card: BundleFile | None = None
+
+    @property
+    def files(self) -> tuple[BundleFile, ...]:
+        """All files beside the description."""
+        return (*self.segmentation, *self.classification, *filter(None, [self.card]))
 
     def only(self, members: Sequence[str]) -> Bundle:
         """Return the bundle with some of its networks, see ``chosen_networks``."""
@@ -87,7 +97,7 @@ def load_bundle(path: Path) -> Bundle:
 def _checked(path: Path) -> Bundle:
     place = BundlePlace(path)
     bundle = Bundle(place, **vars(read_description(path)))
-    for entry in (*bundle.segmentation, *bundle.classification):
+    for entry in bundle.files:
         file = place.network(entry)
         if size_of(file) != entry.bytes or digest_file(file) != entry.sha256:
             raise UserError(f"{file} differs from its checksum: {advice(place.path)}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from spine_models.data.training_facts import MEASURES, QUANTILES, TrainingFacts
 from spine_models.errors import UserError
 from spine_models.evaluation.operating_points import POINTS, SCOPES, OperatingPoints
 from spine_models.inference.settings_contradictions import settings_contradictions
@@ -28,21 +29,18 @@ _MOST_NETWORKS = 1000
 _GROUPS: tuple[Stage, ...] = ("segmentation", "classification")
 _NAME = {"type": "string", "minLength": 1, "maxLength": 100}
 _PLAIN_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_FILES = {
-    "type": "array",
-    "maxItems": _MOST_NETWORKS,
-    "items": {
-        "type": "object",
-        "required": ["file", "bytes", "sha256", "name"],
-        "additionalProperties": False,
-        "properties": {
-            "file": _NAME,
-            "bytes": {"type": "integer", "minimum": 1, "maximum": LARGEST_WEIGHTS},
-            "sha256": {"type": "string", "minLength": 64, "maxLength": 64},
-            "name": _NAME,
-        },
+_FILE = {
+    "type": "object",
+    "required": ["file", "bytes", "sha256", "name"],
+    "additionalProperties": False,
+    "properties": {
+        "file": _NAME,
+        "bytes": {"type": "integer", "minimum": 1, "maximum": LARGEST_WEIGHTS},
+        "sha256": {"type": "string", "minLength": 64, "maxLength": 64},
+        "name": _NAME,
     },
 }
+_FILES = {"type": "array", "maxItems": _MOST_NETWORKS, "items": _FILE}
 _FRACTION = {"type": "number", "minimum": 0, "maximum": 1}
 _INTERVAL = {"type": ["array", "null"], "minItems": 2, "maxItems": 2, "items": _FRACTION}
 _COUNT = {"type": "integer", "minimum": 0, "maximum": 1 << 40}
@@ -69,6 +67,15 @@ _POINTS = _group(
     },
     null=True,
 )
+_MEASURE = {"type": "array", "minItems": len(QUANTILES), "maxItems": len(QUANTILES), "items": {"type": "number"}}
+_TRAINING_DATA = _group(
+    {
+        "studies": _COUNT,
+        "measures": _group(dict.fromkeys(MEASURES, _MEASURE)),
+        "vendors": {"type": "object", "maxProperties": _MOST_NETWORKS, "additionalProperties": _COUNT},
+    },
+    null=True,
+)
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["settings", "prior", "phantom", "segmentation", "classification", "provenance", "digest"],
@@ -82,6 +89,8 @@ _SCHEMA: dict[str, Any] = {
         },
         "phantom": {"type": "boolean"},
         "operating_points": _POINTS,
+        "training_data": _TRAINING_DATA,
+        "card": {**_FILE, "type": ["object", "null"]},
         "segmentation": {**_FILES, "minItems": 1},
         "classification": _FILES,
         "provenance": {"type": "object"},
@@ -119,6 +128,8 @@ class BundleDescription:
     classification: tuple[BundleFile, ...]
     provenance: dict[str, Any]
     operating_points: OperatingPoints | None = None
+    training_data: TrainingFacts | None = None
+    card: BundleFile | None = None
 
 
 Networks = tuple[BundleFile, ...]
@@ -238,10 +249,15 @@ def read_description(folder: Path) -> BundleDescription:
     problem = (
         complaint({name: value for name, value in content.items() if name in _SCHEMA["properties"]}, _SCHEMA)
         or _settings_problem(content)
-        or _files_problem([entry for group in _GROUPS for entry in content[group]])
+        or _files_problem(
+            [*(entry for group in _GROUPS for entry in content[group]), *filter(None, [content.get("card")])]
+        )
     )
     if problem is None and content["classification"] and content["prior"] is None:
         problem = "prior is null, but must hold a number for each target where there are classifiers"
+    if problem is None and content.get("training_data"):
+        mixed = [name for name, values in content["training_data"]["measures"].items() if values != sorted(values)]
+        problem = f"the quantiles of {mixed[0]} in training_data do not ascend" if mixed else None
     if problem:
         again = advice(folder)
         raise UserError(f"{path} cannot be used: {problem}. {again[0].upper()}{again[1:]}")
@@ -256,6 +272,8 @@ def read_description(folder: Path) -> BundleDescription:
         classification,
         content["provenance"],
         OperatingPoints.from_json(content["operating_points"]) if content.get("operating_points") else None,
+        TrainingFacts.from_json(content["training_data"]) if content.get("training_data") else None,
+        BundleFile(**content["card"]) if content.get("card") else None,
     )
 
 

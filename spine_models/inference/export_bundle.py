@@ -12,6 +12,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from spine_models.data.training_facts import TrainingFacts, training_facts
+from spine_models.data.volume_facts import VolumeFacts
 from spine_models.errors import UserError
 from spine_models.evaluation.competition import prior_probabilities
 from spine_models.evaluation.operating_points import OperatingPoints
@@ -19,13 +21,15 @@ from spine_models.evaluation.scores import rounded
 from spine_models.evaluation.truth import read_truth
 from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.bundle_description import DESCRIPTION, SCHEMA, is_bundle
+from spine_models.inference.model_card import CARD, CardContents, Figures, figures_of, model_card
 from spine_models.levels import LEVELS, TARGETS
 from spine_models.models.networks import Stage, kinds_of
 from spine_models.models.weights import load_state
 from spine_models.provenance.acceptance import acceptances_of
 from spine_models.provenance.canonical import digest_file, digest_json
-from spine_models.provenance.files import read_json, replacing, write_json
+from spine_models.provenance.files import read_json, replacing, write_json, write_text
 from spine_models.provenance.packed import AnyFile, write_archive
+from spine_models.provenance.shelf import Shelf
 from spine_models.provenance.vouched import vouched
 
 _CHUNK_BYTES = 1 << 20
@@ -68,6 +72,8 @@ class BundleContents:
         provenance: JSON values: what the bundle was made from; ``write_bundle`` adds the versions of packages.
         classifier_names: of each classifier; None: variant and number, such as "ir-0".
         operating_points: fixed out of fold for all of these classifiers; ``write_bundle`` names them as members.
+        training_data: see ``Bundle``.
+        figures: how good these networks were out of fold; None where nobody knows.
     """
 
     settings: Mapping[str, Any]
@@ -76,6 +82,8 @@ class BundleContents:
     provenance: Mapping[str, Any]
     classifier_names: Sequence[str] | None = None
     operating_points: OperatingPoints | None = None
+    training_data: TrainingFacts | None = None
+    figures: Figures | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class ExportInputs:
         segmentation: files of segmentation networks, or the ``bundle.json`` of a bundle whose networks were used.
         classification: files of classifiers.
         train_csv: the training studies' targets, for the prior.
+        half: manifests of the half-size volumes, for what the networks learnt from; none: the bundle does not say.
         metrics: ``evaluation/metrics.json``, for the operating points; None: the bundle knows none.
         output_dir: of the run, whose acceptances the provenance names; None where there is no run.
     """
@@ -93,6 +102,7 @@ class ExportInputs:
     segmentation: Sequence[Path]
     classification: Sequence[Path]
     train_csv: Path
+    half: Sequence[Path] = ()
     metrics: Path | None = None
     output_dir: Path | None = None
 
@@ -111,7 +121,10 @@ def export_bundle(inputs: ExportInputs, settings: ExportSettings, *, code: str, 
     """
     if not inputs.segmentation or not inputs.classification:
         raise UserError("a bundle needs at least one segmentation network and one classifier: train them first")
-    truth = read_truth(inputs.train_csv)[list(TARGETS)].to_numpy(dtype=float)
+    table = read_truth(inputs.train_csv)
+    truth = table[list(TARGETS)].to_numpy(dtype=float)
+    volumes = Shelf(inputs.half)
+    metrics = None if inputs.metrics is None else read_json(vouched(inputs.metrics))
     names = ("z_step", "half_size", "hu_limits", "crops", "plausibility", "inference", "crop_inference")
     contents = BundleContents(
         settings={name: getattr(settings, name) for name in names},
@@ -123,13 +136,15 @@ def export_bundle(inputs: ExportInputs, settings: ExportSettings, *, code: str, 
             "train_csv": digest_file(inputs.train_csv),
             "training_studies": len(truth),
         },
-        operating_points=_operating_points(inputs.metrics),
+        operating_points=_operating_points(metrics),
+        figures=None if metrics is None else figures_of(metrics),
+        training_data=training_facts(volumes.facts(s, VolumeFacts) for s in volumes.studies if s in table.index),
     )
     write_bundle(out, _expanded(inputs.segmentation), [vouched(path) for path in inputs.classification], contents)
 
 
-def _operating_points(metrics: Path | None) -> OperatingPoints | None:
-    found = None if metrics is None else read_json(vouched(metrics))["classification"].get("operating_points")
+def _operating_points(metrics: Mapping[str, Any] | None) -> OperatingPoints | None:
+    found = None if metrics is None else metrics["classification"].get("operating_points")
     return None if found is None else OperatingPoints.from_json(found)
 
 
@@ -163,7 +178,18 @@ def write_bundle(
     points = contents.operating_points
     if points is not None:
         points = replace(points, members=tuple(entry["name"] for entry in groups["classification"]))
-    versions = {name: importlib.metadata.version(name) for name in _VERSIONED}
+    provenance = {**contents.provenance, "versions": {name: importlib.metadata.version(name) for name in _VERSIONED}}
+    names = {group: [entry["name"] for entry in entries] for group, entries in groups.items()}
+    card = CardContents(
+        contents.phantom,
+        names["segmentation"],
+        names["classification"],
+        contents.settings,
+        contents.training_data,
+        contents.figures,
+        points,
+        provenance,
+    )
     content = {
         "schema": SCHEMA,
         "levels": list(LEVELS),
@@ -172,10 +198,17 @@ def write_bundle(
         "prior": dict(contents.prior) if contents.prior else None,
         "phantom": contents.phantom,
         "operating_points": None if points is None else points.to_json(),
+        "training_data": None if contents.training_data is None else contents.training_data.to_json(),
+        "card": _write_card(out.parent / CARD, model_card(card)),
         **groups,
-        "provenance": {**contents.provenance, "versions": versions},
+        "provenance": provenance,
     }
     write_json(out, content | {"digest": digest_json(content)})
+
+
+def _write_card(path: Path, text: str) -> dict[str, Any]:
+    write_text(path, text)
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest_file(path), "name": "model card"}
 
 
 def pack_bundle(bundle: Bundle, out: Path) -> None:
@@ -185,7 +218,7 @@ def pack_bundle(bundle: Bundle, out: Path) -> None:
         bundle: a checked one, in a folder.
         out: the file to write.
     """
-    names = [DESCRIPTION, *(entry.file for entry in (*bundle.segmentation, *bundle.classification))]
+    names = [DESCRIPTION, *(entry.file for entry in bundle.files)]
     write_archive(out, {name: bundle.place.path / name for name in names})
 
 

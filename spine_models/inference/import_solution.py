@@ -14,6 +14,7 @@ from spine_models.data.dataset.tables import read_solution_folds
 from spine_models.errors import UserError
 from spine_models.inference.bundle_description import DESCRIPTION
 from spine_models.inference.export_bundle import BundleContents, prior_of, write_bundle
+from spine_models.inference.model_card import CARD
 from spine_models.inference.solution_settings import AUTHORS_SETTINGS, OUR_SETTINGS, PUBLISHED_PRIOR
 from spine_models.levels import TARGETS
 from spine_models.models.networks import Stage, kinds_of
@@ -146,7 +147,7 @@ def _require_own_folder(out: Path) -> None:
 
 
 def _is_of_bundle(path: Path) -> bool:
-    return path.name == DESCRIPTION or path.suffix == ".safetensors" or path.name.startswith(_TEMPORARY)
+    return path.name in (DESCRIPTION, CARD) or path.suffix == ".safetensors" or path.name.startswith(_TEMPORARY)
 
 
 def _checkpoints(folder: Path) -> tuple[list[Path], list[str]]:

@@ -22,6 +22,7 @@ from spine_models.data.dicom.study import MAX_STUDY_MB, StudySource, StudyVolume
 from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
 from spine_models.evaluation.competition import clip_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE
+from spine_models.inference.beyond_training import beyond_training
 from spine_models.inference.bundle import Bundle
 from spine_models.inference.implausible import doubts, implausible
 from spine_models.inference.masks import checked_mask
@@ -115,7 +116,7 @@ class StudyPredictor:
             ),
             volume=study.facts,
             places=where,
-            implausible=implausible(shown, *inside),
+            implausible=(*implausible(shown, *inside), *beyond_training(study.facts, self._bundle.training_data)),
             partly=tuple(flag.level for flag in shown.flags if flag.code == FlagCode.CUT_OFF),
         )
         images = view_data(study.half, mask, study.full, study.facts, shown.boxes, where.slices)

@@ -81,12 +81,21 @@ POINTS = {
 
 def test_operating_points_of_the_evaluation_get_the_names_of_the_classifiers(tmp_path, networks, train_csv):
     metrics = tmp_path / "metrics.json"
-    metrics.write_text(json.dumps({"classification": {"operating_points": POINTS}}))
+    figures = {
+        "n_studies": 49,
+        "competition_loss": 0.4,
+        "competition_loss_ci95": [0.3, 0.5],
+        "prior_loss": 0.55,
+        "auc": {},
+        "auc_ci95": {},
+    }
+    metrics.write_text(json.dumps({"classification": {"operating_points": POINTS, **figures}}))
     published(metrics)
     inputs = ExportInputs(**networks, train_csv=train_csv, metrics=metrics)
     export_bundle(inputs, SETTINGS, code="code", out=tmp_path / "bundle" / DESCRIPTION)
     found = load_bundle(tmp_path / "bundle").operating_points
     assert found.to_json() == POINTS | {"members": ["ir-0", "ip-0"]}
+    assert "challenge loss of 49 studies: 0.400" in (tmp_path / "bundle/model_card.md").read_text()
     metrics.write_text(json.dumps({"classification": {"operating_points": None}}))
     with pytest.raises(UserError, match=r"metrics.json differs from its record: run `snakemake --force"):
         export_bundle(inputs, SETTINGS, code="code", out=tmp_path / "bundle" / DESCRIPTION)
@@ -123,7 +132,7 @@ def test_it_needs_nothing_outside_its_folder(tmp_path, bundle_folder):
     shutil.move(bundle_folder, moved)
     assert len(load_bundle(moved / DESCRIPTION).load_classifiers()) == 2
     assert str(tmp_path) not in (moved / DESCRIPTION).read_text()
-    assert {path.suffix for path in moved.iterdir()} == {".json", ".safetensors"}
+    assert {path.suffix for path in moved.iterdir()} == {".json", ".md", ".safetensors"}
 
 
 def test_export_removes_networks_of_an_earlier_export(bundle_folder, networks, train_csv):

@@ -63,7 +63,7 @@ def test_a_bundle_of_equal_networks(solution, tmp_path):
     for ours, name in zip(bundle.load_classifiers(), ("a.pth", "b.pth", "swa_5_best.pth"), strict=True):
         assert_equal_outputs(ours, solution[1][name], crops)
     assert_equal_outputs(bundle.load_segmentation()[0], solution[1]["best_dice"], image)
-    assert {path.suffix for path in (tmp_path / "bundle").iterdir()} == {".json", ".safetensors"}
+    assert {path.suffix for path in (tmp_path / "bundle").iterdir()} == {".json", ".md", ".safetensors"}
     assert str(solution[0]) not in (tmp_path / "bundle" / DESCRIPTION).read_text()
 
 

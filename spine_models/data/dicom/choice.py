@@ -178,13 +178,18 @@ def _why(chosen: Candidate, other: Candidate) -> str:
     return "no more vertebrae of the neck in its mask"
 
 
+def plain_text(text: str, longest: int) -> str:
+    """Return the text of a tag without unusual characters, and not longer than ``longest``."""
+    return _UNUSUAL.sub("", text)[:longest].strip()
+
+
 def series_facts(candidate: Candidate, why_not: str) -> SeriesFacts:
     """Return what a record says of a stack: no text but its UID, and its kernel without unusual characters."""
     first = candidate.headers[0]
     return SeriesFacts(
         series=first.series_uid if is_uid(first.series_uid) else "",
         number=None if first.series_number is None else int(first.series_number),
-        kernel=_UNUSUAL.sub("", first.kernel)[:16],
+        kernel=plain_text(first.kernel, 16),
         thickness_mm=round(candidate.thickness_mm, 3),
         slices=len(candidate.headers),
         why_not=why_not,

@@ -14,7 +14,7 @@ from spine_models.data.dicom.values import integer_of, items_of, number_of, text
 
 _ACQUISITION_TIME, _DESCRIPTION, _BODY_PART, _PROTOCOL = 0x00080032, 0x0008103E, 0x00180015, 0x00181030
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY = 0x00080008, 0x00080016, 0x00080018, 0x00080060
-_CONVERSION = 0x00080064
+_CONVERSION, _MANUFACTURER = 0x00080064, 0x00080070
 PATIENT_ID = 0x00100020
 _THICKNESS, _TUBE_VOLTAGE, _KERNEL = 0x00180050, 0x00180060, 0x00181210
 STUDY, SERIES, _FRAME_OF_REFERENCE = 0x0020000D, 0x0020000E, 0x00200052
@@ -28,7 +28,7 @@ _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 
 TAGS = (
     _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY, _CONVERSION, PATIENT_ID, _THICKNESS, _TUBE_VOLTAGE, _KERNEL,
-    _ACQUISITION_TIME, _DESCRIPTION, _BODY_PART, _PROTOCOL,
+    _ACQUISITION_TIME, _DESCRIPTION, _BODY_PART, _PROTOCOL, _MANUFACTURER,
     STUDY, SERIES, _FRAME_OF_REFERENCE, _SERIES_NUMBER, _ACQUISITION, _INSTANCE, _TEMPORAL, _POSITION, _ORIENTATION,
     _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _SPACING, _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED, _PADDING,
     _PADDING_LIMIT, _INTERCEPT, _SLOPE, _RESCALE_TYPE, _LOSSY, _SHARED, _PER_FRAME,
@@ -74,6 +74,7 @@ class SliceHeader:
     conversion: str
     frame_of_reference: str
     kernel: str
+    manufacturer: str
     acquisition_time: str
     stack: str
     words: str
@@ -157,6 +158,7 @@ def _header(file: StudyFile, parsed: ParsedFile) -> SliceHeader:
         conversion=text_of(elements, _CONVERSION).upper(),
         frame_of_reference=text_of(elements, _FRAME_OF_REFERENCE),
         kernel=text_of(elements, _KERNEL),
+        manufacturer=text_of(elements, _MANUFACTURER),
         acquisition_time=text_of(elements, _ACQUISITION_TIME),
         stack="",
         words=" ".join(text_of(elements, tag) for tag in (_BODY_PART, _DESCRIPTION, _PROTOCOL)).upper(),

@@ -20,7 +20,7 @@ from spine_models.data.dataset.layout import StudyFile
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.uids import is_uid
 from spine_models.data.dicom import series
-from spine_models.data.dicom.choice import Choose, most_slices
+from spine_models.data.dicom.choice import Choose, most_slices, plain_text
 from spine_models.data.dicom.geometry import Grid, GridSlice, build_grid
 from spine_models.data.dicom.half import HalfSlices, HalfVolume, Volume, half_affine
 from spine_models.data.dicom.headers import SliceHeader
@@ -31,6 +31,7 @@ from spine_models.provenance.canonical import digest_file
 
 MAX_STUDY_MB = 1000
 """1,900 slices of 512 x 512."""
+_LONGEST_NAME = 32
 _CHANGED = "its files changed while they were read: wait until they are copied, then run the same command again"
 THICK_SPACING_MM = 2.0
 """Above this spacing, after ``z_step``, a C vertebra has fewer than six slices: a note says so."""
@@ -419,6 +420,7 @@ def _facts(
         raw_zero_hu=raw_zero_hu,
         notes=notes,
         series=tuple(source.selection.series),
+        manufacturer=plain_text(grid.headers[0].manufacturer, _LONGEST_NAME),
     )
 
 
