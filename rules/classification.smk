@@ -1,7 +1,7 @@
 rule train_classifier:
     input:
         folds=out("folds/classification.csv"),
-        train_csv=dataset_file("train.csv"),
+        train_csv=train_table,
         crops=shards("crops/{shard}.json"),
         pretrained=variant_weights,
         initial=lambda wildcards: [path for path, _ in initial_networks("classification")],
@@ -27,7 +27,7 @@ rule train_classifier:
         config=classifier_settings,
         code=code_of("train_classifier", variant_modules),
         state=out("state/classification/{variant}/fold{fold}"),
-        seen=seen(dataset_file("train.csv")),
+        seen=seen(train_table),
         inputs=input_options,
         folder=folder_of("history"),
     shell:
@@ -42,7 +42,7 @@ rule average_checkpoints:
     input:
         epochs=out("classification/{variant}/fold{fold}/epochs"),
         folds=out("folds/classification.csv"),
-        train_csv=dataset_file("train.csv"),
+        train_csv=train_table,
         crops=shards("crops/{shard}.json"),
     output:
         model=out("classification/{variant}/fold{fold}/model.safetensors"),
@@ -63,7 +63,7 @@ rule average_checkpoints:
     params:
         config=averaging_settings,
         code=code_of("average_checkpoints", variant_modules),
-        seen=seen(dataset_file("train.csv")),
+        seen=seen(train_table),
         inputs=input_options,
         folder=folder_of("model"),
     shell:
@@ -76,7 +76,7 @@ rule predict_oof:
     input:
         model=out("classification/{variant}/fold{fold}/model.safetensors"),
         folds=out("folds/classification.csv"),
-        train_csv=dataset_file("train.csv"),
+        train_csv=train_table,
         crops=shards("crops/{shard}.json"),
     output:
         out("classification/{variant}/fold{fold}/oof.csv"),
@@ -96,7 +96,7 @@ rule predict_oof:
     params:
         config=settings("math_threads", "crops", inference=config["classification"]["inference"]),
         code=code_of("predict_oof", variant_modules),
-        seen=seen(dataset_file("train.csv")),
+        seen=seen(train_table),
         inputs=input_options,
     shell:
         "python -m workflow_scripts.predict_oof --config {params.config:q} --code {params.code}"

@@ -121,6 +121,11 @@ def dataset_file(name):
     return lambda wildcards: f"{dataset_dir(wildcards)}/{name}"
 
 
+def train_table(wildcards):
+    """Return the table of fractures."""
+    return str(or_sentence(lambda: folders.train_table))
+
+
 def boxes_table(wildcards):
     """Return the table of fractured slices; nothing where the data set has none."""
     table = dataset_file("train_bounding_boxes.csv")(wildcards)
@@ -287,6 +292,20 @@ def prediction_modules():
 def settings(*keys, **more):
     """Return top-level keys of the configuration, and `more`, as canonical JSON."""
     return canonical_json({**{key: config[key] for key in keys}, **more})
+
+
+def bundle_settings():
+    """Return the settings that a bundle carries."""
+    return settings(
+        "z_step",
+        "half_size",
+        "hu_limits",
+        "crops",
+        "plausibility",
+        inference=config["segmentation"]["inference"],
+        crop_inference=config["classification"]["inference"],
+        phantom=folders.generated,
+    )
 
 
 def initial_digests(stage):

@@ -1,6 +1,6 @@
 rule evaluate:
     input:
-        train_csv=dataset_file("train.csv"),
+        train_csv=train_table,
         folds=out("folds/classification.csv"),
         oof=classifiers("oof.csv"),
         segmentation=segmentation_folds("metrics.json"),
@@ -24,7 +24,7 @@ rule evaluate:
     params:
         config=settings("seed"),
         code=code_of("evaluate"),
-        seen=seen(dataset_file("train.csv"), boxes_table),
+        seen=seen(train_table, boxes_table),
         images=dataset_file("train_images"),
         inputs=input_options,
         run=run_folder,
@@ -37,7 +37,7 @@ rule export_bundle:
     input:
         segmentation=segmentation_models,
         classification=classifiers("model.safetensors"),
-        train_csv=dataset_file("train.csv"),
+        train_csv=train_table,
         half=shards("volumes_half/{shard}.json"),
         metrics=rules.evaluate.output,
     output:
@@ -53,18 +53,9 @@ rule export_bundle:
         mem_mb=grows(4000),
         runtime=grows(30),
     params:
-        config=settings(
-            "z_step",
-            "half_size",
-            "hu_limits",
-            "crops",
-            "plausibility",
-            inference=config["segmentation"]["inference"],
-            crop_inference=config["classification"]["inference"],
-            phantom=folders.generated,
-        ),
+        config=bundle_settings(),
         code=code_of("export_bundle"),
-        seen=seen(dataset_file("train.csv"), segmentation_models),
+        seen=seen(train_table, segmentation_models),
         inputs=input_options,
         run=run_folder,
     shell:
@@ -72,6 +63,39 @@ rule export_bundle:
         " {params.seen} {params.inputs} --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"
 
 
+rule export_mask_bundle:
+    input:
+        segmentation=segmentation_models,
+        half=shards("volumes_half/{shard}.json"),
+        labels=shards("labels_half/{shard}.json"),
+    output:
+        out("mask_bundle/bundle.json"),
+    log:
+        out("logs/export_mask_bundle.log"),
+    benchmark:
+        out("benchmarks/export_mask_bundle.tsv")
+    conda:
+        "../envs/spine_models.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(30),
+    params:
+        config=bundle_settings(),
+        code=code_of("export_mask_bundle"),
+        seen=seen(segmentation_models),
+        inputs=input_options,
+        run=run_folder,
+    shell:
+        "python -m workflow_scripts.export_mask_bundle --config {params.config:q} --code {params.code}"
+        " {params.seen} {params.inputs} --output-dir {params.run:q} --out {output:q} > {log:q} 2>&1"
+
+
 rule bundle:
     input:
         rules.export_bundle.output,
+
+
+rule mask_bundle:
+    input:
+        rules.export_mask_bundle.output,

@@ -6,7 +6,7 @@ rule report:
         half=shards("volumes_half/{shard}.json"),
         masks=shards("masks/{shard}.json"),
         oof=classifiers("oof.csv"),
-        train_csv=dataset_file("train.csv"),
+        train_csv=train_table,
         bundle=out("bundle/bundle.json"),
     output:
         out("report/index.html"),
@@ -22,7 +22,7 @@ rule report:
         runtime=grows(30),
     params:
         code=code_of("report"),
-        seen=seen(dataset_file("train.csv")),
+        seen=seen(train_table),
         inputs=input_options,
         run=run_folder,
     shell:

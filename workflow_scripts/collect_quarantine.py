@@ -15,7 +15,7 @@ from spine_models.data.stages.collect_quarantine import (
 from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.keys import Key
 from spine_models.provenance.settings import settings_from
-from spine_models.provenance.vouched import digests, vouch
+from spine_models.provenance.vouched import digests, there, vouch
 
 
 def main() -> None:
@@ -28,7 +28,9 @@ def main() -> None:
     inputs = inputs_from(QuarantineInputs, args)
     rows = collect_quarantine(inputs, args.listed)
     write_quarantine(args.out, rows, settings_from(QuarantineSettings, args.config))
-    read = digests(train=inputs.dataset / TRAIN_TABLE, index=inputs.index, half=inputs.half, labels=inputs.labels)
+    read = digests(
+        train=there(inputs.dataset / TRAIN_TABLE), index=inputs.index, half=inputs.half, labels=inputs.labels
+    )
     vouch(args.out, Key("collect_quarantine", read, args.config, args.code))
 
 

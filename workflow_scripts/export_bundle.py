@@ -22,7 +22,10 @@ def main() -> None:
     inputs = inputs_from(ExportInputs, args)
     export_bundle(inputs, settings, code=args.code, out=args.out)
     # What it was made from beside this table, the bundle itself names.
-    vouch(args.out, Key("export_bundle", digests(train=inputs.train_csv), args.config, args.code))
+    vouch(
+        args.out,
+        Key("export_bundle", digests(train=[inputs.train_csv] if inputs.train_csv else []), args.config, args.code),
+    )
     args.seen.require_unchanged()
 
 

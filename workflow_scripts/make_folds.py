@@ -11,7 +11,7 @@ from spine_models.data.stages.make_folds import FoldInputs, make_folds
 from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
 from spine_models.provenance.keys import Key
 from spine_models.provenance.settings import settings_from
-from spine_models.provenance.vouched import digests, vouch
+from spine_models.provenance.vouched import digests, there, vouch
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     inputs = inputs_from(FoldInputs, args)
     outputs = args.segmentation, args.classification
     make_folds(inputs, outputs, args.state, settings_from(FoldSettings, args.config), args.listed)
-    read = digests(train=inputs.dataset / TRAIN_TABLE, half=inputs.half, labels=inputs.labels)
+    read = digests(train=there(inputs.dataset / TRAIN_TABLE), half=inputs.half, labels=inputs.labels)
     for table in outputs:
         vouch(table, Key("make_folds", read, args.config, args.code))
     args.seen.require_unchanged()

@@ -33,6 +33,7 @@ from spine_models.data.dataset.layout import (
     real,
     require_apart,
     require_dataset,
+    require_train_table,
     stat_digest,
 )
 from spine_models.errors import UserError
@@ -103,6 +104,15 @@ class UserFolders:
         if self._tables:
             self._listed = self._tables.result()
         return dataset
+
+    @cached_property
+    def train_table(self) -> Path:
+        """``train.csv``, for the jobs that learn fractures.
+
+        Raises:
+            UserError: if it is missing.
+        """
+        return self.dataset / TRAIN_TABLE if self.generated else require_train_table(self.dataset)
 
     @cached_property
     def folds_table(self) -> list[Path]:
@@ -200,7 +210,7 @@ class UserFolders:
 
     @cached_property
     def listed_digest(self) -> str:
-        """Digest over the studies of ``train.csv``; "" for phantoms, whose own rule tells.
+        """Digest over the studies of ``train.csv``; "" without it, and for phantoms, whose own rule tells.
 
         Raises:
             UserError: if the table cannot be read.
@@ -208,6 +218,8 @@ class UserFolders:
         if self.generated:
             return ""
         table = self.dataset / TRAIN_TABLE
+        if not table.is_file():
+            return ""
         return digest_json(sorted(self._listed or read_column(table, "StudyInstanceUID")))
 
     @property

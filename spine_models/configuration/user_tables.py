@@ -9,13 +9,15 @@ from spine_models.errors import UserError
 
 
 def require_tables(dataset: Path) -> set[str]:
-    """Read ``train.csv`` and the bounding boxes, if there are any; return the studies of ``train.csv``.
+    """Read ``train.csv`` and the bounding boxes, where they are there; return the studies of ``train.csv``.
 
     Raises:
         UserError: naming the line, for whatever is wrong in them.
     """
     from spine_models.data.dataset.tables import read_boxes, read_train
 
+    if not (dataset / TRAIN_TABLE).is_file():
+        return set()
     studies = set(read_train(dataset / TRAIN_TABLE)["StudyInstanceUID"])
     boxes = dataset / BOXES_TABLE
     if boxes.is_file():

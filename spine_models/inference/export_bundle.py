@@ -92,17 +92,19 @@ class ExportInputs:
 
     Attributes:
         segmentation: files of segmentation networks, or the ``bundle.json`` of a bundle whose networks were used.
-        classification: files of classifiers.
-        train_csv: the training studies' targets, for the prior.
+        classification: files of classifiers; none for a bundle that makes only masks.
+        train_csv: the training studies' targets, for the prior; None without classifiers.
         half: manifests of the half-size volumes, for what the networks learnt from; none: the bundle does not say.
+        labels: manifests of the label maps, which say what a bundle of masks learnt from.
         metrics: ``evaluation/metrics.json``, for the operating points; None: the bundle knows none.
         output_dir: of the run, whose acceptances the provenance names; None where there is no run.
     """
 
     segmentation: Sequence[Path]
-    classification: Sequence[Path]
-    train_csv: Path
+    classification: Sequence[Path] = ()
+    train_csv: Path | None = None
     half: Sequence[Path] = ()
+    labels: Sequence[Path] = ()
     metrics: Path | None = None
     output_dir: Path | None = None
 
@@ -119,26 +121,29 @@ def export_bundle(inputs: ExportInputs, settings: ExportSettings, *, code: str, 
     Raises:
         UserError: if a file is missing, damaged or holds another kind of network.
     """
-    if not inputs.segmentation or not inputs.classification:
-        raise UserError("a bundle needs at least one segmentation network and one classifier: train them first")
-    table = read_truth(inputs.train_csv)
-    truth = table[list(TARGETS)].to_numpy(dtype=float)
+    if not inputs.segmentation:
+        raise UserError("a bundle needs at least one segmentation network: train one first")
+    table = None if inputs.train_csv is None else read_truth(inputs.train_csv)
+    if bool(inputs.classification) != (table is not None):
+        raise UserError("classifiers and train.csv belong together: give both, or neither for a bundle of masks")
     volumes = Shelf(inputs.half)
+    learnt_from = Shelf(inputs.labels).studies if table is None else table.index
+    studies = [study for study in volumes.studies if study in learnt_from]
     metrics = None if inputs.metrics is None else read_json(vouched(inputs.metrics))
     names = ("z_step", "half_size", "hu_limits", "crops", "plausibility", "inference", "crop_inference")
     contents = BundleContents(
         settings={name: getattr(settings, name) for name in names},
-        prior=prior_of(truth),
+        prior=None if table is None else prior_of(table[list(TARGETS)].to_numpy(dtype=float)),
         phantom=settings.phantom,
         provenance={
             "code": code,
             "accepted": acceptances_of(inputs.output_dir),
-            "train_csv": digest_file(inputs.train_csv),
-            "training_studies": len(truth),
+            "train_csv": None if inputs.train_csv is None else digest_file(inputs.train_csv),
+            "training_studies": len(studies) if table is None else len(table),
         },
         operating_points=_operating_points(metrics),
         figures=None if metrics is None else figures_of(metrics),
-        training_data=training_facts(volumes.facts(s, VolumeFacts) for s in volumes.studies if s in table.index),
+        training_data=training_facts(volumes.facts(study, VolumeFacts) for study in studies),
     )
     write_bundle(out, _expanded(inputs.segmentation), [vouched(path) for path in inputs.classification], contents)
 

@@ -98,6 +98,11 @@ def _known(path: Path) -> list[dict[str, Any]]:
         return []
 
 
+def there(path: Path) -> list[Path]:
+    """Return a file for ``digests`` that a user may not have; nothing where it is missing."""
+    return [path] if path.is_file() else []
+
+
 def digests(**files: Path | Sequence[Path]) -> dict[str, str]:
     """Return the SHA-256 of files as the inputs of a key.
 

@@ -92,7 +92,10 @@ def test_wrong_tables_are_named_and_folders_that_are_no_data_set_refused(run: Ru
     run.table([UIDS[0], UIDS[0]])
     assert "line 3: StudyInstanceUID" in looked_at(run).mistakes[0]
     (run.dataset / "train.csv").unlink()
-    with pytest.raises(UserError, match=r"lacks train\.csv"):
+    (said,) = looked_at(run).mistakes
+    assert "lacks train.csv" in said
+    (run.dataset / "train_images").rename(run.dataset / "images")
+    with pytest.raises(UserError, match="lacks train_images/"):
         looked_at(run)
 
 

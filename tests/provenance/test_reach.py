@@ -26,7 +26,7 @@ ONLY = {
     "data.samples.": TRAININGS,
     "data.crops.plausibility": {"infer_masks", "predict_studies"},
     "data.phantom.": {"generate_phantom"},
-    "evaluation.scores": {"evaluate", "export_bundle"},
+    "evaluation.scores": {"evaluate", "export_bundle", "export_mask_bundle"},
     "evaluation.dice": {"evaluate", "train_segmentation"},
     "report.": {"report", "predict"},
     "commands.": set(),

@@ -31,6 +31,7 @@ _MAX_DEPTH = 16
 _MUST_HOLD = (
     f"{IMAGES}/<StudyInstanceUID>/*.dcm, {SEGMENTATIONS}/<StudyInstanceUID>.nii, {TRAIN_TABLE} and {BOXES_TABLE}"
 )
+_ADVICE = f"it must contain {_MUST_HOLD}; `make demo` needs none"
 
 
 @dataclass(frozen=True)
@@ -55,32 +56,41 @@ def require_dataset(dataset_dir: str | Path) -> Path:
     """Check that ``dataset_dir`` has the layout of the challenge, without looking into any study.
 
     Raises:
-        UserError: if it is not given, is not a folder, cannot be read, or lacks the images or ``train.csv``.
+        UserError: if it is not given, is not a folder, cannot be read, or lacks the images.
     """
-    advice = f"it must contain {_MUST_HOLD}; `make demo` needs none"
+    advice = _ADVICE
     if not str(dataset_dir):
         raise UserError(f"dataset_dir is not set: give the folder of your data set, {advice}")
     root = Path(dataset_dir)
     what = f"dataset_dir {root}"
     if not patiently(root.is_dir, what):
         raise UserError(f"dataset_dir {root} is not a folder: {advice}")
-    lacking = [name for name, there in patiently(lambda: _required(root), what) if not there]
-    if lacking:
+    if not patiently((root / IMAGES).is_dir, what):
         near = patiently(lambda: _near(root), what)
         if near:
-            raise UserError(f"dataset_dir {root} lacks {' and '.join(lacking)}, and {near} has them: give that folder")
-        raise UserError(f"dataset_dir {root} lacks {' and '.join(lacking)}: {advice}")
+            raise UserError(f"dataset_dir {root} lacks {IMAGES}/, and {near} has it: give that folder")
+        raise UserError(f"dataset_dir {root} lacks {IMAGES}/: {advice}")
     return root
 
 
-def _required(root: Path) -> list[tuple[str, bool]]:
-    return [(f"{IMAGES}/", (root / IMAGES).is_dir()), (TRAIN_TABLE, (root / TRAIN_TABLE).is_file())]
+def require_train_table(dataset: Path) -> Path:
+    """Return the path of ``train.csv``, without which there are masks but no fractures to learn.
+
+    Raises:
+        UserError: if it is missing.
+    """
+    path = dataset / TRAIN_TABLE
+    if not patiently(path.is_file, f"dataset_dir {dataset}"):
+        raise UserError(
+            f"dataset_dir {dataset} lacks {TRAIN_TABLE}: {_ADVICE}; `snakemake mask_bundle` trains without fractures"
+        )
+    return path
 
 
 def _near(root: Path) -> Path | None:
     """Return the folder around ``root``, or in it, that has the layout: a person gave one too deep or too high."""
     near = (root.parent, *(root / entry.name for entry in study_folders(root)))
-    return next((folder for folder in near if all(there for _, there in _required(folder))), None)
+    return next((folder for folder in near if (folder / IMAGES).is_dir()), None)
 
 
 def require_apart(studies: Path, out: Path) -> None:

@@ -66,6 +66,8 @@ _SOLUTION_FOLDS = pa.DataFrameSchema({"cube_id": _UID, "fold": _FOLD, **dict.fro
 def read_planned_train(path: Path, listed: str) -> pd.DataFrame:
     """Read ``train.csv`` where it still lists the studies that it did when the workflow was planned.
 
+    Without the file, which a data set without fractures lacks, the table is empty.
+
     Args:
         path: the table.
         listed: digest of the sorted studies then; "" where nobody looked.
@@ -73,12 +75,18 @@ def read_planned_train(path: Path, listed: str) -> pd.DataFrame:
     Raises:
         UserError: if it lists others, or as ``read_train``.
     """
-    table = read_train(path)
+    table = read_train(path) if path.is_file() else _no_rows()
     if listed and digest_json(sorted(table["StudyInstanceUID"])) != listed:
         raise UserError(
             f"{path} changed after the workflow had looked at it: see that it is whole, then run the same command again"
         )
     return table
+
+
+def _no_rows() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({"StudyInstanceUID": pd.Series(dtype=str), **{t: pd.Series(dtype=int) for t in TARGETS}})
 
 
 def read_train(path: Path) -> pd.DataFrame:

@@ -262,7 +262,7 @@ def _tables(root: Path) -> tuple[list[str], _TrainFacts]:
     mistakes: list[str] = []
     facts = _TrainFacts()
     try:
-        train = tables.read_train(root / layout.TRAIN_TABLE)
+        train = tables.read_train(layout.require_train_table(root))
         prevalence = {name: float(train[name].mean()) for name in ("patient_overall", *LEVELS)}
         broken = Counter(int(count) for count in train[list(LEVELS)].sum(axis=1))
         facts = _TrainFacts(frozenset(train["StudyInstanceUID"]), prevalence, dict(broken))

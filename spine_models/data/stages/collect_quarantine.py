@@ -71,7 +71,8 @@ def collect_quarantine(inputs: QuarantineInputs, listed: str = "") -> list[Quara
         tables.read_boxes(inputs.dataset / layout.BOXES_TABLE, known)
     there = {row.study for row in rows}
     usable = {row.study for row in rows if not row.refused_code}
-    found += unshared(there, usable, known, label_files(inputs.dataset))
+    # Without fractures every study is as good as listed.
+    found += unshared(there, usable, known or there, label_files(inputs.dataset))
     return sorted(found, key=lambda row: (row.study, STAGES.index(row.stage)))
 
 

@@ -33,12 +33,13 @@ class IndexSettings:
 def index_shard(dataset_dir: Path, shard: int, settings: IndexSettings) -> list[IndexRow]:
     """List the studies of one shard, sorted by folder.
 
-    ``train.csv`` is checked on the way, so that a mistake in it stops the run before hours of conversion.
+    ``train.csv``, where there is one, is checked on the way, so that a mistake in it stops the run before hours of
+    conversion.
 
     Raises:
         UserError: if ``train.csv`` is wrong, or studies could not be looked at, after the others were.
     """
-    tables.read_train(dataset_dir / layout.TRAIN_TABLE)
+    tables.read_planned_train(dataset_dir / layout.TRAIN_TABLE, "")
     images = dataset_dir / layout.IMAGES
     names = [entry.name for entry in layout.study_folders(images)]
     mine = [name for name in names if shard_of(study_id(name), settings.shards) == shard]

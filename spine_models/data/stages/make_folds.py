@@ -57,6 +57,9 @@ def make_folds(
         else:
             write_folds(outputs[0], [], {})
         parts = settings.classification_parts
+        if not overall:
+            write_folds(outputs[1], [], {})
+            return
         if settings.folds_csv:
             table = tables.read_folds(Path(settings.folds_csv), parts)
             folds = user_folds(classification, table, Path(settings.folds_csv))

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from spine_models.data.dataset.layout import folders_digests, list_files, list_study, require_dataset, stat_digest
+from spine_models.data.dataset.layout import (
+    folders_digests,
+    list_files,
+    list_study,
+    require_dataset,
+    require_train_table,
+    stat_digest,
+)
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dataset.shards import shard_of
 from spine_models.data.dataset.uids import study_id
@@ -35,7 +42,7 @@ def make_dataset(root: Path, studies: int = 5) -> Path:
 
 @pytest.mark.parametrize(
     ("lacking", "expected"),
-    [("", ""), ("train.csv", "lacks train.csv"), ("train_images", "lacks train_images/")],
+    [("", ""), ("train_images", "lacks train_images/")],
 )
 def test_one_sentence_says_what_a_data_set_must_contain(tmp_path, lacking, expected) -> None:
     root = make_dataset(tmp_path / "set", studies=0)
@@ -50,6 +57,17 @@ def test_one_sentence_says_what_a_data_set_must_contain(tmp_path, lacking, expec
     for part in ("train_images/<StudyInstanceUID>", "segmentations/", "train.csv", "`make demo` needs none"):
         assert part in text
     assert "\n" not in text
+
+
+def test_what_learns_fractures_needs_the_table(tmp_path) -> None:
+    root = make_dataset(tmp_path / "set", studies=0)
+    assert require_train_table(root) == root / "train.csv"
+    (root / "train.csv").unlink()
+    assert require_dataset(root) == root
+    with pytest.raises(
+        UserError, match=r"lacks train\.csv: it must contain .*; `snakemake mask_bundle` trains without"
+    ):
+        require_train_table(root)
 
 
 @pytest.mark.parametrize(("path", "expected"), [("", "dataset_dir is not set"), ("/nowhere/at/all", "is not a folder")])
