@@ -93,14 +93,14 @@ COMMANDS = [
     ("check data --label-geometry ras", "'--label-geometry': 'ras' is not one of 'affine', 'index'"),
     ("check data more", "unexpected extra argument"),
     ("check data/train.csv", "dataset_dir data/train.csv is not a folder: it must contain"),
-    ("check nnunet", "dataset_dir nnunet lacks train_images/ and train.csv: it must contain"),
+    ("check nnunet", "dataset_dir nnunet lacks train_images/: it must contain"),
     (
         "check above",
-        "dataset_dir above lacks train_images/ and train.csv, and above/rsna has them: give that folder",
+        "dataset_dir above lacks train_images/, and above/rsna has it: give that folder",
     ),
     (
         "check data/train_images",
-        "dataset_dir data/train_images lacks train_images/ and train.csv, and data has them: give that folder",
+        "dataset_dir data/train_images lacks train_images/, and data has it: give that folder",
     ),
     ("check nope", "dataset_dir nope is not a folder: it must contain"),
     ("check data --output-dir nope", "--output-dir nope holds no volumes: give the output_dir of a run"),
@@ -196,8 +196,8 @@ COMMANDS = [
 PLANS = [
     ("--config output_dir=file", "output_dir file is a file: give a folder"),
     ("--config dataset_dir=file", "dataset_dir file is not a folder: it must contain"),
-    ("--config dataset_dir=nnunet", "dataset_dir nnunet lacks train_images/ and train.csv: it must contain"),
-    ("--config dataset_dir=above", "and above/rsna has them: give that folder"),
+    ("--config dataset_dir=nnunet", "dataset_dir nnunet lacks train_images/: it must contain"),
+    ("--config dataset_dir=above", "and above/rsna has it: give that folder"),
     ("--config dataset_dir=~/rsna", "dataset_dir is '~/rsna', and nothing replaces the ~ here: write /"),
     ("--config dataset_dir=s3://bucket/rsna", "dataset_dir is 's3://bucket/rsna', but must be a path: copy or mount"),
     ("--config dataset_dir=data output_dir=data/train_images/new", "are inside one another: write the results into"),
