@@ -14,12 +14,18 @@ from spine_models.levels import TARGETS
 
 
 def write_empty_studies(folder: Path, studies: int) -> Path:
-    """Make a data set of ``studies`` folders with one empty file each, and return ``folder``."""
+    """Make a data set of ``studies`` folders with one empty file each, and return ``folder``.
+
+    As many as there are folds have a label map, which is empty too.
+    """
     names = [f"1.2.826.0.1.3680043.{number}" for number in range(1, studies + 1)]
     for name in names:
         study = folder / "train_images" / name
         study.mkdir(parents=True)
         (study / "1.dcm").touch()
+    (folder / "segmentations").mkdir()
+    for name in names[:4]:
+        (folder / "segmentations" / f"{name}.nii").touch()
     write_train_table(folder, names)
     return folder
 

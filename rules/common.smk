@@ -214,6 +214,18 @@ def weights_source(wildcards):
     return []
 
 
+def enough_studies(wildcards):
+    """Return no file; whether there are as many studies as folds is looked at before the first job."""
+    or_sentence(folders.require_studies)
+    return []
+
+
+def enough_label_maps(wildcards):
+    """Return no file; whether there are as many label maps as folds is looked at before the first job."""
+    or_sentence(folders.require_label_maps)
+    return []
+
+
 def folds_table(wildcards):
     """Return the user's own folds."""
     return or_sentence(lambda: folders.folds_table)

@@ -113,6 +113,7 @@ rule make_folds:
     input:
         # Orders the jobs: `strict` stops the run before anything is split. The manifests say which studies are left.
         out("index/quarantine.csv"),
+        enough_studies,
         folds_table,
         half=shards("volumes_half/{shard}.json"),
         labels=shards("labels_half/{shard}.json"),

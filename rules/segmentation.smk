@@ -1,5 +1,6 @@
 rule train_segmentation:
     input:
+        enough_label_maps,
         folds=out("folds/segmentation.csv"),
         half=shards("volumes_half/{shard}.json"),
         labels=shards("labels_half/{shard}.json"),

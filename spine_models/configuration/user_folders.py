@@ -9,7 +9,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from spine_models.configuration.user_tables import require_folds, require_series, require_tables, require_test
+from spine_models.configuration.user_tables import (
+    require_folds,
+    require_label_maps,
+    require_series,
+    require_studies,
+    require_tables,
+    require_test,
+)
 from spine_models.data.dataset.delimited import read_column
 from spine_models.data.dataset.disk import patiently
 from spine_models.data.dataset.doubts import DOUBTS, states_changed
@@ -104,6 +111,24 @@ class UserFolders:
         if self._tables:
             self._listed = self._tables.result()
         return dataset
+
+    def require_studies(self) -> None:
+        """Check that the data set has studies enough for the folds of the classifiers, which a table names.
+
+        Raises:
+            UserError: if it has not.
+        """
+        if self._look and not self.generated and self.dataset and self._listed:
+            require_studies(self.dataset, self._listed, self._config["classification"]["fold_parts"])
+
+    def require_label_maps(self) -> None:
+        """Check that the data set has label maps enough for the folds of the segmentation.
+
+        Raises:
+            UserError: if it has not.
+        """
+        if self._look and not self.generated and self.dataset:
+            require_label_maps(self.dataset, self._listed, self._config["segmentation"]["folds"])
 
     @cached_property
     def train_table(self) -> Path:

@@ -4,6 +4,7 @@ import pytest
 
 from spine_models.configuration.trainings import published_file
 from spine_models.configuration.user_folders import UserFolders
+from spine_models.configuration.user_tables import require_label_maps
 from spine_models.errors import UserError
 from spine_models.inference.bundle_description import DESCRIPTION
 from tests.bundle_files import entry, write_description
@@ -55,3 +56,14 @@ def test_networks_that_the_bundle_has_not_are_a_sentence_before_the_first_job(tm
     named["prediction"]["members"] = ["ir", "ir-7"]
     with pytest.raises(UserError, match=r"--members ir-7 fits no network of .*: it has ir-0, csn_unet-0"):
         _ = UserFolders(named | {"phantom": {"enabled": False}}).prediction_bundle
+
+
+def test_without_a_table_every_label_map_counts(tmp_path):
+    (tmp_path / "segmentations").mkdir()
+    for name in ("1.2.3.nii", "1.2.4.nii.gz", "1.2.5.nrrd"):
+        (tmp_path / "segmentations" / name).touch()
+    require_label_maps(tmp_path, set(), 2)
+    require_label_maps(tmp_path, {"1.2.3", "1.2.4"}, 2)
+    for listed, folds in ((set(), 3), ({"1.2.3", "1.2.5"}, 2)):
+        with pytest.raises(UserError, match=r"fewer than segmentation\.folds"):
+            require_label_maps(tmp_path, listed, folds)

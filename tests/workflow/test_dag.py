@@ -61,7 +61,7 @@ def test_the_number_of_jobs_follows_from_the_configuration_alone(studies, pretra
 
 
 def test_test_images_add_the_prediction(tmp_path):
-    dataset = write_empty_studies(tmp_path / "data", 2)
+    dataset = write_empty_studies(tmp_path / "data", 4)
     (dataset / "test_images/one").mkdir(parents=True)
     expected = {**JOBS, "index_predictions": 1, "predict_studies": PREDICTION_SHARDS, "predict": 1}
     assert plan(dataset, tmp_path, "pretrained=none") == expected
@@ -91,14 +91,14 @@ def test_a_further_variant_of_the_configuration_is_trained_from_its_own_weights(
 
 def test_every_target_rule_exists_and_plans(tmp_path):
     assert [name for name in TARGETS if name not in RULES] == []
-    dataset = write_empty_studies(tmp_path / "data", 2)
+    dataset = write_empty_studies(tmp_path / "data", 4)
     (dataset / "test_images").mkdir()
     jobs = plan(dataset, tmp_path, "pretrained=none", targets=TARGETS)
     assert [name for name in TARGETS if jobs.get(name) != 1] == []
 
 
 def test_test_images_on_a_disk_that_is_not_mounted_are_not_left_out(tmp_path):
-    dataset = write_empty_studies(tmp_path / "set", 3)
+    dataset = write_empty_studies(tmp_path / "set", 4)
     (dataset / "test_images").symlink_to(tmp_path / "unmounted", target_is_directory=True)
     process = snakemake("-n", "--config", f"dataset_dir={dataset}", directory=tmp_path)
     assert process.returncode == 1

@@ -83,7 +83,7 @@ def test_every_key_that_a_page_names_exists():
 def place(tmp_path_factory):
     """A folder with what the README's commands name: a data set, studies, a bundle, presets."""
     folder = tmp_path_factory.mktemp("place")
-    write_empty_studies(folder / "rsna", 2)
+    write_empty_studies(folder / "rsna", 4)
     (folder / "studies/one").mkdir(parents=True)
     write_description(folder / "bundle")
     return folder

@@ -44,7 +44,7 @@ def test_four_jobs_at_once_get_four_devices(tmp_path):
 
 
 def test_a_job_is_told_how_many_gpus_it_got(tmp_path):
-    dataset = write_empty_studies(tmp_path / "data", 2)
+    dataset = write_empty_studies(tmp_path / "data", 4)
     limits = ("--resources", "gpu=2", "--config", f"dataset_dir={dataset}", "pretrained=none", "shards=1")
     process = snakemake("-n", "--printshellcmds", *limits, directory=tmp_path)
     assert process.returncode == 0, process.stderr

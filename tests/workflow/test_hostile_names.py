@@ -55,7 +55,7 @@ def index(checkout, folder, dataset, output):
     overlay = folder.parent / f"{folder.name}.yaml"
     overlay.write_text(json.dumps(given))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command += ["--until", "index_studies", "--configfile", str(overlay)]
+    command += ["--configfile", str(overlay), "--", f"{output}/index/0.csv"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
