@@ -82,9 +82,9 @@ def require_label_maps(dataset: Path, listed: set[str], folds: int) -> None:
         others = f" ({len(named) - found} with another name or format)" if len(named) > found else ""
         of = f" of {TRAIN_TABLE}" if listed else ""
         raise UserError(
-            f"{dataset / SEGMENTATIONS} has label maps <StudyInstanceUID>.nii or .nii.gz for {found} studies{of}{others}, "
-            f"fewer than segmentation.folds, which is {folds}: add some, use fewer folds, or name a segmentation_bundle, "
-            "which needs none"
+            f"{dataset / SEGMENTATIONS} has label maps <StudyInstanceUID>.nii or .nii.gz for {found} studies{of}"
+            f"{others}, fewer than segmentation.folds, which is {folds}: add some, use fewer folds, or name a "
+            "segmentation_bundle, which needs none"
         )
 
 
