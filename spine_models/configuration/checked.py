@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spine_models.configuration.contradictions import contradictions
+from spine_models.configuration.earlier import earlier_keys
 from spine_models.configuration.paths import anchored
 from spine_models.configuration.schema import load_schema, resolved
 from spine_models.errors import UserError
@@ -30,7 +31,8 @@ def checked(config: Mapping[str, Any], schema_path: Path) -> dict[str, Any]:
         schema_path: the JSON schema as YAML.
 
     Raises:
-        UserError: names the first key that is unknown, missing, of a wrong type, out of range, or at odds with another.
+        UserError: names the keys of an earlier release, or the first key that is unknown, missing, of a wrong type, out
+            of range, or at odds with another.
     """
     if too_many(config):
         raise UserError(
@@ -39,7 +41,7 @@ def checked(config: Mapping[str, Any], schema_path: Path) -> dict[str, Any]:
         )
     schema = load_schema(schema_path)
     values: dict[str, Any] = _converted(dict(config), schema, schema)
-    problem = complaint(values, schema, _ADVICE) or next(contradictions(values), None)
+    problem = earlier_keys(config) or complaint(values, schema, _ADVICE) or next(contradictions(values), None)
     if problem:
         raise UserError(f"configuration: {problem}")
     return anchored(values)
