@@ -13,6 +13,7 @@ include: "rules/common.smk"
 onstart:
     results_can_be_written()
     store_codes()
+    tell_plan()
     arrays_fit()
 
 

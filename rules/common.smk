@@ -1,6 +1,8 @@
 # Helpers of the rules: shell, paths, the part of the configuration that a rule uses, fingerprints, resources.
 import shlex
 import sys
+import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from spine_models.provenance.canonical import canonical_json
 from spine_models.models.networks import modules_of, modules_of_stages
 from spine_models.provenance.fingerprint import Fingerprints, fingerprint
 from spine_models.provenance.locks import folder_lock
+from spine_models.provenance.plan import write_plan
 from spine_models.provenance.stored_code import store_code
 from spine_models.configuration.unfinished import unfinished
 from spine_models.configuration.user_folders import UserFolders
@@ -274,6 +277,13 @@ def results_can_be_written():
         or_sentence(RUN.enter_context, folder_lock(Path(config["output_dir"])))
         if or_sentence(lambda: folders.wants_predictions):
             make_private(Path(out("predictions")))
+
+
+def tell_plan():
+    """Write down how many jobs of each rule are to run, for `spine-models status`."""
+    if workflow.is_main_process:
+        jobs = Counter(job.rule.name for job in workflow.dag.needrun_jobs() if job.benchmark)
+        or_sentence(write_plan, Path(config["output_dir"]), jobs, time.time())
 
 
 def arrays_fit():

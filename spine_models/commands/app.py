@@ -21,6 +21,7 @@ from spine_models.commands.phantom import phantom
 from spine_models.commands.predict import predict
 from spine_models.commands.prune_state import prune_state
 from spine_models.commands.resources import resources
+from spine_models.commands.status import status
 from spine_models.commands.summary import summary
 from spine_models.commands.view import view
 from spine_models.commands.workflow import workflow
@@ -37,6 +38,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     predict,
     prune_state,
     resources,
+    status,
     summary,
     view,
     workflow,

@@ -25,7 +25,7 @@ def bundle(
         typer.Option(metavar="PATH", help="subset: folder of the new bundle; pack: a file *.zip.", show_default=False),
     ] = None,
 ) -> None:
-    """Describe or verify a bundle, make a smaller one, or pack one into one file.
+    """Describe, verify, reduce or pack a bundle.
 
     Examples:
       spine-models bundle info demo/bundle

@@ -5,6 +5,7 @@ import csv
 import pytest
 import yaml
 
+from spine_models.commands.status import status_of
 from spine_models.inference.bundle import load_bundle
 from tests.workflow import warm
 from tests.workflow.finished_run import SEGMENTED, copy_project, make_data, overlay, run, write_study
@@ -34,6 +35,16 @@ def test_the_bundle_knows_what_it_learnt_from_and_judges_nothing(ended):
     card = (work / "results/mask_bundle/model_card.md").read_text()
     assert "It judges no fractures." in card
     assert (work / "results/index/quarantine.csv").read_text() == "study,stage,code,reason\n"
+
+
+def test_the_status_of_the_run(ended):
+    _, work, _, _ = ended
+    said = status_of(work / "results")
+    assert said.startswith("run         finished; it began 20")
+    rows = {line.split()[0]: line.split()[1:5] for line in said.splitlines() if line.count(" 0 ") >= 2}
+    assert rows["train_segmentation"] == ["2", "0", "0", "0"]
+    assert rows["export_mask_bundle"] == ["1", "0", "0", "0"]
+    assert "train_classifier" not in said
 
 
 def test_it_predicts_masks(ended):
