@@ -58,9 +58,9 @@ class RuleStatus:
 def status(
     output_dir: Annotated[Path, typer.Argument(metavar="OUTPUT", help="output_dir of the run.")],
 ) -> None:
-    """Say how far a run is: jobs, remaining time, memory and disk.
+    """Say how far a run is, and how long the rest takes.
 
-    It may be going on, finished or stopped; it is read only.
+    It tells jobs, remaining time, memory and disk of a run that goes on, has ended or was stopped, and changes nothing.
 
     Examples:
       spine-models status demo
