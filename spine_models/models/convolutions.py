@@ -37,8 +37,12 @@ class AxialConv3d(nn.Conv3d):
         """Map (N, channels, Z, Y, X) to (N, filters, Z, Y, X)."""
         if not _on_one_cpu_thread(input):
             return super().forward(input)
-        rows = functional.conv2d(input.flatten(3), self.weight.squeeze(-1), self.bias, padding=(1, 0))
-        return rows.view(*rows.shape[:3], *input.shape[3:])
+        # Merged and split with the channels last, since a view invents the stride of a batch of one: by that stride
+        # PyTorch takes the output for plain, and copies it in every later convolution, enlargement and concatenation.
+        rows = input.movedim(1, -1).flatten(2, 3).movedim(-1, 1)
+        output = functional.conv2d(rows, self.weight.squeeze(-1), self.bias, padding=(1, 0))
+        voxels = output.movedim(1, -1)
+        return voxels.reshape(*voxels.shape[:2], *input.shape[3:], -1).movedim(-1, 1)
 
 
 class PlaneConv3d(nn.Conv3d):

@@ -7,6 +7,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spine_models.models.convolutions import AxialConv3d, PlaneConv3d, PointwiseConv3d, use_pointwise
 from spine_models.models.csn import CsnBackbone, CsnSettings
+from spine_models.models.depthwise import DepthwiseConv3d
+from spine_models.models.unet import DecoderStage, FactorisedBlock, FullBlock, LastStage, enlarge
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last_3d]
 
@@ -36,10 +38,47 @@ def test_values_and_gradients_equal_those_of_a_plain_convolution(convolution, th
     assert results[0][0].shape == (2, 5, 4, 5, 7)
 
 
-@pytest.mark.parametrize("convolution", [PointwiseConv3d(16, 16, 1), AxialConv3d(16, 16)], ids=["pointwise", "axial"])
-def test_channels_last_stays(convolution):
-    image = torch.randn(2, 16, 4, 6, 6).contiguous(memory_format=torch.channels_last_3d)
-    assert convolution(image).is_contiguous(memory_format=torch.channels_last_3d)
+def strided_as(layout: torch.memory_format, tensor: torch.Tensor) -> bool:
+    """Say whether every stride is the layout's, that of a batch of one too, which ``is_contiguous`` passes over."""
+    return tensor.stride() == torch.empty(tensor.shape, device="meta").contiguous(memory_format=layout).stride()
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+# Of one image with fewer than 20,480 rows, PyTorch takes an old kernel that knows only the plain layout.
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(
+    "module",
+    [
+        PointwiseConv3d(16, 8, 1),
+        AxialConv3d(16, 8),
+        PlaneConv3d(16, 8),
+        DepthwiseConv3d(16, 16, 3, padding=1, groups=16),
+        FactorisedBlock(16, 16),
+        FullBlock(16, 8),
+        DecoderStage(16, 16, 16, (1, 1, 1)),
+        DecoderStage(16, 16, 16, (1, 2, 2)),
+        LastStage(16, 16, "factorised"),
+        LastStage(16, 16, "full"),
+    ],
+    ids=lambda module: type(module).__name__ if isinstance(module, nn.Module) else None,
+)
+def test_channels_last_stays_in_every_stride(module, batch, threads):
+    layout = torch.channels_last_3d
+    image = torch.randn(batch, 16, 16, 96, 8).contiguous(memory_format=layout)
+    inputs = [image]
+    if isinstance(module, DecoderStage):
+        inputs.append(enlarge(image, module.scale))
+    with torch.inference_mode():
+        output = module.to(memory_format=layout)(*inputs)
+    assert strided_as(layout, inputs[-1])
+    assert strided_as(layout, output)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["plain", "channels last"])
