@@ -34,6 +34,7 @@ _ADVICE = {
 """What to do where a disk or the limits of a process stop it; other numbers are defects of ours."""
 
 
+_OURS = ("spine_models", "workflow_scripts")
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells give it."""
 
@@ -91,7 +92,7 @@ def told(error: object) -> str:
 def run_command(main: Callable[[], None]) -> None:
     """Run a command line's ``main`` and turn a person's mistake into one sentence and an exit status.
 
-    A mistake is a ``UserError``, Ctrl-C, or an error of the disk that a person can mend.
+    A mistake is a ``UserError``, Ctrl-C, a library that is missing, or an error of the disk that a person can mend.
 
     Args:
         main: parses the arguments, calls the library and writes the outputs.
@@ -107,6 +108,11 @@ def run_command(main: Callable[[], None]) -> None:
         _end(error)
     except KeyboardInterrupt:
         _end("interrupted: run the same command again, which keeps what is finished", INTERRUPTED)
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name in ("", *_OURS):
+            raise
+        _end(f"the library {name} is not installed in {sys.prefix}: run `make .venv`, or the commands of the README")
     except (MemoryError, RuntimeError, OSError) as error:
         if is_of_memory(error):
             _end("memory ran out: give the job more (mem_mb of the rule), or run fewer jobs at once")

@@ -1,6 +1,7 @@
 import errno
 import mmap
 import os
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -35,6 +36,20 @@ def test_an_interruption_is_a_sentence_and_the_status_that_shells_give(capsys):
         run_command(main)
     assert caught.value.code == 130
     assert capsys.readouterr().err == "error: interrupted: run the same command again, which keeps what is finished\n"
+
+
+def test_a_library_that_an_upgrade_needs_is_named_and_a_module_of_ours_is_a_defect(capsys):
+    def main():
+        import_module("no_such_library.part")
+
+    with pytest.raises(SystemExit) as caught:
+        run_command(main)
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: the library no_such_library is not installed in ")
+    assert said.endswith(": run `make .venv`, or the commands of the README\n")
+    with pytest.raises(ModuleNotFoundError):
+        run_command(lambda: import_module("spine_models.no_such_module"))
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC, errno.EROFS, errno.ENOTDIR])

@@ -257,6 +257,7 @@ PLANS = [
     ),
     ("--config dataset_dir=data pretrained=nope", "pretrained is nope, but nope is not there: put the file "),
     ("--config dataset_dir=data pretrained=weights", "is not there: put the file ircsn_ig65m_pretrained_"),
+    ("--config dataset_dir=data pretrained=weights/readme.txt", "weights/readme.txt is another file than ircsn_ig65m"),
     ("--config dataset_dir=data pretrained=ftp://host/x", "neither a path nor a file://, http:// or https:// URL"),
     ("--config dataset_dir=data pretrained=none predict_dir=nope", "predict_dir nope is not a folder: set predict_dir"),
     ("--config dataset_dir=data init_bundle=nope", "init_bundle nope is not a bundle: it has no bundle.json"),
