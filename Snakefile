@@ -37,6 +37,7 @@ include: "rules/report.smk"
 
 
 rule all:
+    """Everything: the report, and predictions where there are studies to predict."""
     default_target: True
     input:
         rules.report.output,

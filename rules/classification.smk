@@ -1,4 +1,5 @@
 rule train_classifier:
+    """Train one variant of the classifiers on one fold."""
     input:
         folds=out("folds/classification.csv"),
         train_csv=train_table,
@@ -39,6 +40,7 @@ rule train_classifier:
 
 
 rule average_checkpoints:
+    """Average the best epochs of a classifier, and judge the average."""
     input:
         epochs=out("classification/{variant}/fold{fold}/epochs"),
         folds=out("folds/classification.csv"),
@@ -73,6 +75,7 @@ rule average_checkpoints:
 
 
 rule predict_oof:
+    """Predict the studies that a classifier has not learnt from."""
     input:
         model=out("classification/{variant}/fold{fold}/model.safetensors"),
         folds=out("folds/classification.csv"),
@@ -105,6 +108,7 @@ rule predict_oof:
 
 
 rule classification:
+    """Everything up to the classifiers and their out-of-fold predictions."""
     input:
         classifiers("model.safetensors"),
         classifiers("oof.csv"),

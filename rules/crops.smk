@@ -1,4 +1,5 @@
 rule make_crops:
+    """Cut the vertebrae of a shard's studies."""
     input:
         volumes=out("volumes/{shard}.json"),
         half=out("volumes_half/{shard}.json"),
@@ -28,5 +29,6 @@ rule make_crops:
 
 
 rule crops:
+    """Everything up to the crops."""
     input:
         shards("crops/{shard}.json"),

@@ -1,4 +1,5 @@
 rule index_studies:
+    """List the studies of a shard, and what cannot be a study at all."""
     input:
         generated,
     output:
@@ -24,6 +25,7 @@ rule index_studies:
 
 
 rule convert_volumes:
+    """Convert a shard's studies to volumes of Hounsfield units, of full and of half size."""
     input:
         index=out("index/{shard}.csv"),
     output:
@@ -55,6 +57,7 @@ rule convert_volumes:
 
 
 rule convert_labels:
+    """Bring a shard's label maps onto the grid of the half-size volumes."""
     input:
         half=out("volumes_half/{shard}.json"),
     output:
@@ -82,6 +85,7 @@ rule convert_labels:
 
 
 rule collect_quarantine:
+    """Name every study that cannot be used, and why."""
     input:
         index=shards("index/{shard}.csv"),
         half=shards("volumes_half/{shard}.json"),
@@ -110,6 +114,7 @@ rule collect_quarantine:
 
 
 rule make_folds:
+    """Say which study belongs to which fold."""
     input:
         # Orders the jobs: `strict` stops the run before anything is split. The manifests say which studies are left.
         out("index/quarantine.csv"),
@@ -150,6 +155,7 @@ rule make_folds:
 
 
 rule convert:
+    """Everything up to volumes, labels and folds."""
     input:
         rules.collect_quarantine.output,
         rules.make_folds.output,

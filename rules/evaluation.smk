@@ -1,4 +1,5 @@
 rule evaluate:
+    """Compute all figures from the out-of-fold predictions."""
     input:
         train_csv=train_table,
         folds=out("folds/classification.csv"),
@@ -34,6 +35,7 @@ rule evaluate:
 
 
 rule export_bundle:
+    """Put all that a prediction needs into one folder."""
     input:
         segmentation=segmentation_models,
         classification=classifiers("model.safetensors"),
@@ -64,6 +66,7 @@ rule export_bundle:
 
 
 rule export_mask_bundle:
+    """Put all that masks need into one folder, for data sets without fractures."""
     input:
         segmentation=segmentation_models,
         half=shards("volumes_half/{shard}.json"),
@@ -92,10 +95,12 @@ rule export_mask_bundle:
 
 
 rule bundle:
+    """Everything up to the bundle."""
     input:
         rules.export_bundle.output,
 
 
 rule mask_bundle:
+    """Everything up to a bundle that makes only masks."""
     input:
         rules.export_mask_bundle.output,

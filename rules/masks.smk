@@ -1,4 +1,5 @@
 rule infer_masks:
+    """Predict the masks of a shard's studies, each by networks that have not learnt from it."""
     input:
         half=out("volumes_half/{shard}.json"),
         folds=out("folds/segmentation.csv"),
@@ -30,5 +31,6 @@ rule infer_masks:
 
 
 rule masks:
+    """Everything up to the masks."""
     input:
         shards("masks/{shard}.json"),

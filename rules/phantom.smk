@@ -1,4 +1,5 @@
 rule generate_phantom:
+    """Draw a data set of necks with a program: DICOM files, label maps and tables."""
     output:
         done=out("phantom/phantom.json"),
         grades=out("phantom/phantom.csv"),

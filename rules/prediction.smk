@@ -1,4 +1,5 @@
 rule index_predictions:
+    """Say which studies there are to predict, and which files are of them."""
     input:
         out("phantom/phantom.json") if folders.predicts_generated else [],
     output:
@@ -26,6 +27,7 @@ rule index_predictions:
 
 
 rule predict_studies:
+    """Predict a shard's new studies."""
     input:
         bundle=prediction_bundle,
         files=rules.index_predictions.output.files,
@@ -66,6 +68,7 @@ rule predict_studies:
 
 
 rule predict:
+    """Predict new studies, and write their tables and pages."""
     input:
         predictions=[out(f"predictions/{shard}.json") for shard in PREDICTION_SHARDS],
         bundle=prediction_bundle,

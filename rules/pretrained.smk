@@ -1,4 +1,5 @@
 rule fetch_pretrained:
+    """Download published weights, or take them from a folder."""
     input:
         weights_source,
     output:

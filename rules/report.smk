@@ -1,4 +1,5 @@
 rule report:
+    """Write the report of the run."""
     input:
         metrics=out("evaluation/metrics.json"),
         quarantine=out("index/quarantine.csv"),

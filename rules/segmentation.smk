@@ -1,4 +1,5 @@
 rule train_segmentation:
+    """Train the segmentation network of one fold."""
     input:
         enough_label_maps,
         folds=out("folds/segmentation.csv"),
@@ -39,5 +40,6 @@ rule train_segmentation:
 
 
 rule segmentation:
+    """Everything up to the segmentation networks."""
     input:
         segmentation_folds("model.safetensors"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,25 +57,13 @@ def accept(
 
 
 def _acceptance(output_dir: Path, found: CodeDifference, reason: str) -> Acceptance:
+    from spine_models.commands.code_differences import code_parts
     from spine_models.provenance.acceptance import Acceptance
     from spine_models.provenance.stored_code import changed_modules
 
-    parts = _parts(found)
+    parts = code_parts(found.stage, found.code)
     modules = None if parts is None else changed_modules(output_dir, found.earlier, parts)
     return Acceptance(found.stage, found.code, found.earlier, modules, reason)
-
-
-def _parts(found: CodeDifference) -> dict[str, str] | None:
-    """Return what the code now is made from: a script, and the modules of the networks that it is configured for."""
-    from spine_models.configuration.workflow_files import package_root, workflow_root
-    from spine_models.models.networks import KINDS
-    from spine_models.provenance.fingerprint import Fingerprints, fingerprint
-
-    fingerprints, modules = Fingerprints(package_root()), sorted({kind.module for kind in KINDS.values()})
-    choices = (chosen for number in range(len(modules) + 1) for chosen in combinations(modules, number))
-    script = str(workflow_root() / "workflow_scripts" / f"{found.stage}.py")
-    tried = (fingerprints.parts(script, chosen) for chosen in choices)
-    return next((parts for parts in tried if fingerprint(parts) == found.code), None)
 
 
 def _line(found: CodeDifference, line: Acceptance) -> str:

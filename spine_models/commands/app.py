@@ -24,6 +24,7 @@ from spine_models.commands.resources import resources
 from spine_models.commands.status import status
 from spine_models.commands.summary import summary
 from spine_models.commands.view import view
+from spine_models.commands.why import why
 from spine_models.commands.workflow import workflow
 from spine_models.errors import INTERRUPTED, UserError, run_command
 
@@ -41,6 +42,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     status,
     summary,
     view,
+    why,
     workflow,
 )
 _KEEP_LINES = "\b\n"

@@ -6,8 +6,9 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from spine_models.errors import UserError
@@ -64,6 +65,35 @@ def planned_jobs(checkout: Path, arguments: Sequence[str]) -> str:
     return process.stdout + process.stderr
 
 
+def reasons_of_jobs(plan: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the rule of each job of a plan, and the reasons why it runs.
+
+    Args:
+        plan: from ``planned_jobs``.
+    """
+    for job in _JOB.finditer(plan):
+        reason = _REASON.search(job["body"])
+        yield job["stage"], [part.strip() for part in reason[1].split(";")] if reason else []
+
+
+def code_parts(stage: str, code: str) -> dict[str, str] | None:
+    """Return what the code of a rule is made from: a script, and the modules of the networks it is configured for.
+
+    Args:
+        stage: name of the rule.
+        code: its fingerprint now; None is returned where the checkout's is another.
+    """
+    from spine_models.configuration.workflow_files import package_root, workflow_root
+    from spine_models.models.networks import KINDS
+    from spine_models.provenance.fingerprint import Fingerprints, fingerprint
+
+    fingerprints, modules = Fingerprints(package_root()), sorted({kind.module for kind in KINDS.values()})
+    choices = (chosen for number in range(len(modules) + 1) for chosen in combinations(modules, number))
+    script = str(workflow_root() / "workflow_scripts" / f"{stage}.py")
+    tried = (fingerprints.parts(script, chosen) for chosen in choices)
+    return next((parts for parts in tried if fingerprint(parts) == code), None)
+
+
 def code_differences(plan: str) -> list[CodeDifference]:
     """Return the results that differ only in their code, in the order of the plan.
 
@@ -73,11 +103,9 @@ def code_differences(plan: str) -> list[CodeDifference]:
         plan: from ``planned_jobs``.
     """
     counts: Counter[tuple[str, str, str]] = Counter()
-    for job in _JOB.finditer(plan):
-        reason = _REASON.search(job["body"])
-        reasons = [part.strip() for part in reason[1].split(";")] if reason else []
+    for stage, reasons in reasons_of_jobs(plan):
         own = [part for part in reasons if not part.startswith(_LATER)]
         found = _CODE_ALONE.fullmatch(own[0]) if len(own) == 1 else None
         if found:
-            counts[job["stage"], found["earlier"], found["code"]] += 1
+            counts[stage, found["earlier"], found["code"]] += 1
     return [CodeDifference(*key, number) for key, number in counts.items()]

@@ -153,6 +153,7 @@ def _described(changed: Mapping[str, bytes], **values: Any) -> bytes:
     """Return the description with ``values`` in it, the checksums of changed files, and one of its own."""
     content = json.loads(files()[DESCRIPTION]) | values
     groups = [content[name] for name in ("segmentation", "classification") if isinstance(content[name], list)]
+    groups.append([content.get("card")])
     for entry in (entry for group in groups for entry in group):
         if isinstance(entry, dict) and entry.get("file") in list(changed):
             data = changed[entry["file"]]
@@ -263,7 +264,7 @@ def _is_name(value: Any) -> bool:
 
 def _weights_case(rng: random.Random) -> str:
     """Change the numbers, types and shapes of weights, and what their file says of the network; checksums fit."""
-    victim = rng.choice([name for name in sorted(files()) if name != DESCRIPTION])
+    victim = rng.choice([name for name in sorted(files()) if name.endswith(".safetensors")])
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / victim
         path.write_bytes(files()[victim])

@@ -120,6 +120,12 @@ def test_without_a_data_set_one_sentence_says_so(tmp_path):
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_says_in_a_sentence_what_it_does(name):
+    text = "\n".join(path.read_text() for path in [*sorted((ROOT / "rules").glob("*.smk")), ROOT / "Snakefile"])
+    assert re.search(rf'^rule {name}:\n    """[A-Z].*\."""\n', text, re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", WITH_SCRIPT)
 def test_a_rule_with_a_script_has_every_directive(name):
     parts = WITH_SCRIPT[name]

@@ -1,6 +1,8 @@
 """A data set without fractures: the segmentation is trained, and its bundle makes masks."""
 
 import csv
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -45,6 +47,21 @@ def test_the_status_of_the_run(ended):
     assert rows["train_segmentation"] == ["2", "0", "0", "0"]
     assert rows["export_mask_bundle"] == ["1", "0", "0", "0"]
     assert "train_classifier" not in said
+
+
+def test_why_jobs_would_run_is_said_in_words(ended):
+    _, work, _, _ = ended
+
+    def why(*arguments):
+        command = [sys.executable, "-m", "spine_models", "why", "results", "--", "mask_bundle"]
+        words = ["--configfile", "overlay.yaml", *arguments]
+        process = subprocess.run([*command, *words], cwd=work, capture_output=True, text=True, check=True)
+        return process.stdout.splitlines()
+
+    assert why() == ["nothing would run"]
+    first, second, *_, last = why("--config", "z_step=1")
+    assert (first, second) == ("convert_volumes (2 jobs):", "  z_step is 1; it was 2")
+    assert last.startswith("because those run, as far as their results differ: convert_labels (2), ")
 
 
 def test_it_predicts_masks(ended):
