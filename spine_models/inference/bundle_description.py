@@ -26,6 +26,7 @@ LARGEST_WEIGHTS = 8 << 30
 """Bytes of one network; the published ones have 0.13 GB."""
 _LARGEST_DESCRIPTION = 64 << 20  # the studies that it learnt from are named in the files of weights
 _MOST_NETWORKS = 1000
+_LONGEST_VENDOR = 100
 _GROUPS: tuple[Stage, ...] = ("segmentation", "classification")
 _NAME = {"type": "string", "minLength": 1, "maxLength": 100}
 _PLAIN_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -256,8 +257,7 @@ def read_description(folder: Path) -> BundleDescription:
     if problem is None and content["classification"] and content["prior"] is None:
         problem = "prior is null, but must hold a number for each target where there are classifiers"
     if problem is None and content.get("training_data"):
-        mixed = [name for name, values in content["training_data"]["measures"].items() if values != sorted(values)]
-        problem = f"the quantiles of {mixed[0]} in training_data do not ascend" if mixed else None
+        problem = _training_problem(content["training_data"])
     if problem:
         again = advice(folder)
         raise UserError(f"{path} cannot be used: {problem}. {again[0].upper()}{again[1:]}")
@@ -281,6 +281,14 @@ def _settings_problem(content: Mapping[str, Any]) -> str | None:
     settings = content["settings"]
     problem = settings_complaint(settings) or next(settings_contradictions(settings), None)
     return f"in its settings, {problem}" if problem else None
+
+
+def _training_problem(data: Mapping[str, Any]) -> str | None:
+    mixed = [name for name, values in data["measures"].items() if values != sorted(values)]
+    if mixed:
+        return f"the quantiles of {mixed[0]} in training_data do not ascend"
+    strange = [name for name in data["vendors"] if not name.isprintable() or len(name) > _LONGEST_VENDOR]
+    return f"the vendor {shown(strange[0])} has characters that cannot be shown, or too many" if strange else None
 
 
 def _files_problem(entries: list[dict[str, Any]]) -> str | None:

@@ -10,6 +10,7 @@ from functools import reduce
 import pytest
 import torch
 
+from spine_models.data.training_facts import MEASURES
 from spine_models.errors import UserError
 from spine_models.evaluation import operating_points
 from spine_models.evaluation.operating_points import SCOPES
@@ -77,6 +78,9 @@ POINTS = {
     "precisions": ["fp32"],
     "studies": 49,
 }
+
+
+LEARNT = {"studies": 3, "measures": {name: [0, 1, 2, 3, 4] for name in MEASURES}, "vendors": {"Acme": 3}}
 
 
 def test_operating_points_of_the_evaluation_get_the_names_of_the_classifiers(tmp_path, networks, train_csv):
@@ -314,6 +318,15 @@ PRIOR = dict.fromkeys(TARGETS, 0.5)
             "threshold is 7",
         ),
         ({"provenance": {"a": [0] * 200_000}}, "more values than any description"),
+        ({"training_data": []}, "training_data is []"),
+        ({"training_data": LEARNT | {"studies": -1}}, "training_data.studies is -1"),
+        ({"training_data": LEARNT | {"measures": {}}}, "key 'training_data.measures.step_mm' is missing"),
+        (
+            {"training_data": LEARNT | {"measures": LEARNT["measures"] | {"std_hu": [1, 2, 3, 2, 5]}}},
+            "the quantiles of std_hu in training_data do not ascend",
+        ),
+        ({"training_data": LEARNT | {"vendors": {"\x1b[2J": 1}}}, "characters that cannot be shown, or too many"),
+        ({"card": {"file": "../card.md", "bytes": 1, "sha256": "5" * 64, "name": "card"}}, "no plain name of a file"),
     ],
 )
 def test_an_absurd_description_is_a_sentence(tmp_path, changes, sentence):
