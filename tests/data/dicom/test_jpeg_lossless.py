@@ -15,15 +15,14 @@ from spine_models.data.dicom.jpeg_lossless import decode_lossless_jpeg
 from spine_models.data.dicom.jpeg_structure import DamagedCodestreamError, jpeg_structure
 from tests.data.lossless_jpeg import Coding, NotDecodableError, decode, encode
 
-DRAW = np.random.default_rng(8)
-
 
 def read(frame: bytes, signed: bool = False) -> NDArray[np.unsignedinteger]:
     return decode_lossless_jpeg(frame, jpeg_structure(frame), signed)
 
 
 def anatomy(precision: int, shape: tuple[int, int] = (19, 23)) -> NDArray[np.integer]:
-    return DRAW.integers(0, 1 << precision, shape)
+    """Noise, the same for equal arguments, in whatever order tests run."""
+    return np.random.default_rng([8, precision, *shape]).integers(0, 1 << precision, shape)
 
 
 @pytest.mark.parametrize("precision", range(2, 17))
@@ -79,12 +78,19 @@ def test_what_fills_up_the_last_byte_are_ones_or_zeros(filler) -> None:
         read(bytes(frame))
 
 
-@pytest.mark.parametrize("cut", range(1, 40))
-def test_missing_code_is_seen_whose_end_is_whole(cut) -> None:
+def test_missing_code_is_seen_unless_what_is_left_is_the_code_of_another_image() -> None:
+    """The end of each frame is whole. A few of a hundred such cuts leave code that fits to the bit: nothing tells."""
     frame = encode(anatomy(16))
-    place = len(frame) - 200
-    with pytest.raises(DamagedCodestreamError):
-        read(frame[:place] + frame[place + cut :])
+    place, seen = len(frame) - 200, 0
+    for cut in range(1, 100):
+        damaged = frame[:place] + frame[place + cut :]
+        try:
+            found = read(damaged)
+        except DamagedCodestreamError:
+            seen += 1
+        else:
+            assert np.array_equal(found, decode(damaged))
+    assert seen >= 90
 
 
 def test_code_that_is_over_is_seen() -> None:
