@@ -67,7 +67,10 @@ def lay_out(folder: Path, *changes: Mapping[str, Any]) -> None:
     output, dataset = folder / "chaos", folder / "data"
     tiny_data.write_segmentation_data(output)
     tiny_data.write_classification_data(output)
-    (dataset / "train_images").mkdir(parents=True)
+    (dataset / "segmentations").mkdir(parents=True)
+    for study in tiny_data.STUDIES:  # what the plan looks for; no job reads it
+        (dataset / "train_images" / study).mkdir(parents=True)
+        (dataset / "segmentations" / f"{study}.nii").touch()
     (output / "train.csv").rename(dataset / "train.csv")
     (folder / "preset.yaml").write_text(yaml.safe_dump(preset(*changes)), encoding="utf-8")
 
