@@ -53,7 +53,8 @@ def bundle(
 
 def described(found: BundleDescription) -> str:
     """Return what a bundle says of itself, as lines of text."""
-    studies = found.provenance.get("training_studies", "unknown")
+    data = found.training_data
+    studies = data.studies if data else found.provenance.get("training_studies", "unknown")
     files = (*found.segmentation, *found.classification)
     rows = {
         "digest": found.digest,

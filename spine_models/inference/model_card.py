@@ -108,7 +108,7 @@ def model_card(contents: CardContents) -> str:
         "",
         f"* segmentation: {', '.join(contents.segmentation)}",
         f"* classifiers: {', '.join(contents.classification) or 'none'}",
-        f"* every {contents.settings.get('z_step', 1)}. slice is used; limits of intensities: "
+        f"* slices used: one of {contents.settings.get('z_step', 1)}; limits of intensities: "
         f"{_limits(contents.settings.get('hu_limits'))}",
         "",
         "## What they learnt from",
