@@ -29,7 +29,7 @@ VOLATILE_FOLDERS = ("logs", "benchmarks", "state")
 # The tables of both index/ folders, the records beside them and the records of sources depend on the times of the data
 # set's files, of which each run generates its own.
 VOLATILE_FILES = re.compile(
-    r"\.run\.json$|\.source\.json$|/\.lock$|^index/\d+\.csv$|^index/.*\.record\.json$|"
+    r"\.run\.json$|\.source\.json$|(^|/)\.lock$|^index/\d+\.csv$|^index/.*\.record\.json$|"
     r"^predictions/index/(files\.csv$|.*\.record\.json$)"
 )
 RUN_TIME = re.compile(rb'(?s)<section id="run-time".*?</section>')
