@@ -53,6 +53,8 @@ def bundle(
 
 def described(found: BundleDescription) -> str:
     """Return what a bundle says of itself, as lines of text."""
+    from spine_models.inference.model_card import figure_lines
+
     data = found.training_data
     studies = data.studies if data else found.provenance.get("training_studies", "unknown")
     files = (*found.segmentation, *found.classification)
@@ -63,6 +65,7 @@ def described(found: BundleDescription) -> str:
         "classifiers": ", ".join(entry.name for entry in found.classification) or "none: it makes only masks",
         "size": f"{sum(entry.bytes for entry in files) / 1e6:.1f} MB of weights",
         "prior": " ".join(f"{target} {value:.3f}" for target, value in (found.prior or {}).items()) or "none",
+        "out of fold": "; ".join(figure_lines(found.figures)) if found.figures else "no figures known",
         "operating points": _points(found),
         "settings": ", ".join(
             f"{name} {found.settings[name]}"

@@ -23,6 +23,7 @@ from spine_models.inference.bundle_description import (
     chosen_networks,
     read_description,
 )
+from spine_models.inference.model_card import Figures
 from spine_models.models.network import Network
 from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file
@@ -45,6 +46,7 @@ class Bundle:
         operating_points: thresholds that were fixed out of fold; None where none are known.
         training_data: what the networks learnt from; None where the bundle does not say.
         card: Markdown for people (``model_card``); None in a bundle from before cards.
+        figures: how good the networks were out of fold; None where the bundle does not say.
     """
 
     place: BundlePlace
@@ -58,6 +60,7 @@ class Bundle:
     operating_points: OperatingPoints | None = None
     training_data: TrainingFacts | None = None
     card: BundleFile | None = None
+    figures: Figures | None = None
 
     @property
     def files(self) -> tuple[BundleFile, ...]:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from spine_models.data.training_facts import MEASURES, QUANTILES, TrainingFacts
 from spine_models.errors import UserError
 from spine_models.evaluation.operating_points import POINTS, SCOPES, OperatingPoints
+from spine_models.inference.model_card import Figures
 from spine_models.inference.settings_contradictions import settings_contradictions
 from spine_models.inference.settings_schema import settings_complaint
 from spine_models.levels import LEVELS, TARGETS
@@ -77,6 +78,18 @@ _TRAINING_DATA = _group(
     },
     null=True,
 )
+_MAYBE = {**_FRACTION, "type": ["number", "null"]}
+_LOSS = {"type": "number", "minimum": 0, "maximum": 1000}
+_FIGURES = _group(
+    {
+        **dict.fromkeys(("competition_loss", "prior_loss"), _LOSS),
+        "competition_loss_ci95": {"type": "array", "minItems": 2, "maxItems": 2, "items": _LOSS},
+        **dict.fromkeys(("auc", "dice"), _MAYBE),
+        "auc_ci95": _INTERVAL,
+        **dict.fromkeys(("studies", "dice_studies"), _COUNT),
+    },
+    null=True,
+)
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["settings", "prior", "phantom", "segmentation", "classification", "provenance", "digest"],
@@ -91,6 +104,7 @@ _SCHEMA: dict[str, Any] = {
         "phantom": {"type": "boolean"},
         "operating_points": _POINTS,
         "training_data": _TRAINING_DATA,
+        "figures": _FIGURES,
         "card": {**_FILE, "type": ["object", "null"]},
         "segmentation": {**_FILES, "minItems": 1},
         "classification": _FILES,
@@ -131,6 +145,7 @@ class BundleDescription:
     operating_points: OperatingPoints | None = None
     training_data: TrainingFacts | None = None
     card: BundleFile | None = None
+    figures: Figures | None = None
 
 
 Networks = tuple[BundleFile, ...]
@@ -274,6 +289,7 @@ def read_description(folder: Path) -> BundleDescription:
         OperatingPoints.from_json(content["operating_points"]) if content.get("operating_points") else None,
         TrainingFacts.from_json(content["training_data"]) if content.get("training_data") else None,
         BundleFile(**content["card"]) if content.get("card") else None,
+        Figures.from_json(content["figures"]) if content.get("figures") else None,
     )
 
 

@@ -204,6 +204,7 @@ def write_bundle(
         "phantom": contents.phantom,
         "operating_points": None if points is None else points.to_json(),
         "training_data": None if contents.training_data is None else contents.training_data.to_json(),
+        "figures": None if contents.figures is None else contents.figures.to_json(),
         "card": _write_card(out.parent / CARD, model_card(card)),
         **groups,
         "provenance": provenance,

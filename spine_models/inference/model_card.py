@@ -160,13 +160,18 @@ def _figures(known: Figures | None, phantom: bool) -> Iterator[str]:
         ". On phantoms; they say nothing of patients." if phantom else "."
     )
     yield ""
+    yield from (f"* {line}" for line in figure_lines(known))
+
+
+def figure_lines(known: Figures) -> Iterator[str]:
+    """Yield each out-of-fold figure in words, with its interval where it has one."""
     loss = _number(known.competition_loss, known.competition_loss_ci95)
     constant = f"of the best constant prediction: {known.prior_loss:.3f}"
-    yield f"* challenge loss of {known.studies} studies: {loss}; {constant}"
+    yield f"challenge loss of {known.studies} studies: {loss}; {constant}"
     if known.auc is not None:
-        yield f"* AUC of patient_overall: {_number(known.auc, known.auc_ci95)}"
+        yield f"AUC of patient_overall: {_number(known.auc, known.auc_ci95)}"
     if known.dice is not None:
-        yield f"* Dice of C1 to C7, mean of {known.dice_studies} held-out studies: {known.dice:.3f}"
+        yield f"Dice of C1 to C7, mean of {known.dice_studies} held-out studies: {known.dice:.3f}"
 
 
 def _number(value: float, interval: Sequence[float] | None) -> str:

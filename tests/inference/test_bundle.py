@@ -10,6 +10,7 @@ from functools import reduce
 import pytest
 import torch
 
+from spine_models.commands.bundle import described
 from spine_models.data.training_facts import MEASURES
 from spine_models.errors import UserError
 from spine_models.evaluation import operating_points
@@ -99,7 +100,9 @@ def test_operating_points_of_the_evaluation_get_the_names_of_the_classifiers(tmp
     export_bundle(inputs, SETTINGS, code="code", out=tmp_path / "bundle" / DESCRIPTION)
     found = load_bundle(tmp_path / "bundle").operating_points
     assert found.to_json() == POINTS | {"members": ["ir-0", "ip-0"]}
-    assert "challenge loss of 49 studies: 0.400" in (tmp_path / "bundle/model_card.md").read_text()
+    stated = "challenge loss of 49 studies: 0.400 (95 % interval 0.300 to 0.500)"
+    assert stated in (tmp_path / "bundle/model_card.md").read_text()
+    assert stated in described(read_description(tmp_path / "bundle"))
     metrics.write_text(json.dumps({"classification": {"operating_points": None}}))
     with pytest.raises(UserError, match=r"metrics.json differs from its record: run `snakemake --force"):
         export_bundle(inputs, SETTINGS, code="code", out=tmp_path / "bundle" / DESCRIPTION)
@@ -107,6 +110,9 @@ def test_operating_points_of_the_evaluation_get_the_names_of_the_classifiers(tmp
 
 def test_without_an_evaluation_a_bundle_knows_no_operating_points(bundle_folder):
     assert load_bundle(bundle_folder).operating_points is None
+    lines = described(read_description(bundle_folder)).splitlines()
+    assert "out of fold       no figures known" in lines
+    assert "operating points  none known" in lines
 
 
 @pytest.mark.parametrize(
