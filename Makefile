@@ -89,6 +89,10 @@ wheelhouse: wheel ## collect all wheels of the lock for a machine without networ
 test-all: test wheel ## all tests; then the wheel on the other Pythons: help, the tiny workflow, a prediction
 	$(BIN)/python -m tools.try_wheel dist/spine_models-*.whl $(OTHERS)
 
+.PHONY: release
+release: .venv ## write the version, commit, tag and build the wheel (VERSION=1.2.0); pushes nothing
+	@$(BIN)/python -m tools.release "$(VERSION)"
+
 .PHONY: prune-state
 prune-state: .venv ## remove the states of trainings that nothing uses any more (OUTPUT=results)
 	$(BIN)/spine-models prune-state $(or $(OUTPUT),results)
