@@ -84,10 +84,18 @@ wheelhouse: wheel ## collect all wheels of the lock for a machine without networ
 	$(BIN)/pip wheel --quiet --constraint build/constraints.txt --wheel-dir dist/wheelhouse --requirement requirements-torch.txt
 	cp dist/spine_models-*.whl dist/wheelhouse
 
+BUILDER ?= $(firstword $(foreach builder,buildah podman docker,$(shell command -v $(builder))))
+
+.PHONY: container
+container: wheelhouse ## build the image spine_models (BASE=debian:bookworm-slim; needs buildah, podman or docker)
+	@test -n "$(BUILDER)" || { echo "error: found no buildah, podman or docker: install one" >&2; exit 1; }
+	$(BUILDER) build --file Containerfile --build-arg BASE=$(or $(BASE),debian:bookworm-slim) --tag spine_models .
+
 # The suite runs on one Python; before a release, the wheel is installed and used on the others that are there.
 .PHONY: test-all
-test-all: test wheel ## all tests; then the wheel on the other Pythons: help, the tiny workflow, a prediction
+test-all: test wheel ## all tests; then the wheel on the other Pythons, and the container where it was built
 	$(BIN)/python -m tools.try_wheel dist/spine_models-*.whl $(OTHERS)
+	$(BIN)/python -m tools.try_container
 
 .PHONY: release
 release: .venv ## write the version, commit, tag and build the wheel (VERSION=1.2.0); pushes nothing

@@ -5,7 +5,7 @@
 The networks are those of ``config.yaml`` with random weights: two for the masks and one or eight classifiers of 152
 layers. What such weights call a vertebra is nothing, so the mask is predicted and then replaced by a drawn one with all
 seven levels: the classifiers get seven crops. All cores. The memory is the most that the process held, compared with
-what the rule asks for.
+what the rule asks for. The study is read and its mask predicted once, for both numbers of classifiers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,12 +30,14 @@ from benchmarks.row import Row, at_most
 from spine_models.commands.training_needs import read_configuration
 from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredictor
 from spine_models.compute.devices import use_device
+from spine_models.compute.flips import Flip
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
-from spine_models.data.crops.crop import CropSettings, spine_crop, validation_starts, validation_windows
+from spine_models.data.crops.crop import ClassifierCrop, CropSettings, spine_crop, validation_starts, validation_windows
 from spine_models.data.crops.plausibility import PlausibilitySettings, check_mask
 from spine_models.data.dicom.study import decode_study, open_study
-from spine_models.inference.bundle import load_bundle
+from spine_models.evaluation.competition import Floats
+from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.bundle_description import DESCRIPTION
 from spine_models.inference.export_bundle import BundleContents, write_bundle
 from spine_models.inference.predict_study import volume_settings_for
@@ -53,23 +56,21 @@ T = TypeVar("T")
 
 
 def measure() -> list[Row]:
-    """Write a bundle and a study, and predict it with one classifier and with eight, in a process each."""
+    """Write a bundle and a study, and predict it with one classifier, then with all eight, in a process of its own."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_bundle(folder)
         _write_study(folder / "study")
         allowed = RULE_MB + 3 * read_configuration([])["max_study_mb"]
-        for members in MEMBERS:
-            command = [sys.executable, "-m", "benchmarks.predict_time", str(folder), str(members)]
-            steps = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-            memory = steps.pop("memory")
-            many = f"{members} classifier{'s' if members > 1 else ''}"
-            steps[f"a study of {SLICES} slices"] = sum(steps.values())
-            rows += [_seconds(f"{many}, {step}, s", taken) for step, taken in steps.items()]
-            rows.append(
-                at_most(f"{many}, memory beside what the rule asks for, MB", memory, allowed, memory / allowed, 1)
-            )
+        command = [sys.executable, "-m", "benchmarks.predict_time", str(folder)]
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    for members, steps in zip(MEMBERS, found, strict=True):
+        memory = steps.pop("memory")
+        many = f"{members} classifier{'s' if members > 1 else ''}"
+        steps[f"a study of {SLICES} slices"] = sum(steps.values())
+        rows += [_seconds(f"{many}, {step}, s", taken) for step, taken in steps.items()]
+        rows.append(at_most(f"{many}, memory beside what the rule asks for, MB", memory, allowed, memory / allowed, 1))
     return rows
 
 
@@ -118,44 +119,56 @@ class _Steps(dict[str, float]):
         return result
 
 
-def predict(folder: Path, members: int) -> dict[str, float]:
-    """Return the seconds of each step of a prediction, and the most memory of this process in MB."""
-    steps = _Steps()
+def predict(folder: Path) -> list[dict[str, float]]:
+    """Return the seconds of each step with each of ``MEMBERS`` classifiers, and the most memory so far in MB.
+
+    What does not depend on the number of classifiers is done and counted once for all of them.
+    """
     device = use_device("cpu", 0, os.cpu_count() or 1).device
     bundle = load_bundle(folder / "bundle")
-    bundle = bundle.only([entry.name for entry in bundle.classification[:members]])
     settings = bundle.settings
     crops = settings_from(CropSettings, settings["crops"])
     plausibility = settings_from(PlausibilitySettings, settings["plausibility"])
     flips = settings_from(CropInferenceSettings, settings["crop_inference"]).flips
     windows_of_mask = settings_from(SlidingWindowSettings, settings["inference"])
-    masks, classifiers = steps.timed(
-        "networks",
-        lambda: (
-            MaskPredictor([InferenceNetwork(net, device) for net in bundle.load_segmentation()], windows_of_mask),
-            {
-                entry.name: CropPredictor(InferenceNetwork(model, device), flips)
-                for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
-            },
-        ),
-    )
-    source = steps.timed("headers and digests", lambda: _opened(folder / "study"))
+    shared = _Steps()
+    source = shared.timed("headers and digests", lambda: _opened(folder / "study"))
     volume_settings = volume_settings_for(bundle, source, allow_symlinks=False)
-    study = steps.timed("pixels", lambda: decode_study(source, volume_settings))
-    steps.timed("masks", lambda: masks.mask(study.half, study.facts.mean, study.facts.std))
-    drawn = _drawn_mask(study.half.shape)  # type: ignore[arg-type]
-    mask, shown = steps.timed("checks", lambda: check_mask(drawn, study.facts.half_spacing_mm, plausibility))
-    crop = steps.timed("crops", lambda: spine_crop(study.full, mask, study.facts, shown, crops))
-    assert crop is not None
-    windows = steps.timed("crops", lambda: [window for _, window in validation_windows(crop, crops)])
-    assert len(windows) == 7
-    found = steps.timed("classifiers", lambda: {n: c.probabilities(windows) for n, c in classifiers.items()})
-    starts = [start for _, start in validation_starts(crop, crops)]
-    slices = steps.timed(
-        "where to look", lambda: suspicious_slices(windows, starts, crops.depth, crop.boxes, found, classifiers)
+    study = shared.timed("pixels", lambda: decode_study(source, volume_settings))
+    masks = shared.timed(
+        "mask networks",
+        lambda: MaskPredictor([InferenceNetwork(net, device) for net in bundle.load_segmentation()], windows_of_mask),
     )
-    steps.timed("page", lambda: view_data(study.half, mask, study.full, study.facts, shown.boxes, slices))
-    return {**steps, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000}
+    shared.timed("masks", lambda: masks.mask(study.half, study.facts.mean, study.facts.std))
+    drawn = _drawn_mask(study.half.shape)  # type: ignore[arg-type]
+    mask, shown = shared.timed("checks", lambda: check_mask(drawn, study.facts.half_spacing_mm, plausibility))
+    crop = shared.timed("crops", lambda: spine_crop(study.full, mask, study.facts, shown, crops))
+    assert crop is not None
+    windows = shared.timed("crops", lambda: [window for _, window in validation_windows(crop, crops)])
+    assert len(windows) == 7
+    starts = [start for _, start in validation_starts(crop, crops)]
+    found = []
+    for members in MEMBERS:
+        steps = _Steps(shared)
+        chosen = bundle.only([entry.name for entry in bundle.classification[:members]])
+        classifiers = steps.timed("classifiers, loading", partial(_predictors, chosen, device, flips))
+        values = steps.timed("classifiers", partial(_probabilities, classifiers, windows))
+        look = partial(suspicious_slices, windows, starts, crops.depth, crop.boxes, values, classifiers)
+        slices = steps.timed("where to look", look)
+        steps.timed("page", partial(view_data, study.half, mask, study.full, study.facts, shown.boxes, slices))
+        found.append({**steps, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000})
+    return found
+
+
+def _predictors(bundle: Bundle, device: torch.device, flips: Sequence[Flip]) -> dict[str, CropPredictor]:
+    return {
+        entry.name: CropPredictor(InferenceNetwork(model, device), flips)
+        for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
+    }
+
+
+def _probabilities(classifiers: Mapping[str, CropPredictor], windows: Sequence[ClassifierCrop]) -> dict[str, Floats]:
+    return {name: classifier.probabilities(windows) for name, classifier in classifiers.items()}
 
 
 def _opened(folder: Path) -> Any:
@@ -167,4 +180,4 @@ def _opened(folder: Path) -> Any:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(predict(Path(sys.argv[1]), int(sys.argv[2]))))
+    sys.stdout.write(json.dumps(predict(Path(sys.argv[1]))))

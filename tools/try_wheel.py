@@ -18,9 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.tiny import TINY
+
 ROOT = Path(__file__).parents[1]
 VERSIONS = ("3.11", "3.12", "3.13")
-TINY = ROOT / "tests/workflow/tiny.yaml"
 
 
 def commands_of_readme(wheel: Path) -> list[list[str]]:
