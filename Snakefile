@@ -10,6 +10,9 @@ configfile: f"{workflow.current_basedir.get_path_or_uri(secret_free=True)}/confi
 include: "rules/common.smk"
 
 
+container: config["container"] or None
+
+
 onstart:
     results_can_be_written()
     store_codes()

@@ -26,7 +26,8 @@ SOURCES = [path for name in FOLDERS for path in (ROOT / name).rglob("*.*")]
 def commands(page: Path):
     """Return the lines of a page's code blocks that run something, without their comments."""
     blocks = re.findall(r"^```(?:\w*)\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if '"' not in line]
+    whole = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines = [shlex.split(line, comments=True) for line in whole if '"' not in line]
     return [words for words in lines if words]
 
 
