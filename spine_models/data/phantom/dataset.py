@@ -27,6 +27,7 @@ from spine_models.data.phantom.rendering import Rendered, marker_position, rende
 from spine_models.data.phantom.settings import PhantomSettings
 from spine_models.errors import UserError
 from spine_models.levels import LEVELS, TARGETS
+from spine_models.processes import begin_child
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import write_json, write_text
 
@@ -162,10 +163,14 @@ def _map(write: partial[WrittenStudy], plans: list[StudyPlan], threads: int) -> 
     if threads <= 1:
         yield from map(write, plans)
         return
-    # Ctrl-C reaches these too, and is for this process to answer.
-    quiet = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(min(threads, len(plans)), get_context("spawn"), signal.signal, quiet) as pool:
+    with ProcessPoolExecutor(min(threads, len(plans)), get_context("spawn"), _begin_writer) as pool:
         yield from pool.map(write, plans)
+
+
+def _begin_writer() -> None:
+    # Ctrl-C reaches this process too, and is for the parent to answer.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begin_child()
 
 
 def _grid(rng: np.random.Generator, settings: PhantomSettings, plan: StudyPlan, patient: Patient) -> Grid:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -131,16 +134,37 @@ def encoder(syntax: str, bits_stored: int) -> Callable[[Stored], bytes] | None:
 
 
 def _encode_by_plugin(pixels: Stored, syntax: str, bits_stored: int) -> bytes:
-    frame: bytes = get_encoder(syntax).encode(
-        pixels,
-        encoding_plugin="pylibjpeg",
-        rows=pixels.shape[0],
-        columns=pixels.shape[1],
-        samples_per_pixel=1,
-        number_of_frames=1,
-        bits_allocated=16,
-        bits_stored=bits_stored,
-        pixel_representation=int(pixels.dtype == np.int16),
-        photometric_interpretation="MONOCHROME2",
-    )
+    with _interrupts_held():
+        frame: bytes = get_encoder(syntax).encode(
+            pixels,
+            encoding_plugin="pylibjpeg",
+            rows=pixels.shape[0],
+            columns=pixels.shape[1],
+            samples_per_pixel=1,
+            number_of_frames=1,
+            bits_allocated=16,
+            bits_stored=bits_stored,
+            pixel_representation=int(pixels.dtype == np.int16),
+            photometric_interpretation="MONOCHROME2",
+        )
     return frame
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Answer Ctrl-C after the block, which takes milliseconds.
+
+    pylibjpeg-openjpeg (2.6) logs from C through Python and does not look whether that raised: a ``KeyboardInterrupt``
+    there crashes the process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python answers in the main thread alone
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,3 +153,19 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no phantom data set"):
         generate_dataset(tmp_path, SMALL, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_writers_end_with_their_parent(tmp_path):
+    command = [sys.executable, "-m", "spine_models", "phantom", "--out", "new", "--studies", "200", "--threads", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, start_new_session=True)
+    while not list(tmp_path.glob("new/train_images/*/*")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.kill()
+    try:
+        # They hold the other end of the pipe as long as they live.
+        process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
