@@ -13,6 +13,7 @@ help:
 # wheels. torch is pinned apart: its builds have hashes of their own, and the CUDA build brings its nvidia packages.
 .venv: requirements.lock requirements-torch.txt
 	@test -n "$(PYTHON)" || { echo "error: found no Python 3.11, 3.12 or 3.13: install one, or name it (make PYTHON=/path/to/python3.12)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { echo "error: $(PYTHON) is not there, or not Python 3.11, 3.12 or 3.13: name one of these (make PYTHON=/path/to/python3.12)" >&2; exit 1; }
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.lock
@@ -25,11 +26,11 @@ demo: .venv ## generate phantoms, run every rule on the CPU, print the metrics a
 	$(BIN)/snakemake --configfile presets/demo.yaml
 	@$(BIN)/spine-models summary demo
 
-# One worker more than there are cores: a test that runs a workflow or kills a process waits for a part of its time.
 .PHONY: screenshots
 screenshots: .venv ## take the pictures of the pages from a finished demo (RUN=demo; needs Debian's chromium)
 	$(BIN)/python -m tools.screenshots $(or $(RUN),demo) --out docs/pictures
 
+# One worker more than there are cores: a test that runs a workflow or kills a process waits for a part of its time.
 .PHONY: test
 test: .venv ## run the whole test suite
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup
@@ -68,6 +69,18 @@ fuzz: .venv ## read damaged files until something breaks (N=5000 cases, a few mi
 mutants: .venv ## change the method's arithmetic, count what the tests catch (MODULE="windows boxes"; all take an hour or two)
 	$(BIN)/pip install --quiet --no-deps --upgrade --target build/mutants/tool --requirement requirements-mutants.txt
 	$(BIN)/python -m benchmarks.mutants $(MODULE)
+
+# So does pdoc.
+.PHONY: docs
+docs: .venv ## write pages of all modules and documents (build/docs/pages)
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/docs/tool --requirement requirements-docs.txt
+	$(BIN)/python -m tools.api_pages
+
+# And coverage. ARGUMENTS choose tests; without any, all run and docs/coverage.md is written.
+.PHONY: coverage
+coverage: .venv ## run the tests and show which lines and branches they reach (ARGUMENTS="tests/data -n 2")
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/coverage/tool --requirement requirements-coverage.txt
+	$(BIN)/python -m benchmarks.coverage $(ARGUMENTS)
 
 .PHONY: wheel
 wheel: .venv ## build the wheel, which holds the library and the workflow (dist/)

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from spine_models.commands.app import main
 from tests.bundle_files import write_description
@@ -420,6 +422,36 @@ def test_control_c_is_one_sentence_whatever_the_processes(threads, tmp_path):
 
 def _with_checkout():
     return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize(
+    ("python", "sentence"),
+    [
+        ("", "found no Python 3.11, 3.12 or 3.13: install one, or name it (make PYTHON=/path/to/python3.12)"),
+        ("python3.99", "python3.99 is not there, or not Python 3.11, 3.12 or 3.13: name one of these (make PYTHON="),
+        ("./older", "./older is not there, or not Python 3.11, 3.12 or 3.13: name one of these (make PYTHON=/path"),
+    ],
+)
+def test_make_names_the_versions_of_python_before_it_removes_the_environment(python, sentence, tmp_path):
+    for name in ("Makefile", "requirements.lock", "requirements-torch.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    older = tmp_path / "older"
+    older.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 10); $2"\n')
+    older.chmod(0o755)
+    command = ["make", "--always-make", ".venv", f"PYTHON={python}"]
+    (tmp_path / ".venv").mkdir()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: {sentence}")
+    assert (tmp_path / ".venv").is_dir()
+
+
+def test_pip_names_the_same_versions_as_make():
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    allowed = [f"3.{minor}" for minor in range(30) if f"3.{minor}" in SpecifierSet(wanted)]
+    assert f"not Python {', '.join(allowed[:-1])} or {allowed[-1]}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def test_there_are_forty_of_them():
