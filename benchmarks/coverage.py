@@ -28,6 +28,8 @@ from spine_models.log import say, show
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build/coverage"
 TOOL = WORK / "tool"
+DATA = WORK / "data/measured"
+"""One file a process, with its number behind the name."""
 PAGE = ROOT / "docs/coverage.md"
 _HOOK = Path(sysconfig.get_path("purelib")) / "spine_models_coverage.pth"
 """Python reads it at the start of each process of the environment, whatever its folder and its PYTHONPATH."""
@@ -75,8 +77,8 @@ def main() -> None:
     arguments, of_pytest = parser.parse_known_args()
     if not (TOOL / "coverage").is_dir():
         raise UserError("coverage is not in build/coverage/tool: run `make coverage`")
-    shutil.rmtree(WORK / "data", ignore_errors=True)
-    (WORK / "data").mkdir()
+    shutil.rmtree(DATA.parent, ignore_errors=True)
+    DATA.parent.mkdir()
     with _each_process_measured():
         status, last = _pytest(of_pytest or ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"])
     report = _report()
@@ -156,7 +158,8 @@ def _pytest(arguments: list[str]) -> tuple[int, str]:
     variables = {
         "SPINE_MODELS_COVERAGE": str(TOOL),
         "COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"),
-        "COVERAGE_FILE": str(WORK / "data/measured"),
+        "COVERAGE_FILE": str(DATA),
+        "SPINE_MODELS_ROOT": str(ROOT),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
@@ -172,7 +175,7 @@ def _pytest(arguments: list[str]) -> tuple[int, str]:
 def _report() -> dict[str, Any]:
     """Put together what all processes have measured."""
     out = WORK / "report.json"
-    environment = os.environ | {"PYTHONPATH": str(TOOL), "COVERAGE_FILE": str(WORK / "data/measured")}
+    environment = os.environ | {"PYTHONPATH": str(TOOL), "COVERAGE_FILE": str(DATA)}
     for words in (["combine", "--quiet"], ["json", "--quiet", "-o", str(out)]):
         done = subprocess.run(
             [sys.executable, "-m", "coverage", *words],
