@@ -3,7 +3,8 @@
     python -m tools.try_wheel WHEEL [PYTHON ...]
 
 Each environment is made by README.md's two pip commands, in a folder without checkout. Then the console command, the
-tiny workflow and a prediction with its bundle run. Without PYTHON: every supported one that is found, but this one.
+tiny workflow and a prediction with its bundle run, without network where the machine lets a user make a network of his
+own. Without PYTHON: every supported one that is found, but this one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from benchmarks.tiny import TINY
 
 ROOT = Path(__file__).parents[1]
 VERSIONS = ("3.11", "3.12", "3.13")
+NO_NETWORK = ("unshare", "--map-root-user", "--net")
 
 
 def commands_of_readme(wheel: Path) -> list[list[str]]:
@@ -32,15 +34,28 @@ def commands_of_readme(wheel: Path) -> list[list[str]]:
 
 
 def found_pythons() -> list[str]:
-    """Return the supported Pythons on the PATH, without the one that runs this."""
+    """Return a command for each supported Python but the one that runs this: on the PATH, or else among pyenv's."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    names = [f"python{version}" for version in VERSIONS if version != here]
-    return [name for name in names if _starts(name)]
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = []
+    for version in VERSIONS:
+        # pyenv's python3.12 on the PATH refuses to start unless that version is chosen.
+        names = [f"python{version}", *map(str, pyenv.glob(f"versions/{version}.*/bin/python{version}"))]
+        found += [name for name in names if version != here and _starts(name)][:1]
+    return found
 
 
 def _starts(python: str) -> bool:
     found = shutil.which(python)
     return bool(found) and not subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode
+
+
+def isolation() -> list[str]:
+    """Return the words before a command that take the network away; none where this machine does not allow that."""
+    if not shutil.which(NO_NETWORK[0]):
+        return []
+    refused = subprocess.run([*NO_NETWORK, "true"], capture_output=True, check=False).returncode
+    return [] if refused else list(NO_NETWORK)
 
 
 def try_wheel(wheel: Path, python: str) -> None:
@@ -56,12 +71,12 @@ def try_wheel(wheel: Path, python: str) -> None:
         bin_folder = folder / "environment/bin"
         for arguments in commands_of_readme(wheel):
             _run("install", [str(bin_folder / "pip"), *arguments, "--quiet"], folder)
-        program = str(bin_folder / "spine-models")
-        _run("help", [program, "--help"], folder)
+        program = [*isolation(), str(bin_folder / "spine-models")]
+        _run("help", [*program, "--help"], folder)
         workflow = ["workflow", "--", "--cores", "2", "--quiet", "all", "--configfile", str(TINY)]
-        _run("workflow", [program, *workflow, "--config", "output_dir=tiny"], folder)
+        _run("workflow", [*program, *workflow, "--config", "output_dir=tiny"], folder)
         studies = ["--studies", "tiny/phantom/test_images", "--out", "new", "--threads", "2"]
-        _run("prediction", [program, "predict", "--bundle", "tiny/bundle", *studies], folder)
+        _run("prediction", [*program, "predict", "--bundle", "tiny/bundle", *studies], folder)
         rows = (folder / "new/predictions.csv").read_text(encoding="utf-8").splitlines()
         print(f"{python}: {len(rows) - 1} studies predicted", flush=True)
 
