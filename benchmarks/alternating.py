@@ -30,10 +30,12 @@ class Times:
         return at_least(spread, *medians, statistics.median(ratios), target)
 
 
-def alternating(ours: Callable[[], object], other: Callable[[], object], rounds: int = _ROUNDS) -> Times:
-    """Time both ways in turns, after one round that is not counted."""
+def alternating(
+    ours: Callable[[], object], other: Callable[[], object], rounds: int = _ROUNDS, *, warm: bool = True
+) -> Times:
+    """Time both ways in turns, after one round that is not counted unless ``warm`` is False."""
     times = Times()
-    for number in range(rounds + 1):
+    for number in range(not warm, rounds + 1):
         for way, seconds in ((ours, times.ours), (other, times.other)):
             begin = time.perf_counter()
             way()

@@ -9,12 +9,12 @@ trained: PyTorch's own convolutions in the plain layout, with batch norm. A row 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
 from benchmarks.alternating import alternating
 from benchmarks.row import Row, at_most
+from benchmarks.threads import torch_threads
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.models.convolutions import use_plain
 from spine_models.models.unet import CsnUNet, UNetSettings
@@ -42,19 +42,9 @@ def _rows(ours: InferenceNetwork, plain: CsnUNet, image: torch.Tensor, threads: 
         return logits
 
     name = f"mask network, 64 x 256 x 256, threads: {threads}"
-    with _threads(threads):
+    with torch_threads(threads):
         times = alternating(lambda: ours.logits(image), eager, _ROUNDS)
         expected = eager()
         difference = float((ours.logits(image) - expected).abs().max() / expected.abs().max())
     yield times.row(f"{name}: beside PyTorch eager", _TARGET)
     yield at_most(f"{name}: largest difference, share of the largest logit", difference, 0.0, difference, _TOLERANCE)
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

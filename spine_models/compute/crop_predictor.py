@@ -20,8 +20,11 @@ from spine_models.evaluation.aggregate import study_probabilities
 from spine_models.evaluation.competition import Floats
 from spine_models.levels import TARGETS
 
-CROPS_AT_ONCE = 4
-"""Crops that a classifier gets at once: always the same, so that a study's figures depend on nothing else."""
+CROPS_AT_ONCE = {"cpu": 1, "cuda": 4}
+"""Crops that a classifier gets at once: always the same, so that a study's figures depend on nothing else.
+
+On the CPU the activations of several would only leave its caches.
+"""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,16 @@ class CropPredictor:
         repeated: batches so far that half precision overflowed in, so that they were computed again in float32.
     """
 
-    def __init__(
-        self, network: InferenceNetwork, flips: Sequence[Flip] = NO_FLIP, *, batch: int = CROPS_AT_ONCE
-    ) -> None:
-        """Take the classifier; see ``CropInferenceSettings``, and ``batch`` is how many crops it gets at once."""
-        self._network, self.flips, self._batch = network, tuple(flips), batch
+    def __init__(self, network: InferenceNetwork, flips: Sequence[Flip] = NO_FLIP, *, batch: int | None = None) -> None:
+        """Take the classifier.
+
+        Args:
+            network: the classifier.
+            flips: see ``CropInferenceSettings``.
+            batch: crops that it gets at once; None: ``CROPS_AT_ONCE``.
+        """
+        self._network, self.flips = network, tuple(flips)
+        self._batch = CROPS_AT_ONCE[network.device.type] if batch is None else batch
         self.repeated = 0
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -21,7 +22,10 @@ class NonFiniteOutputError(UserError):
 
 
 class InferenceNetwork:
-    """A folded copy of a network, on its device, in the layout and the precision for it."""
+    """A folded copy of a network, on its device, in the layout and the precision for it.
+
+    On the CPU, bf16 is a second copy whose weights are bf16: autocast would bring them to it in every pass.
+    """
 
     def __init__(self, network: Network, device: torch.device, precision: str = "auto") -> None:
         """Copy ``network``, which stays as it is.
@@ -29,7 +33,7 @@ class InferenceNetwork:
         Args:
             network: in evaluation mode, as ``load_model`` returns it.
             device: where the copy computes.
-            precision: see ``choose_precision``.
+            precision: see ``choose_precision``; finished classifiers have ``classifier_precision``.
 
         Raises:
             ValueError: if the network is in training.
@@ -37,6 +41,8 @@ class InferenceNetwork:
         self.device = device
         self.precision = choose_precision(precision, device.type)
         self._network = arrange(network.folded(), device).requires_grad_(False)
+        rounded = device.type == "cpu" and self.precision == "bf16"
+        self._rounded = copy.deepcopy(self._network).to(torch.bfloat16) if rounded else None
 
     @torch.inference_mode()
     def logits(self, images: torch.Tensor, precision: Precision | None = None) -> torch.Tensor:
@@ -46,20 +52,26 @@ class InferenceNetwork:
             images: standardised.
             precision: to compute in; None: the network's own.
         """
-        with autocast(precision or self.precision, self.device):
-            output: torch.Tensor = self._network(arrange(images, self.device))
+        precision, images = precision or self.precision, arrange(images, self.device)
+        if self._rounded is not None and precision == "bf16":
+            rounded: torch.Tensor = self._rounded(images.to(torch.bfloat16))
+            return rounded.float()
+        with autocast(precision, self.device):
+            output: torch.Tensor = self._network(images)
         return output.float()
 
     def gradient(self, images: torch.Tensor, target: int) -> torch.Tensor:
         """Return the gradient of one output, summed over ``images``, by them, in float32 on the CPU.
 
-        It costs a pass forward and one back, and holds every activation in between, but no gradient of a weight.
+        It is computed in the network's precision on a GPU and in float32 on the CPU. It costs a pass forward and one
+        back, and holds every activation in between, but no gradient of a weight.
 
         Args:
             images: (N, C, Z, Y, X), standardised.
             target: index of the output.
         """
-        with torch.enable_grad(), autocast(self.precision, self.device):
+        precision: Precision = "fp32" if self.device.type == "cpu" else self.precision
+        with torch.enable_grad(), autocast(precision, self.device):
             moved = arrange(images.detach(), self.device).requires_grad_(True)
             outputs: torch.Tensor = self._network(moved)
             (found,) = torch.autograd.grad(outputs[:, target].float().sum(), moved)

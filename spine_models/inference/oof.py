@@ -14,6 +14,7 @@ from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredi
 from spine_models.compute.devices import use_device
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.out_of_memory import OTHER_DEVICE, memory_advice
+from spine_models.compute.precision import classifier_precision
 from spine_models.data.crops.crop import ClassifierCrop, CropSettings, SpineCrop, validation_starts, validation_windows
 from spine_models.data.crops.files import open_crop
 from spine_models.data.dataset.study_tokens import learnt_from, study_token
@@ -175,8 +176,8 @@ def _load_classifier(model: Path, variant: str, settings: OofSettings, gpus: int
     network, provenance = load_model(model, "classification")
     if provenance.get("variant") != variant:
         raise UserError(f"{model} holds no classifier of the variant {variant}: train it anew")
-    predictor = CropPredictor(InferenceNetwork(network, compute.device), settings.inference.flips)
-    return _Classifier(predictor, learnt_from(provenance))
+    ready = InferenceNetwork(network, compute.device, classifier_precision(compute.kind))
+    return _Classifier(CropPredictor(ready, settings.inference.flips), learnt_from(provenance))
 
 
 def _facts(

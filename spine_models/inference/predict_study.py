@@ -15,6 +15,7 @@ from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredi
 from spine_models.compute.flips import Flip
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
+from spine_models.compute.precision import classifier_precision
 from spine_models.data.crops.crop import CropSettings, SpineCrop, spine_crop, validation_starts, validation_windows
 from spine_models.data.crops.mask_facts import FlagCode, MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings
@@ -77,8 +78,9 @@ class StudyPredictor:
         # A bundle from before flips has no section for crops, and none are its default.
         crops = settings_from(CropInferenceSettings, settings.get("crop_inference", {}) | own)
         self._masks = MaskPredictor([InferenceNetwork(net, device) for net in bundle.load_segmentation()], windows)
+        precision = classifier_precision(device.type)
         self._classifiers = {
-            entry.name: CropPredictor(InferenceNetwork(model, device), crops.flips)
+            entry.name: CropPredictor(InferenceNetwork(model, device, precision), crops.flips)
             for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
         }
 

@@ -26,6 +26,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from spine_models.models.batch_norm import batch_norms, freeze
 from spine_models.models.convolutions import use_pointwise
 from spine_models.models.depthwise import use_depthwise
+from spine_models.models.fused import FusedBlock, FusedStem, Same
 from spine_models.models.recompute import run_checkpointed
 
 M = TypeVar("M", bound=nn.Module)
@@ -126,8 +127,14 @@ class CsnBackbone(nn.Module):
         return result
 
 
-def fold(network: M) -> M:
+def fold(network: M, same: Same = ((0,), (1,), (2,))) -> M:
     """Return a copy of ``network``, a CSN or what holds one, with each batch norm as part of the convolution before it.
+
+    Without gradients on the CPU its CSN computes as ``models.fused`` says.
+
+    Args:
+        network: in evaluation.
+        same: groups of the CSN's input channels that are expected to hold the same image.
 
     Raises:
         ValueError: if ``network`` is in training, or has a batch norm that follows no convolution of a CSN.
@@ -142,6 +149,12 @@ def fold(network: M) -> M:
             part.bn = nn.Identity()
     if any(batch_norms(folded)):
         raise ValueError("a batch norm of this network does not follow a convolution")
+    for part in list(folded.modules()):
+        if isinstance(part, CsnBackbone):
+            part.conv1 = FusedStem(part.conv1, same)
+            for layer in (part.layer1, part.layer2, part.layer3, part.layer4):
+                for number, block in enumerate(layer):
+                    layer[number] = FusedBlock(block)
     return folded.requires_grad_(False)
 
 

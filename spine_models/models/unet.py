@@ -112,7 +112,7 @@ class CsnUNet(Network):
 
     def folded(self) -> CsnUNet:
         """See ``Network``."""
-        return fold(self)
+        return fold(self, same=((0, 1, 2),))
 
     def load_published(self, path: Path) -> PretrainedReport:
         """Copy the encoder out of a checkpoint of mmaction2 (see ``load_pretrained``)."""

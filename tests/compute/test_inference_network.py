@@ -31,6 +31,32 @@ def test_half_precision_gives_float32_that_is_close():
     assert 0 < (half - exact).abs().max() < 0.5
 
 
+@pytest.mark.parametrize("variant", ["ir", "ip"])
+def test_on_the_cpu_bf16_has_weights_of_its_own_and_probabilities_within_a_hundredth(variant):
+    network, images = tiny.classifier(variant), torch.randn(4, 3, 16, 64, 64)
+    images[:, 1] = images[:, 0]
+    exact, half = InferenceNetwork(network, CPU, "fp32"), InferenceNetwork(network, CPU, "bf16")
+    assert {value.dtype for value in half._rounded.parameters()} == {torch.bfloat16}
+    expected, rounded = (torch.sigmoid(copy.logits(images)) for copy in (exact, half))
+    assert expected.std() > 0.05
+    assert 0 < (rounded - expected).abs().max() < 0.01
+    # What overflows is computed once more by weights that were never rounded.
+    assert torch.equal(half.logits(images, "fp32"), exact.logits(images))
+
+
+def test_on_the_cpu_gradients_are_those_of_float32_in_bf16_too():
+    network, images = tiny.classifier("ir"), torch.randn(1, 3, 8, 32, 32)
+    exact, half = (InferenceNetwork(network, CPU, precision).gradient(images, 1) for precision in ("fp32", "bf16"))
+    assert torch.equal(exact, half)
+
+
+def test_damaged_weights_are_seen_in_the_logits():
+    network = tiny.classifier("ir")
+    with torch.no_grad():
+        network.backbone.layer2[1].conv3.conv.weight[0, 0] = float("nan")
+    assert not InferenceNetwork(network, CPU).logits(torch.randn(1, 3, 8, 32, 32)).isfinite().all()
+
+
 def test_a_network_in_training_is_refused():
     with pytest.raises(ValueError, match="call eval"):
         InferenceNetwork(tiny.classifier("ir").train(), CPU)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from spine_models.compute.precision import autocast, choose_precision
+from spine_models.compute.precision import autocast, choose_precision, classifier_precision
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,23 @@ def test_auto_chooses_the_precision(monkeypatch, precision, kind, bf16, chosen):
     # A GPU before Ampere emulates bf16, which says nothing about what it is good for.
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
     assert choose_precision(precision, kind) == chosen
+
+
+@pytest.mark.parametrize(
+    ("able", "kind", "chosen"),
+    [
+        ({"avx2": True, "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, "cpu", "fp32"),
+        ({"avx512_bf16": True}, "cpu", "bf16"),
+        ({"amx_bf16": True}, "cpu", "bf16"),
+        ({}, "cpu", "fp32"),
+        ({"avx512_bf16": True}, "cuda", "fp16"),
+    ],
+)
+def test_finished_classifiers_take_bf16_where_the_cpu_computes_in_it(monkeypatch, able, kind, chosen):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert classifier_precision(kind) == chosen
+    assert choose_precision("auto", "cpu") == "fp32"
 
 
 def test_another_precision_is_refused():

@@ -138,7 +138,7 @@ def test_a_folded_network_computes_the_same(network):
 
 def test_folding_keeps_the_memory_format():
     network = build(NARROW[1]).eval().to(memory_format=torch.channels_last_3d)
-    assert network.folded().backbone.conv1.conv.weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert network.folded().backbone.conv1.stem.conv.weight.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_a_network_in_training_is_not_folded():
