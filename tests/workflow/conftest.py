@@ -1,6 +1,7 @@
 import pytest
 
 from benchmarks.tiny import TINY
+from tests.workflow import warm
 from tests.workflow.runs import snakemake
 
 
@@ -11,3 +12,10 @@ def tiny_run(tmp_path_factory):
     process = snakemake("--cores", "2", "--configfile", TINY, directory=directory)
     assert process.returncode == 0, process.stdout[-8000:] + process.stderr[-8000:]
     return directory, process
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    """Variables with which Snakemake's jobs start warm."""
+    with warm.environment(tmp_path_factory.mktemp("jobs")) as variables:
+        yield variables

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,48 +25,50 @@ POINTS = {
 }
 
 
-def environment(folder: Path, script: str, name: str, count: int, wait: bool = False) -> dict[str, str]:
+def at_a_point(folder: Path, script: str, name: str, count: int, wait: bool = False) -> dict[str, str]:
     files = {"mark": str(folder / "mark"), "wait": str(folder / "go") if wait else None}
     point = {"script": script, "name": name, "count": count, **files}
-    return {**os.environ, "PYTHONPATH": str(HOOK), "AT_A_POINT": json.dumps(point)}
+    return {"PYTHONPATH": str(HOOK), "AT_A_POINT": json.dumps(point)}
 
 
-def run(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     words = command(folder, *(arguments or ("--", TARGET)))
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=600, **options)
+    env = {**os.environ, **variables}
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=600, env=env)
 
 
-def finish(folder: Path) -> dict[str, bytes]:
-    done = run(folder)
+def finish(folder: Path, jobs: dict[str, str]) -> dict[str, bytes]:
+    done = run(folder, **jobs)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return results(folder / "chaos")
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory) -> dict[str, bytes]:
+def calm(tmp_path_factory, jobs) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("calm")
     lay_out(folder, SMALL)
-    found = finish(folder)
+    found = finish(folder, jobs)
     assert TARGET.removeprefix("chaos/") in found
     return found
 
 
-def test_a_training_killed_at_every_named_point(calm, tmp_path):
+def test_a_training_killed_at_every_named_point(calm, jobs, tmp_path):
     lay_out(tmp_path, SMALL)
     for words, point in POINTS.items():
-        killed = run(tmp_path, env=environment(tmp_path, *point))
+        killed = run(tmp_path, **jobs, **at_a_point(tmp_path, *point))
         assert killed.returncode != 0, words
         # The job came to the point, and did not end for another reason.
         (tmp_path / "mark").unlink()
-    assert finish(tmp_path) == calm
+    assert finish(tmp_path, jobs) == calm
 
 
-def test_no_second_writer_beside_the_orphan_of_a_killed_snakemake(calm, tmp_path):
+def test_no_second_writer_beside_the_orphan_of_a_killed_snakemake(calm, jobs, tmp_path):
     lay_out(tmp_path, SMALL)
     point = ("train_classifier", "/checkpoint.ckpt", 3)
+    # A process of its own, which loses the one that started it.
     first = subprocess.Popen(
         command(tmp_path, "--", TARGET),
-        env=environment(tmp_path, *point, wait=True),
+        env={**os.environ, **at_a_point(tmp_path, *point, wait=True)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -78,10 +79,10 @@ def test_no_second_writer_beside_the_orphan_of_a_killed_snakemake(calm, tmp_path
     orphan = int(mark.read_text())
     assert alive(orphan)
 
-    refused = run(tmp_path)
+    refused = run(tmp_path, **jobs)
     assert refused.returncode != 0 and "Directory cannot be locked" in refused.stdout + refused.stderr
     assert run(tmp_path, "--unlock").returncode == 0
-    beside = run(tmp_path)
+    beside = run(tmp_path, **jobs)
     assert beside.returncode != 0
     assert f"is being written by process {orphan} on " in (tmp_path / "chaos/logs/train_classifier/ip-0.log").read_text(
         encoding="utf-8"
@@ -90,4 +91,4 @@ def test_no_second_writer_beside_the_orphan_of_a_killed_snakemake(calm, tmp_path
 
     (tmp_path / "go").touch()
     assert wait_for(lambda: not alive(orphan))
-    assert finish(tmp_path) == calm
+    assert finish(tmp_path, jobs) == calm

@@ -19,7 +19,7 @@ from spine_models.inference.bundle import load_bundle
 from spine_models.models.weights import load_state
 from tests.models.solution_networks import SolutionClassifier, SolutionUNet, randomised, save_checkpoint
 from tests.workflow.runs import ROOT, snakemake
-from tests.workflow.test_kills import environment
+from tests.workflow.test_kills import at_a_point
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("published")]
 SEGMENTATION = "chaos/segmentation/fold0/model.safetensors"
@@ -111,7 +111,7 @@ def test_a_bundle_is_fine_tuned_and_a_killed_training_ends_with_the_same_bytes(c
     done = run(calm, SEGMENTATION, CLASSIFIER)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     for script, target in (("train_segmentation", SEGMENTATION), ("train_classifier", CLASSIFIER)):
-        killed = run(stormy, target, env=environment(stormy, script, "/checkpoint.ckpt", 3))
+        killed = run(stormy, target, env=os.environ | at_a_point(stormy, script, "/checkpoint.ckpt", 3))
         assert killed.returncode != 0
         # The job came to the point, and did not end for another reason.
         (stormy / "mark").unlink()

@@ -73,6 +73,10 @@ def run_job(connection):
     rule, _, fault = job["environment"].get("JOB_FAULT", "").partition(":")
     if fault and sys.argv[0] == f"workflow_scripts.{rule}":
         runpy.run_path(str(Path(__file__).parents[1] / "faults/errno_shim.py"))["install"](fault)
+    if "AT_A_POINT" in job["environment"]:
+        # No start of Python imports it here.
+        sys.orig_argv = [sys.executable, *job["arguments"]]
+        runpy.run_path(str(Path(__file__).parent / "at_a_point/sitecustomize.py"))
     status = 0
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
