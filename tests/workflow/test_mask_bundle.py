@@ -9,14 +9,13 @@ import yaml
 
 from spine_models.commands.status import status_of
 from spine_models.inference.bundle import load_bundle
-from tests.workflow import warm
 from tests.workflow.finished_run import SEGMENTED, copy_project, make_data, overlay, run, write_study
 
 pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory):
+def ended(tmp_path_factory, jobs):
     folder = tmp_path_factory.mktemp("masks")
     project, work = folder / "project", folder / "work"
     copy_project(project)
@@ -24,8 +23,7 @@ def ended(tmp_path_factory):
     (work / "data/train.csv").unlink()
     (work / "overlay.yaml").write_text(yaml.safe_dump(overlay()))
     write_study(work / "new", "1.2.826.0.1.3680043.90", 90, images="")
-    with warm.environment(folder) as environment:
-        yield project, work, environment, run(project, work, "mask_bundle", "--cores", "2", **environment)
+    return project, work, jobs, run(project, work, "mask_bundle", "--cores", "2", **jobs)
 
 
 def test_the_bundle_knows_what_it_learnt_from_and_judges_nothing(ended):
