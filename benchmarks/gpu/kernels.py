@@ -104,7 +104,14 @@ def _loss(bench: Bench) -> None:
     logits = torch.randn(shape, device=bench.device, requires_grad=True)
     labels = torch.randint(0, 8, (shape[0], *shape[2:]), device=bench.device, dtype=torch.uint8)
     with bench.case("segmentation loss") as facts:
-        facts.update(_times(bench, lambda: segmentation_loss(logits, labels, LossSettings()).total, logits))
+
+        def forward() -> torch.Tensor:
+            return segmentation_loss(logits, labels, LossSettings()).total
+
+        # There is one backward pass for each forward pass, so that the two are timed together.
+        facts["forward_ms"] = 1000 * bench.seconds(forward, repeats=5, budget=0.4)
+        both = bench.seconds(lambda: torch.autograd.grad(forward(), logits), repeats=5, budget=0.6)
+        facts["backward_ms"] = 1000 * both - facts["forward_ms"]
         facts["tensors_gib"] = bench.peak().get("tensors_gib", 0.0)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spine_models.models import losses
-from spine_models.models.losses import LossSettings, segmentation_loss
+from spine_models.models.losses import LossSettings, SegmentationLoss, segmentation_loss
 
 
 def naive_image(
@@ -59,7 +59,7 @@ def test_value_and_gradient_equal_the_naive_ones_in_float64(gamma):
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_value_and_gradient_in_lower_precision(dtype):
     logits, labels = a_batch()
     logits = logits.detach().to(dtype).requires_grad_()
@@ -154,11 +154,88 @@ def test_autocast_does_not_reach_the_loss():
         assert torch.equal(segmentation_loss(logits, labels, LossSettings()).total, plain)
 
 
+def test_autocast_does_not_reach_the_backward_pass():
+    logits, labels = a_batch()
+    (plain,) = torch.autograd.grad(segmentation_loss(logits, labels, LossSettings()).total, logits)
+    with torch.autocast("cpu", torch.bfloat16):
+        (gradient,) = torch.autograd.grad(segmentation_loss(logits, labels, LossSettings()).total, logits)
+    assert torch.equal(gradient, plain)
+
+
+@pytest.mark.parametrize("voxels", [1, 7, 100, 768, 1535])
+def test_pieces_of_any_size_give_one_result(voxels, monkeypatch):
+    logits, labels = a_batch(torch.float64)
+    whole = segmentation_loss(logits, labels, LossSettings())
+    (gradient,) = torch.autograd.grad(whole.total, logits)
+    monkeypatch.setattr(losses, "PIECE_VOXELS", voxels)
+    in_pieces = segmentation_loss(logits, labels, LossSettings())
+    (gradient_in_pieces,) = torch.autograd.grad(in_pieces.total, logits)
+    for one, other in zip(in_pieces, whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient_in_pieces, gradient, rtol=1e-12, atol=1e-18)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 1, 1, 1), (2, 8, 3, 5, 7), (1, 8, 70, 32, 33)])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int32, torch.int64])
+def test_any_shape_layout_and_type_of_labels(shape, kind):
+    """The largest has more voxels than a piece, and a last piece of another size."""
+    torch.manual_seed(1)
+    logits = torch.randn(shape, dtype=torch.float64).to(memory_format=torch.channels_last_3d).requires_grad_()
+    labels = torch.randint(0, 8, (shape[0], *shape[2:])).to(kind)
+    labels[:, :, :, -1:] = 255
+    loss, expected = segmentation_loss(logits, labels, LossSettings()).total, naive(logits, labels, LossSettings())
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    gradients = [torch.autograd.grad(value, logits)[0] for value in (loss, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_runs_are_equal_in_every_bit_whatever_the_number_of_threads(threads):
+    torch.manual_seed(2)
+    logits, labels = torch.randn(1, 8, 9, 128, 128), torch.randint(0, 8, (1, 9, 128, 128), dtype=torch.uint8)
+    logits.requires_grad_()
+    before, results = torch.get_num_threads(), []
+    try:
+        for number in (1, threads):
+            torch.set_num_threads(number)
+            loss = segmentation_loss(logits, labels, LossSettings())
+            results.append((*loss, torch.autograd.grad(loss.total, logits)[0]))
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("retain_graph", [True, False])
+def test_a_second_backward_pass_says_what_to_do(retain_graph):
+    logits, labels = a_batch()
+    loss = segmentation_loss(logits, labels, LossSettings())
+    torch.autograd.grad(loss.focal, logits, retain_graph=True)
+    with pytest.raises(RuntimeError, match="call segmentation_loss again for another backward pass"):
+        torch.autograd.grad(loss.jaccard, logits, retain_graph=retain_graph)
+
+
+def test_each_part_has_its_own_gradient():
+    logits, labels = a_batch(torch.float64)
+    parts = [
+        torch.autograd.grad(getattr(segmentation_loss(logits, labels, LossSettings()), name), logits)[0]
+        for name in SegmentationLoss._fields
+    ]
+    torch.testing.assert_close(parts[0], parts[1] + 0.1 * parts[2], rtol=1e-12, atol=1e-18)
+
+
+@pytest.mark.parametrize("label", [8, 9, 200])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_label_that_is_no_class_is_refused(label, place):
+    logits, labels = a_batch()
+    labels.view(-1)[place] = label
+    with pytest.raises((IndexError, RuntimeError), match="out of range"):
+        segmentation_loss(logits, labels, LossSettings())
+
+
 def test_sums_class_by_class_are_those_of_adding_voxel_by_voxel():
     torch.manual_seed(0)
-    target = torch.randint(0, 8, (2, 50000))
-    valid = torch.rand(2, 50000) > 0.1
-    p = torch.rand(2, 8, 50000) * valid[:, None]
-    added, by_class = losses._class_sums(p, target * valid, valid), losses._class_by_class(p, target * valid, valid)
-    for one, other in zip(added, by_class, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
+    target, values = torch.randint(0, 8, (50000,)), torch.rand(50000)
+    added = torch.zeros(8, dtype=torch.float64)
+    losses._add_by_class(values, target, added)
+    torch.testing.assert_close(losses._class_by_class(values, target, 8), added, rtol=1e-12, atol=0)
