@@ -33,6 +33,7 @@ from spine_models.data.dicom.study import StudyVolume, VolumeSettings, decode_st
 from spine_models.data.volume_facts import Affine
 from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
 from spine_models.inference.bundle import Bundle, load_bundle
+from spine_models.inference.bundle_networks import load_classifiers, load_segmentation
 from spine_models.inference.masks import checked_mask
 from spine_models.inference.predict_study import volume_settings_for
 from spine_models.inference.where_to_look import suspicious_slices
@@ -85,10 +86,10 @@ class Localiser:
         self._plausibility = settings_from(PlausibilitySettings, settings["plausibility"])
         windows = settings_from(SlidingWindowSettings, settings["inference"])
         flips = settings_from(CropInferenceSettings, settings.get("crop_inference", {})).flips
-        self._masks = MaskPredictor([InferenceNetwork(net, device) for net in bundle.load_segmentation()], windows)
+        self._masks = MaskPredictor([InferenceNetwork(net, device) for net in load_segmentation(bundle)], windows)
         self._classifiers = {
             entry.name: CropPredictor(InferenceNetwork(model, device), flips)
-            for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
+            for entry, model in zip(bundle.classification, load_classifiers(bundle), strict=True)
         }
 
     def study(self, folder: Path, root: Path) -> tuple[StudyVolume, dict[str, Path]]:

@@ -39,6 +39,7 @@ from spine_models.data.dicom.study import decode_study, open_study
 from spine_models.evaluation.competition import Floats
 from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.bundle_description import DESCRIPTION
+from spine_models.inference.bundle_networks import load_classifiers, load_segmentation
 from spine_models.inference.export_bundle import BundleContents, write_bundle
 from spine_models.inference.predict_study import volume_settings_for
 from spine_models.inference.view_data import view_data
@@ -137,7 +138,7 @@ def predict(folder: Path) -> list[dict[str, float]]:
     study = shared.timed("pixels", lambda: decode_study(source, volume_settings))
     masks = shared.timed(
         "mask networks",
-        lambda: MaskPredictor([InferenceNetwork(net, device) for net in bundle.load_segmentation()], windows_of_mask),
+        lambda: MaskPredictor([InferenceNetwork(net, device) for net in load_segmentation(bundle)], windows_of_mask),
     )
     shared.timed("masks", lambda: masks.mask(study.half, study.facts.mean, study.facts.std))
     drawn = _drawn_mask(study.half.shape)  # type: ignore[arg-type]
@@ -163,7 +164,7 @@ def predict(folder: Path) -> list[dict[str, float]]:
 def _predictors(bundle: Bundle, device: torch.device, flips: Sequence[Flip]) -> dict[str, CropPredictor]:
     return {
         entry.name: CropPredictor(InferenceNetwork(model, device), flips)
-        for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
+        for entry, model in zip(bundle.classification, load_classifiers(bundle), strict=True)
     }
 
 

@@ -14,7 +14,7 @@ SCANS = ("pydicom", "nibabel", "scipy", "cv2", "imagecodecs")
 WITHOUT = {
     "a download": (("fetch_pretrained",), (*TRAINING, *NETWORKS, *SCANS, "numpy", "pandas")),
     "tables": (
-        ("collect_quarantine", "evaluate", "make_folds", "report"),
+        ("collect_quarantine", "evaluate", "make_folds", "predict", "report"),
         (*TRAINING, *NETWORKS, *SCANS),
     ),
     "scans": (
@@ -27,7 +27,6 @@ WITHOUT = {
             "export_bundle",
             "export_mask_bundle",
             "infer_masks",
-            "predict",
             "predict_oof",
             "predict_studies",
         ),

@@ -104,10 +104,11 @@ def verified(folder: Path) -> str:
         UserError: if it is not.
     """
     from spine_models.inference.bundle import load_bundle
+    from spine_models.inference.bundle_networks import load_classifiers, load_segmentation
 
     found = load_bundle(folder)
-    found.load_segmentation()
-    found.load_classifiers()
+    load_segmentation(found)
+    load_classifiers(found)
     count = len(found.segmentation) + len(found.classification)
     return f"{folder} is whole: {count} networks with the checksums of bundle {found.digest}"
 

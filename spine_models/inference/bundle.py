@@ -24,8 +24,6 @@ from spine_models.inference.bundle_description import (
     read_description,
 )
 from spine_models.inference.model_card import Figures
-from spine_models.models.network import Network
-from spine_models.models.weights import load_model
 from spine_models.provenance.canonical import digest_file
 from spine_models.provenance.packed import size_of
 
@@ -71,14 +69,6 @@ class Bundle:
         """Return the bundle with some of its networks, see ``chosen_networks``."""
         segmentation, classification = chosen_networks(self.place.path, self.segmentation, self.classification, members)
         return replace(self, segmentation=segmentation, classification=classification)
-
-    def load_segmentation(self) -> list[Network]:
-        """Load the segmentation networks, on the CPU and in evaluation mode."""
-        return [load_model(self.place.network(entry), "segmentation")[0] for entry in self.segmentation]
-
-    def load_classifiers(self) -> list[Network]:
-        """Load the classifiers, on the CPU and in evaluation mode."""
-        return [load_model(self.place.network(entry), "classification")[0] for entry in self.classification]
 
 
 def load_bundle(path: Path) -> Bundle:

@@ -25,6 +25,7 @@ from spine_models.evaluation.competition import clip_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE
 from spine_models.inference.beyond_training import beyond_training
 from spine_models.inference.bundle import Bundle
+from spine_models.inference.bundle_networks import load_classifiers, load_segmentation
 from spine_models.inference.implausible import doubts, implausible
 from spine_models.inference.masks import checked_mask
 from spine_models.inference.prediction_facts import PredictionFacts
@@ -77,11 +78,11 @@ class StudyPredictor:
         windows = settings_from(SlidingWindowSettings, settings["inference"] | own)
         # A bundle from before flips has no section for crops, and none are its default.
         crops = settings_from(CropInferenceSettings, settings.get("crop_inference", {}) | own)
-        self._masks = MaskPredictor([InferenceNetwork(net, device) for net in bundle.load_segmentation()], windows)
+        self._masks = MaskPredictor([InferenceNetwork(net, device) for net in load_segmentation(bundle)], windows)
         precision = classifier_precision(device.type)
         self._classifiers = {
             entry.name: CropPredictor(InferenceNetwork(model, device, precision), crops.flips)
-            for entry, model in zip(bundle.classification, bundle.load_classifiers(), strict=True)
+            for entry, model in zip(bundle.classification, load_classifiers(bundle), strict=True)
         }
 
     def predict(

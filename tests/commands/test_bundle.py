@@ -7,6 +7,7 @@ import torch
 
 from spine_models.commands.app import main
 from spine_models.inference.bundle import load_bundle
+from spine_models.inference.bundle_networks import load_classifiers
 
 
 def run(capsys, *arguments):
@@ -60,7 +61,7 @@ def test_a_packed_bundle_is_the_bundle(bundle_folder, tmp_path, capsys):
         f"{tmp_path / 'all.zip'} holds the bundle {whole.digest}: use it wherever a bundle's folder is asked for\n",
     )
     assert replace(packed, place=None) == replace(whole, place=None)
-    for ours, theirs in zip(packed.load_classifiers(), whole.load_classifiers(), strict=True):
+    for ours, theirs in zip(load_classifiers(packed), load_classifiers(whole), strict=True):
         assert all(torch.equal(ours.state_dict()[name], value) for name, value in theirs.state_dict().items())
     assert run(capsys, "info", tmp_path / "all.zip") == run(capsys, "info", bundle_folder)
     assert "is whole: 3 networks" in run(capsys, "verify", tmp_path / "all.zip")[1]

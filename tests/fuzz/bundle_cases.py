@@ -17,6 +17,7 @@ import torch
 from spine_models.errors import UserError
 from spine_models.inference.bundle import Bundle, load_bundle
 from spine_models.inference.bundle_description import DESCRIPTION
+from spine_models.inference.bundle_networks import load_classifiers, load_segmentation
 from spine_models.inference.export_bundle import ExportInputs, ExportSettings, export_bundle
 from spine_models.levels import TARGETS
 from spine_models.models.classifier import ClassifierSettings, CsnClassifier
@@ -70,7 +71,7 @@ def originals() -> dict[str, torch.Tensor]:
 
 
 def _weights(bundle: Bundle) -> dict[str, torch.Tensor]:
-    networks = [*bundle.load_segmentation(), *bundle.load_classifiers()]
+    networks = [*load_segmentation(bundle), *load_classifiers(bundle)]
     return {f"{i}.{key}": value for i, network in enumerate(networks) for key, value in network.state_dict().items()}
 
 

@@ -18,6 +18,7 @@ from spine_models.evaluation.operating_points import SCOPES
 from spine_models.inference import bundle as bundles
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.bundle_description import DESCRIPTION, read_description, require_members
+from spine_models.inference.bundle_networks import load_classifiers, load_segmentation
 from spine_models.inference.export_bundle import ExportInputs, export_bundle
 from spine_models.inference.solution_settings import OUR_SETTINGS
 from spine_models.levels import TARGETS
@@ -41,11 +42,11 @@ def test_round_trip(bundle_folder, networks):
     assert bundle.prior["C2"] == pytest.approx(0.388889, abs=1e-6)
     assert bundle.prior["C1"] == 0.01
     original, _ = load_model(networks["classification"][1], "classification")
-    copied = bundle.load_classifiers()[1]
+    copied = load_classifiers(bundle)[1]
     assert not copied.training
     weights = copied.state_dict()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in original.state_dict().items())
-    assert len(bundle.load_segmentation()) == 1
+    assert len(load_segmentation(bundle)) == 1
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path, bundle_folder, networks, train_csv):
@@ -140,7 +141,7 @@ def test_a_name_that_fits_no_network(bundle_folder, member):
 def test_it_needs_nothing_outside_its_folder(tmp_path, bundle_folder):
     moved = tmp_path / "elsewhere"
     shutil.move(bundle_folder, moved)
-    assert len(load_bundle(moved / DESCRIPTION).load_classifiers()) == 2
+    assert len(load_classifiers(load_bundle(moved / DESCRIPTION))) == 2
     assert str(tmp_path) not in (moved / DESCRIPTION).read_text()
     assert {path.suffix for path in moved.iterdir()} == {".json", ".md", ".safetensors"}
 
@@ -232,7 +233,7 @@ def test_a_bundle_of_release_0_1(bundle_folder):
     bundle = load_bundle(bundle_folder)
     assert bundle.settings == today.settings
     assert [entry.name for entry in bundle.classification] == [entry.name for entry in today.classification]
-    assert [network.settings.mode for network in bundle.load_classifiers()] == ["ir", "ip"]
+    assert [network.settings.mode for network in load_classifiers(bundle)] == ["ir", "ip"]
 
 
 ABSURD = [

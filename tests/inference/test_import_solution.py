@@ -11,6 +11,7 @@ from spine_models.data.dataset.study_tokens import TRAINING_STUDIES, study_token
 from spine_models.errors import UserError
 from spine_models.inference.bundle import load_bundle
 from spine_models.inference.bundle_description import DESCRIPTION
+from spine_models.inference.bundle_networks import load_classifiers, load_segmentation
 from spine_models.inference.import_solution import SolutionTables, import_solution
 from spine_models.inference.mask_networks import bundle_networks, networks_for
 from spine_models.inference.solution_settings import AUTHORS_SETTINGS, OUR_SETTINGS, PUBLISHED_PRIOR
@@ -60,9 +61,9 @@ def test_a_bundle_of_equal_networks(solution, tmp_path):
     assert [entry.name for entry in bundle.segmentation] == ["csn_unet-0"]
     assert [entry.name for entry in bundle.classification] == ["ir-0", "ip-0", "ir-1"]
     crops, image = torch.randn(2, 3, 8, 32, 32), torch.randn(1, 1, 8, 32, 32)
-    for ours, name in zip(bundle.load_classifiers(), ("a.pth", "b.pth", "swa_5_best.pth"), strict=True):
+    for ours, name in zip(load_classifiers(bundle), ("a.pth", "b.pth", "swa_5_best.pth"), strict=True):
         assert_equal_outputs(ours, solution[1][name], crops)
-    assert_equal_outputs(bundle.load_segmentation()[0], solution[1]["best_dice"], image)
+    assert_equal_outputs(load_segmentation(bundle)[0], solution[1]["best_dice"], image)
     assert {path.suffix for path in (tmp_path / "bundle").iterdir()} == {".json", ".md", ".safetensors"}
     assert str(solution[0]) not in (tmp_path / "bundle" / DESCRIPTION).read_text()
 
