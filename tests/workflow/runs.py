@@ -5,12 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.workflow import warm
+
 ROOT = Path(__file__).parents[2]
 
 
 def snakemake(*arguments, directory, root=ROOT, timeout=600, **environment):
     """Run this checkout's workflow in ``directory`` and return the finished process with its output as text."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile", "--directory", directory]
+    # Where the jobs start warm, so does Snakemake.
+    python = [sys.executable, "-S", "-E", warm.__file__] if warm.SOCKET in environment else [sys.executable]
+    command = [*python, "-m", "snakemake", "--snakefile", root / "Snakefile", "--directory", directory]
     return subprocess.run(
         [*command, *arguments],
         cwd=root,

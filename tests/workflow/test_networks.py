@@ -28,7 +28,7 @@ OTHERS = {"ir": {"folds": 1, "average": 1}}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, jobs):
     """The project with the toy, and its working directory after a run of every rule, prediction included."""
     folder = tmp_path_factory.mktemp("networks")
     project, work = folder / "project", folder / "work"
@@ -43,7 +43,7 @@ def finished(tmp_path_factory):
         "classification": {"training": {"epochs": 1}, "variants": VARIANTS | OTHERS},
     }
     (work / "overlay.yaml").write_text(yaml.safe_dump(overlay(changes)))
-    process = run(project, work, "--cores", "2")
+    process = run(project, work, "--cores", "2", **jobs)
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
     return project, work
 

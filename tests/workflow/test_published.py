@@ -55,7 +55,7 @@ def imported(checkpoints: Path, out: Path, studies: list[str], *options: object)
     return out
 
 
-def test_an_imported_bundle_predicts_the_same_by_command_and_by_snakemake(checkpoints, tmp_path):
+def test_an_imported_bundle_predicts_the_same_by_command_and_by_snakemake(checkpoints, jobs, tmp_path):
     bundle = imported(checkpoints, tmp_path / "bundle", ["7.7.1"])
     settings = PhantomSettings(
         studies=1, segmented=0, test_studies=2, defective=0, matrix=96, field_of_view_mm=84.0, slice_mm=5.0
@@ -68,7 +68,7 @@ def test_an_imported_bundle_predicts_the_same_by_command_and_by_snakemake(checkp
     # What random weights call vertebrae is no spine.
     assert done.returncode == 3, done.stderr
     words = [f"predict_dir={studies}", f"bundle={bundle}", "output_dir=run", "device=cpu", "math_threads=1"]
-    process = snakemake("--cores", "2", "predict", "--config", *words, directory=tmp_path)
+    process = snakemake("--cores", "2", "predict", "--config", *words, directory=tmp_path, **jobs)
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
     workflow_out = tmp_path / "run" / "predictions"
     for name in ("predictions.csv", "submission.csv"):
@@ -97,25 +97,26 @@ def tuned(folder: Path, bundle: Path) -> None:
     lay_out(folder, changes)
 
 
-def run(folder: Path, *targets: str, **options) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *targets: str, **variables: str) -> subprocess.CompletedProcess[str]:
     words = command(folder, "--", *targets)
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=600, **options)
+    env = os.environ | variables
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=600, env=env)
 
 
-def test_a_bundle_is_fine_tuned_and_a_killed_training_ends_with_the_same_bytes(checkpoints, tmp_path):
+def test_a_bundle_is_fine_tuned_and_a_killed_training_ends_with_the_same_bytes(checkpoints, jobs, tmp_path):
     bundle = imported(checkpoints, tmp_path / "bundle", ["7.7.1"])
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"
     for folder in (calm, stormy):
         folder.mkdir()
         tuned(folder, bundle)
-    done = run(calm, SEGMENTATION, CLASSIFIER)
+    done = run(calm, SEGMENTATION, CLASSIFIER, **jobs)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     for script, target in (("train_segmentation", SEGMENTATION), ("train_classifier", CLASSIFIER)):
-        killed = run(stormy, target, env=os.environ | at_a_point(stormy, script, "/checkpoint.ckpt", 3))
+        killed = run(stormy, target, **jobs, **at_a_point(stormy, script, "/checkpoint.ckpt", 3))
         assert killed.returncode != 0
         # The job came to the point, and did not end for another reason.
         (stormy / "mark").unlink()
-    done = run(stormy, SEGMENTATION, CLASSIFIER)
+    done = run(stormy, SEGMENTATION, CLASSIFIER, **jobs)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert results(stormy / "chaos") == results(calm / "chaos")
     files = load_bundle(bundle)
@@ -126,11 +127,11 @@ def test_a_bundle_is_fine_tuned_and_a_killed_training_ends_with_the_same_bytes(c
         assert study_token("7.7.1") in provenance[TRAINING_STUDIES]
 
 
-def test_a_bundle_that_learnt_from_a_held_out_study_trains_nothing(checkpoints, tmp_path):
+def test_a_bundle_that_learnt_from_a_held_out_study_trains_nothing(checkpoints, jobs, tmp_path):
     bundle = imported(checkpoints, tmp_path / "bundle", [tiny_data.STUDIES[0]])
     (tmp_path / "work").mkdir()
     tuned(tmp_path / "work", bundle)
-    done = run(tmp_path / "work", SEGMENTATION)
+    done = run(tmp_path / "work", SEGMENTATION, **jobs)
     assert done.returncode != 0
     log = (tmp_path / "work/chaos/logs/train_segmentation/0.log").read_text()
     assert f"learnt from {tiny_data.STUDIES[0]}, by which this fold of the segmentation is judged" in log

@@ -15,7 +15,6 @@ import pytest
 
 from spine_models.data.stages.check_dataset import check_dataset
 from tests.provenance.reach import reach
-from tests.workflow import warm
 from tests.workflow.changes import (
     CHANGES,
     JOBS,
@@ -38,13 +37,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("reruns")]
 # Half of the changes are another group, over a run of its own: one worker alone would be at it when all else is done.
 SECOND_GROUP = pytest.mark.xdist_group("more_reruns")
 TABLE = [pytest.param(change, marks=[SECOND_GROUP] if number % 2 else []) for number, change in enumerate(CHANGES)]
-
-
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory):
-    """Environment in which jobs start warm."""
-    with warm.environment(tmp_path_factory.mktemp("warm")) as environment:
-        yield environment
 
 
 @pytest.fixture(scope="module")

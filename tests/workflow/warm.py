@@ -20,7 +20,7 @@ from pathlib import Path
 SOCKET = "WARM_SOCKET"
 PRELOADED = (
     "torch safetensors.torch pytorch_lightning albumentations pandas pandera.pandas "
-    "pydicom nibabel cv2 mmengine matplotlib"
+    "pydicom nibabel cv2 mmengine matplotlib snakemake.cli jsonschema smart_open"
 )
 
 
