@@ -98,15 +98,18 @@ class CropPredictor:
     def attention(self, crop: ClassifierCrop, target: int) -> Floats:
         """Return how much each slice of a crop can move the logit of a target, (depth,): zero or more, in no unit.
 
-        It is the sum of the absolute gradient by the image over the slice's plane (Simonyan et al. 2014).
+        It is the sum over the slice's plane of the absolute product of the standardised image and the gradient by it
+        (Shrikumar et al. 2016).
 
         Args:
             crop: of arrays or of tensors.
             target: index in ``levels.TARGETS``.
         """
-        gradient = self._network.gradient(self._input([crop]), target)
+        images = self._input([crop])
+        gradient = self._network.gradient(images, target)
         # The image is there twice, as the first two channels; the third is the mask.
-        return np.asarray(gradient[0, :2].sum(dim=0).abs().sum(dim=(1, 2)).double().numpy())
+        product = gradient[0, :2].sum(dim=0) * images[0, 0].float().cpu()
+        return np.asarray(product.abs().sum(dim=(1, 2)).double().numpy())
 
     def _input(self, crops: list[ClassifierCrop]) -> torch.Tensor:
         return classifier_input(*(part.to(self._network.device) for part in default_collate(crops)))

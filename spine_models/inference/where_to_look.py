@@ -1,9 +1,9 @@
 """The slice of each level that a reader should look at first, from the classifiers themselves.
 
 The last layer of a CSN has one position for eight slices, which is too coarse for that. The gradient of a level's logit
-by the input has all slices: where it is large, a change of the image would change the answer most (Simonyan et al.
-2014). Only the network that is surest of a level is asked, so that a study costs one pass forward and one back for each
-level, whatever the number of networks.
+by the input has all slices: where its product with the image is large, what is there moves the answer most (Shrikumar
+et al. 2016). Only the network that is surest of a level is asked, so that a study costs one pass forward and one back
+for each level, whatever the number of networks.
 """
 
 from __future__ import annotations
