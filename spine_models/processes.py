@@ -31,8 +31,11 @@ def begin_child(_worker: int = 0) -> None:
     tell_bus_errors()
 
 
-def _begin_reader() -> None:
-    """Leave Ctrl-C, which reaches all processes of a terminal, to the parent: it says what happened, and once."""
+def begin_pool_worker() -> None:
+    """Prepare a process of a pool: as ``begin_child``, and Ctrl-C is left to the parent, which says once what happened.
+
+    A terminal sends Ctrl-C to all of its processes.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     begin_child()
 
@@ -63,7 +66,7 @@ class ChildProcess:
             StudyFailedError: if the process died.
         """
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin_reader)
+            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=begin_pool_worker)
         try:
             return self._pool.submit(function, *args, **more).result()
         except BrokenProcessPool:

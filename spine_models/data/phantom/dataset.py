@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -27,7 +26,7 @@ from spine_models.data.phantom.rendering import Rendered, marker_position, rende
 from spine_models.data.phantom.settings import PhantomSettings
 from spine_models.errors import UserError
 from spine_models.levels import LEVELS, TARGETS
-from spine_models.processes import begin_child
+from spine_models.processes import begin_pool_worker
 from spine_models.provenance.canonical import digest_file, digest_json
 from spine_models.provenance.files import write_json, write_text
 
@@ -163,14 +162,8 @@ def _map(write: partial[WrittenStudy], plans: list[StudyPlan], threads: int) -> 
     if threads <= 1:
         yield from map(write, plans)
         return
-    with ProcessPoolExecutor(min(threads, len(plans)), get_context("spawn"), _begin_writer) as pool:
+    with ProcessPoolExecutor(min(threads, len(plans)), get_context("spawn"), begin_pool_worker) as pool:
         yield from pool.map(write, plans)
-
-
-def _begin_writer() -> None:
-    # Ctrl-C reaches this process too, and is for the parent to answer.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    begin_child()
 
 
 def _grid(rng: np.random.Generator, settings: PhantomSettings, plan: StudyPlan, patient: Patient) -> Grid:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -29,6 +28,7 @@ from spine_models.data.stages.convert_volumes import overwritten_studies
 from spine_models.data.stages.label_stack import label_grid, stack_of
 from spine_models.errors import StudyFailedError, UserError
 from spine_models.levels import LEVELS
+from spine_models.processes import begin_pool_worker
 
 Progress = Callable[[int], None]
 """Called with the number of files read so far."""
@@ -147,10 +147,7 @@ def check_dataset(
     begin = time.perf_counter()
     reports = []
     try:
-        # Ctrl-C reaches these too, and is for this process to answer.
-        with ProcessPoolExecutor(
-            processes, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-        ) as pool:
+        with ProcessPoolExecutor(processes, initializer=begin_pool_worker) as pool:
             jobs = pool.map(check_study, [root] * len(names), names, [settings] * len(names), chunksize=4)
             for report in jobs:
                 reports.append(report)
