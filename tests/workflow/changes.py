@@ -285,7 +285,7 @@ CHANGES = [
     ),
     Change(
         "... and `spine-models accept`",
-        all_of(rename(LOSS, "_of_target", "_at_target"), accept("train_segmentation")),
+        all_of(rename(LOSS, "_add_by_class", "_add_per_class"), accept("train_segmentation")),
         {},
         {},
         "a person has judged that a renamed private function changes nothing",

@@ -127,7 +127,7 @@ def test_a_job_that_misses_an_array_names_the_command_that_makes_it(copied, jobs
 
 def test_accepted_code_is_named_in_the_report_and_covers_no_other_difference(copied, jobs):
     project, work = copied
-    all_of(rename(LOSS, "_of_target", "_at_target"), accept("train_segmentation"))(project, work)
+    all_of(rename(LOSS, "_add_by_class", "_add_per_class"), accept("train_segmentation"))(project, work)
     (line,) = json.loads((work / "results/accepted.json").read_text())
     assert line["modules"] == ["spine_models.models.losses"]
     assert run(project, work, "--force", "results/report/index.html", **jobs).returncode == 0
