@@ -21,7 +21,7 @@ import numpy as np
 import pydicom
 import torch
 
-from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredictor
+from spine_models.compute.crop_predictor import CropInferenceSettings
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.crop import CropSettings, spine_crop, validation_starts, validation_windows
@@ -33,7 +33,7 @@ from spine_models.data.dicom.study import StudyVolume, VolumeSettings, decode_st
 from spine_models.data.volume_facts import Affine
 from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
 from spine_models.inference.bundle import Bundle, load_bundle
-from spine_models.inference.bundle_networks import load_classifiers, load_segmentation
+from spine_models.inference.bundle_networks import load_crop_predictors, load_segmentation
 from spine_models.inference.masks import checked_mask
 from spine_models.inference.predict_study import volume_settings_for
 from spine_models.inference.where_to_look import suspicious_slices
@@ -87,10 +87,7 @@ class Localiser:
         windows = settings_from(SlidingWindowSettings, settings["inference"])
         flips = settings_from(CropInferenceSettings, settings.get("crop_inference", {})).flips
         self._masks = MaskPredictor([InferenceNetwork(net, device) for net in load_segmentation(bundle)], windows)
-        self._classifiers = {
-            entry.name: CropPredictor(InferenceNetwork(model, device), flips)
-            for entry, model in zip(bundle.classification, load_classifiers(bundle), strict=True)
-        }
+        self._classifiers = load_crop_predictors(bundle, device, flips)
 
     def study(self, folder: Path, root: Path) -> tuple[StudyVolume, dict[str, Path]]:
         """Read a study and say which file each number of the table of boxes means."""

@@ -30,16 +30,15 @@ from benchmarks.row import Row, at_most
 from spine_models.commands.training_needs import read_configuration
 from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredictor
 from spine_models.compute.devices import use_device
-from spine_models.compute.flips import Flip
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
 from spine_models.data.crops.crop import ClassifierCrop, CropSettings, spine_crop, validation_starts, validation_windows
 from spine_models.data.crops.plausibility import PlausibilitySettings, check_mask
 from spine_models.data.dicom.study import decode_study, open_study
 from spine_models.evaluation.competition import Floats
-from spine_models.inference.bundle import Bundle, load_bundle
+from spine_models.inference.bundle import load_bundle
 from spine_models.inference.bundle_description import DESCRIPTION
-from spine_models.inference.bundle_networks import load_classifiers, load_segmentation
+from spine_models.inference.bundle_networks import load_crop_predictors, load_segmentation
 from spine_models.inference.export_bundle import BundleContents, write_bundle
 from spine_models.inference.predict_study import volume_settings_for
 from spine_models.inference.view_data import view_data
@@ -152,20 +151,13 @@ def predict(folder: Path) -> list[dict[str, float]]:
     for members in MEMBERS:
         steps = _Steps(shared)
         chosen = bundle.only([entry.name for entry in bundle.classification[:members]])
-        classifiers = steps.timed("classifiers, loading", partial(_predictors, chosen, device, flips))
+        classifiers = steps.timed("classifiers, loading", partial(load_crop_predictors, chosen, device, flips))
         values = steps.timed("classifiers", partial(_probabilities, classifiers, windows))
         look = partial(suspicious_slices, windows, starts, crops.depth, crop.boxes, values, classifiers)
         slices = steps.timed("where to look", look)
         steps.timed("page", partial(view_data, study.half, mask, study.full, study.facts, shown.boxes, slices))
         found.append({**steps, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000})
     return found
-
-
-def _predictors(bundle: Bundle, device: torch.device, flips: Sequence[Flip]) -> dict[str, CropPredictor]:
-    return {
-        entry.name: CropPredictor(InferenceNetwork(model, device), flips)
-        for entry, model in zip(bundle.classification, load_classifiers(bundle), strict=True)
-    }
 
 
 def _probabilities(classifiers: Mapping[str, CropPredictor], windows: Sequence[ClassifierCrop]) -> dict[str, Floats]:

@@ -24,11 +24,10 @@ def test_the_image_has_no_root_and_resolves_nothing():
     assert {"--no-index", "--no-deps"} <= set(install.split())
 
 
-def test_it_is_tried_without_network_and_with_one_folder_that_can_be_written():
-    command = try_container.inside(Path("run"), Path("out"))
-    assert {"--read-only", "--network=none", "--user=65534:65534", "--volume=run:/data:ro"} <= set(command)
-    writable = [word for word in command if word.startswith("--volume") and not word.endswith(":ro")]
-    assert writable == ["--volume=out:/out"]
+def test_it_is_tried_without_network_and_without_a_folder_that_can_be_written():
+    command = try_container.inside(Path("run"))
+    assert {"--read-only", "--network=none", "--user=65534:65534"} <= set(command)
+    assert [word for word in command if word.startswith("--volume")] == ["--volume=run:/data:ro"]
 
 
 def test_without_podman_a_sentence_says_why_it_is_not_tried(monkeypatch):

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+
+from spine_models.compute.crop_predictor import CropPredictor
+from spine_models.compute.flips import Flip
+from spine_models.compute.inference_network import InferenceNetwork
+from spine_models.compute.precision import classifier_precision
 from spine_models.inference.bundle import Bundle
 from spine_models.models.network import Network
 from spine_models.models.weights import load_model
@@ -23,3 +31,21 @@ def load_classifiers(bundle: Bundle) -> list[Network]:
         UserError: if a file does not hold such a network.
     """
     return [load_model(bundle.place.network(entry), "classification")[0] for entry in bundle.classification]
+
+
+def load_crop_predictors(bundle: Bundle, device: torch.device, flips: Sequence[Flip]) -> dict[str, CropPredictor]:
+    """Load the classifiers to predict with, by their names in the bundle.
+
+    Args:
+        bundle: checked by ``load_bundle``.
+        device: where they compute, in the precision of ``classifier_precision``.
+        flips: of the crops, over which each classifier's probabilities are averaged.
+
+    Raises:
+        UserError: if a file does not hold such a network.
+    """
+    precision = classifier_precision(device.type)
+    return {
+        entry.name: CropPredictor(InferenceNetwork(network, device, precision), flips)
+        for entry, network in zip(bundle.classification, load_classifiers(bundle), strict=True)
+    }

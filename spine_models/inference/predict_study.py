@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spine_models.compute.crop_predictor import CropInferenceSettings, CropPredictor
+from spine_models.compute.crop_predictor import CropInferenceSettings
 from spine_models.compute.flips import Flip
 from spine_models.compute.inference_network import InferenceNetwork
 from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSettings
-from spine_models.compute.precision import classifier_precision
 from spine_models.data.crops.crop import CropSettings, SpineCrop, spine_crop, validation_starts, validation_windows
 from spine_models.data.crops.mask_facts import FlagCode, MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings
@@ -25,7 +24,7 @@ from spine_models.evaluation.competition import clip_probabilities
 from spine_models.evaluation.tables import FROM_CROPS, FROM_PRIOR, MASK_ALONE
 from spine_models.inference.beyond_training import beyond_training
 from spine_models.inference.bundle import Bundle
-from spine_models.inference.bundle_networks import load_classifiers, load_segmentation
+from spine_models.inference.bundle_networks import load_crop_predictors, load_segmentation
 from spine_models.inference.implausible import doubts, implausible
 from spine_models.inference.masks import checked_mask
 from spine_models.inference.prediction_facts import PredictionFacts
@@ -79,11 +78,7 @@ class StudyPredictor:
         # A bundle from before flips has no section for crops, and none are its default.
         crops = settings_from(CropInferenceSettings, settings.get("crop_inference", {}) | own)
         self._masks = MaskPredictor([InferenceNetwork(net, device) for net in load_segmentation(bundle)], windows)
-        precision = classifier_precision(device.type)
-        self._classifiers = {
-            entry.name: CropPredictor(InferenceNetwork(model, device, precision), crops.flips)
-            for entry, model in zip(bundle.classification, load_classifiers(bundle), strict=True)
-        }
+        self._classifiers = load_crop_predictors(bundle, device, crops.flips)
 
     def predict(
         self, source: StudySource, volume_settings: VolumeSettings, decode: Decode = decode_study
