@@ -6,11 +6,13 @@ Takes the phantoms with one fractured level, whose slices ``train_bounding_boxes
 the bundle finds: of all levels that one has the highest probability, and the mask shows it. Two slices are compared:
 the one that the classifiers point at, and the middle of the vertebra, where their windows are centred. A fracture is
 focal where it takes up at most 0.6 of the vertebra's height; the middle of a vertebra is near to most of the others.
+Each fracture is its own control: of those where the two slices differ, a sign test counts which is nearer how often.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import resource
 import time
 from collections.abc import Sequence
@@ -143,6 +145,12 @@ def memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def sign_test(more: int, less: int) -> float:
+    """Return how probable so uneven a split is if both sides are equally likely, both directions counted."""
+    tosses, fewer = more + less, min(more, less)
+    return min(1.0, 2 * sum(math.comb(tosses, number) for number in range(fewer + 1)) / 2**tosses)
+
+
 def table(looked: Sequence[Looked], tried: int) -> str:
     """Return what was seen as Markdown."""
     focal = [one for one in looked if one.focal]
@@ -159,6 +167,13 @@ def table(looked: Sequence[Looked], tried: int) -> str:
             near = [f"{np.mean(side <= limit):.2f}" for limit in (NEAR, CLOSE) for side in (ours, centre)]
             lines.append(f"| {name} | {len(group)} | {' | '.join(near)} | {ours.mean():.1f} | {centre.mean():.1f} |")
     if looked:
+        by = np.array([one.centre - one.ours for one in looked])
+        nearer, farther = int((by >= 1).sum()), int((by <= -1).sum())
+        lines += [
+            "",
+            f"nearer than the middle by a slice or more: {nearer}, farther: {farther}"
+            f" (sign test, two-sided: p = {sign_test(nearer, farther):.2g})",
+        ]
         times = [np.median([getattr(one, name) for one in looked]) for name in ("predicting", "pointing")]
         lines += ["", f"seconds a study, median: probabilities {times[0]:.2f}, where to look {times[1]:.2f}"]
     return "\n".join(lines)

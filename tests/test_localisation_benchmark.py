@@ -5,7 +5,7 @@ import pytest
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from benchmarks.localisation import Looked, slice_of, table
+from benchmarks.localisation import Looked, sign_test, slice_of, table
 
 
 def looked(ours, centre, extent, height=10):
@@ -18,7 +18,13 @@ def test_shares_and_means_of_all_and_of_focal_fractures():
     assert lines[4] == "| all found | 4 | 0.75 | 0.50 | 0.50 | 0.50 | 2.0 | 2.6 |"
     assert lines[5] == "| focal | 2 | 1.00 | 0.00 | 0.50 | 0.00 | 2.0 | 4.5 |"
     assert lines[2].count("|") == lines[3].count("|") == lines[4].count("|")
+    assert lines[7] == "nearer than the middle by a slice or more: 3, farther: 1 (sign test, two-sided: p = 0.62)"
     assert "probabilities 0.50, where to look 0.25" in lines[-1]
+
+
+@pytest.mark.parametrize(("more", "less", "p"), [(0, 0, 1.0), (5, 5, 1.0), (9, 1, 22 / 1024), (1, 9, 22 / 1024)])
+def test_the_sign_test_counts_both_directions(more, less, p):
+    assert sign_test(more, less) == pytest.approx(p)
 
 
 def test_nothing_found_gives_no_figure():
