@@ -29,7 +29,8 @@ from spine_models.provenance.files import replacing
 
 NAME = "spine_models"
 _SERIES_NUMBER = 1000
-"""Added to the number of the source series."""
+"""Added to the number of the source series, where the sum is one that DICOM can hold (IS, PS3.5 6.2)."""
+_LARGEST_NUMBER = 2**31 - 1
 _NO_DATE, _NO_TIME = "19000101", "000000"
 """Where the study has none: an object has to say a date, and the day of the computation would make two runs differ."""
 _VERTEBRAE = [getattr(codes.SCT, f"{level}Vertebra") for level in LEVELS]
@@ -82,7 +83,7 @@ def write_seg(path: Path, slices: OriginalSlices, made: SegSource) -> None:
         digest_json([made.content_digest, made.bundle_digest, made.empty_frames, _parts(made.identity)]), masks
     )
     sources = list(_sources(slices.grid, made.identity, uids))
-    number = headers[0].series_number or 0
+    number = _SERIES_NUMBER + max(0, int(headers[0].series_number or 0))
     with warnings.catch_warnings():  # of texts that the source holds in a form that is not valid
         warnings.simplefilter("ignore")
         seg = highdicom.seg.Segmentation(
@@ -91,7 +92,7 @@ def write_seg(path: Path, slices: OriginalSlices, made: SegSource) -> None:
             segmentation_type=SegmentationTypeValues.BINARY,
             segment_descriptions=_descriptions(made.bundle_digest, uids),
             series_instance_uid=uids.new("series"),
-            series_number=_SERIES_NUMBER + max(0, int(number)),
+            series_number=number if number <= _LARGEST_NUMBER else _SERIES_NUMBER,
             sop_instance_uid=uids.new("instance"),
             instance_number=1,
             manufacturer=NAME,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from spine_models.compute.devices import use_device
 from spine_models.compute.flips import Flip
@@ -13,6 +14,7 @@ from spine_models.compute.out_of_memory import OTHER_DEVICE, memory_advice
 from spine_models.data.dataset.quarantine import RefusalCode, StudyRefused
 from spine_models.data.dicom.choice import Choose, for_the_neck, the_series
 from spine_models.data.dicom.identity import read_identity
+from spine_models.data.dicom.series import Selection
 from spine_models.data.dicom.study import (
     MAX_STUDY_MB,
     StudySource,
@@ -42,6 +44,7 @@ from spine_models.provenance.shard import FAILED, Shard, open_shard
 from spine_models.provenance.vouched import record_path, vouch
 
 EVERY_STUDY = "*"
+_OTHER_SERIES = "the series that was asked for is none of the axial series of this study: another one was chosen"
 
 Progress = Callable[[int, int, str], None]
 """Called after each study with its number, how many there are, and a sentence."""
@@ -165,7 +168,8 @@ class _ShardPredictor:
         used = next(s for s in sources if tuple(s.selection.series) == facts.volume.series)
         implausible = facts.implausible if facts.source != FROM_PRIOR else ()
         why = f", implausible: {implausible[0]}" if implausible else ""
-        return used_rows(study, found, used), f"{study}: {sentence} from {facts.source}{why}"
+        said = f"{sentence} from {facts.source}" if facts.source != FROM_PRIOR else f"{sentence}, no vertebra found"
+        return used_rows(study, found, used), f"{study}: {said}{why}"
 
     def _open(self, root: Path, found: TreeStudy) -> list[StudySource]:
         """Return the study's best stack, and those among which the mask decides."""
@@ -183,6 +187,8 @@ class _ShardPredictor:
         with refused_unless_changed(root / folder, files):
             sources = self._child.call(open_candidates, root / folder, files, choose)
         require_unchanged(root / folder, files)
+        if wanted and all(source.grid.headers[0].series_uid != wanted for source in sources):
+            return [_with_note(source, _OTHER_SERIES) for source in sources]
         return sources
 
     def _origin(self, source: StudySource) -> Origin:
@@ -215,7 +221,12 @@ class _ShardPredictor:
 
     def _key(self, sources: Sequence[StudySource], found: TreeStudy) -> Key:
         contents, steps = zip(*((s.content_digest, self._settings_for(s).z_step) for s in sources), strict=True)
-        inputs = {"study": contents[0] if len(contents) == 1 else digest_json(contents), "bundle": self._bundle.digest}
+        inputs = {
+            "study": contents[0] if len(contents) == 1 else digest_json(contents),
+            # The record repeats what was left out and why, which the files that were used do not tell.
+            "choice": digest_json([_choice(source.selection) for source in sources]),
+            "bundle": self._bundle.digest,
+        }
         config = {
             "z_step": steps,
             "math_threads": self._settings.math_threads,
@@ -225,6 +236,14 @@ class _ShardPredictor:
             "mask_files": asdict(self._settings.mask_files),
         }
         return Key("predict_studies", inputs, config, self._code)
+
+
+def _with_note(source: StudySource, note: str) -> StudySource:
+    return replace(source, selection=replace(source.selection, notes=[*source.selection.notes, note]))
+
+
+def _choice(selection: Selection) -> list[Any]:
+    return [[asdict(item) for item in selection.series], selection.notes]
 
 
 def _decode_in(child: ChildProcess, source: StudySource, settings: VolumeSettings) -> StudyVolume:

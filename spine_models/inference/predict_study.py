@@ -108,7 +108,7 @@ class StudyPredictor:
             notes=(
                 *step_notes,
                 *study.facts.notes,
-                *_mask_notes(shown, answer["source"]),
+                *_mask_notes(shown, answer["source"], classifies=self._bundle.prior is not None),
                 *doubts(shown, *inside),
                 *again,
             ),
@@ -145,10 +145,10 @@ class StudyPredictor:
     def _classify(self, crop: SpineCrop | None) -> tuple[dict[str, Any], dict[str, int]]:
         """Return probabilities, those of each classifier and what they come from; and the suspicious slices."""
         prior = self._bundle.prior
+        if crop is None:
+            return {"probabilities": dict(prior) if prior else None, "models": {}, "source": FROM_PRIOR}, {}
         if prior is None:
             return {"probabilities": None, "models": {}, "source": MASK_ALONE}, {}
-        if crop is None:
-            return {"probabilities": dict(prior), "models": {}, "source": FROM_PRIOR}, {}
         windows = [window for _, window in validation_windows(crop, self._crops)]
         found = {name: predictor.probabilities(windows) for name, predictor in self._classifiers.items()}
         first = next(iter(self._classifiers.values()))
@@ -204,13 +204,14 @@ def _step_notes(source: StudySource, used: VolumeSettings, bundle: Bundle) -> li
     ]
 
 
-def _mask_notes(shown: MaskFacts, source: str) -> list[str]:
+def _mask_notes(shown: MaskFacts, source: str, *, classifies: bool) -> list[str]:
     """Say in sentences which levels the prediction knows nothing or little of."""
     missing = [level for level in LEVELS if shown.levels[level] == "missing"]
     notes = []
     if source == FROM_PRIOR:
         why = "large enough" if shown.boxes else "visible"
-        notes.append(f"no vertebra is {why}: the probabilities are the training prior, not this study's")
+        meaning = ": the probabilities are the training prior, not this study's" if classifies else ""
+        notes.append(f"no vertebra is {why}{meaning}")
     if source == FROM_CROPS and missing:
         notes.append(f"not visible: {', '.join(missing)}; their probabilities come from crops of other levels")
     return notes + [flag.sentence for flag in shown.flags]

@@ -17,7 +17,8 @@ class PredictionFacts(Facts):
     Attributes:
         probabilities: target to value; None without classifiers.
         models: name of a classifier to its eight values; empty where the prior is the prediction.
-        source: ``FROM_CROPS``, ``FROM_PRIOR`` or ``MASK_ALONE`` of ``evaluation.tables``.
+        source: of ``evaluation.tables``: ``FROM_CROPS``; ``FROM_PRIOR`` where no vertebra was found, with classifiers
+            or without; ``MASK_ALONE``.
         levels: status of every level.
         voxels: of the visible levels.
         notes: sentences on what the models could not see.

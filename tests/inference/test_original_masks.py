@@ -283,9 +283,16 @@ def test_no_seg_over_slices_that_cannot_be_told_apart(tmp_path):
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian dicom3tools) is not installed")
 @pytest.mark.parametrize("empty_frames", [False, True])
-@pytest.mark.parametrize("lacking", [{}, {"PatientID": "", "PatientBirthDate": None, "PatientName": None}])
-def test_dciodvfy_finds_no_error(tmp_path, empty_frames, lacking):
-    write_eight(tmp_path / "ct", 1, 1, False, **lacking)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"PatientID": "", "PatientBirthDate": None, "PatientName": None},
+        {"SeriesNumber": 2**31 - 1, "SpecificCharacterSet": "ISO_IR 192", "PatientID": "Größe 患者"},
+    ],
+)
+def test_dciodvfy_finds_no_error(tmp_path, empty_frames, changes):
+    write_eight(tmp_path / "ct", 1, 1, False, **changes)
     path = Drawn(tmp_path / "ct").seg(tmp_path / "m.dcm", empty_frames)
     said = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
     lines = (said.stdout + said.stderr).splitlines()

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 import torch
 
+from spine_models.compute.mask_predictor import MaskPredictor
 from spine_models.data.dataset.prediction_tables import PredictionIndex
 from spine_models.data.dicom.study import VolumeSettings, open_study, read_study
 from spine_models.data.stages.index_predictions import IndexPredictionsSettings, index_predictions, read_studies
@@ -197,6 +198,39 @@ def test_a_second_run_finds_its_results_and_a_new_bundle_or_code_does_not(studie
     assert first.studies == second.studies
     _, said = _predict(studies, bundle_folder, out, code="other")
     assert not any("already" in sentence for _, _, sentence in said)
+
+
+def with_a_softer_series(study):
+    """Add a second series to a study: the same slices in a soft kernel. Returns the UIDs of both."""
+    for path in sorted(study.glob("*.dcm")):
+        dataset = pydicom.dcmread(path)
+        sharp = str(dataset.SeriesInstanceUID)
+        dataset.SeriesInstanceUID, dataset.SOPInstanceUID = f"{sharp}.2", f"{dataset.SOPInstanceUID}.2"
+        dataset.SeriesNumber, dataset.ConvolutionKernel = 9, "Br36"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(study / f"soft {path.name}")
+    return sharp, f"{sharp}.2"
+
+
+def test_what_is_said_of_other_series_is_of_this_run(studies, bundle_folder, tmp_path):
+    """The series that is read may be the same while others come and go, or a person chooses it."""
+    out, study = tmp_path / "0.json", min(studies.iterdir())
+    shutil.rmtree(max(studies.iterdir()))
+
+    def others(**chosen):
+        manifest, _ = _predict(studies, bundle_folder, out, settings=replace(SETTINGS, **chosen))
+        assert manifest.refused == {}
+        uses = {row["use"] for row in csv.DictReader((tmp_path / "0" / INVENTORY).open(newline=""))}
+        facts = manifest.facts(study.name, PredictionFacts)
+        return [item.why_not for item in facts.volume.series[1:]], facts.volume.series[0].series, uses, facts.notes
+
+    assert others()[0] == []
+    sharp, soft = with_a_softer_series(study)
+    assert others()[:3] == (["a softer kernel"], sharp, {"used", "set aside"})
+    assert others(series={study.name: sharp})[:3] == (["not the series asked for"], sharp, {"used", "set aside"})
+    assert others(series={"*": soft})[:2] == (["not the series asked for"], soft)
+    *_, notes = others(series={"*": "1.2.3"})
+    assert any("asked for" in note for note in notes)
 
 
 def test_what_belongs_to_no_study_any_more_is_removed(studies, bundle_folder, tmp_path):
@@ -401,11 +435,32 @@ def test_probabilities_are_limited_for_each_model_or_for_their_mean(studies, bun
     assert list(facts.probabilities.values()) == pytest.approx([0.99] * 8)
 
 
-def test_a_bundle_without_classifiers_makes_masks_and_pictures(studies, networks, tmp_path):
+@pytest.fixture
+def mask_bundle(networks, tmp_path):
+    """A bundle without classifiers."""
     settings = {name: value for name, value in vars(SETTINGS_OF_THE_BUNDLE).items() if name != "phantom"}
     contents = BundleContents(settings, None, phantom=True, provenance={})
     write_bundle(tmp_path / "masks" / DESCRIPTION, networks["segmentation"], [], contents)
-    manifest, said = _predict(studies, tmp_path / "masks", tmp_path / "out" / "0.json")
+    return tmp_path / "masks"
+
+
+def test_a_mask_without_a_vertebra_is_no_answer_of_a_bundle_without_classifiers(
+    studies, mask_bundle, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(MaskPredictor, "mask", lambda self, half, *_: np.zeros(half.shape, np.uint8))
+    shutil.rmtree(max(studies.iterdir()))
+    _, ((_, _, sentence),) = _predict(studies, mask_bundle, tmp_path / "out" / "0.json")
+    assert sentence.endswith(": predicted, no vertebra found")
+    (study,) = publish(tmp_path / "out", mask_bundle)
+    assert (study.status, study.probabilities) == ("prior", None)
+    assert "no vertebra is visible" in study.notes
+    assert len((tmp_path / "out" / "submission.csv").read_text().splitlines()) == 1
+    page = (tmp_path / "out" / "studies" / f"{study.study}.html").read_text()
+    assert "no vertebra found, no prediction" in page
+
+
+def test_a_bundle_without_classifiers_makes_masks_and_pictures(studies, mask_bundle, tmp_path):
+    manifest, said = _predict(studies, mask_bundle, tmp_path / "out" / "0.json")
     assert all("predicted from mask, implausible: " in sentence for _, _, sentence in said)
     for study in manifest.studies:
         facts = manifest.facts(study, PredictionFacts)
@@ -413,6 +468,6 @@ def test_a_bundle_without_classifiers_makes_masks_and_pictures(studies, networks
         assert "visible" in facts.levels.values()
         assert not any("prior" in note or "probabilities" in note for note in facts.notes)
         assert len(list((tmp_path / "out" / "0").glob(f"{study}_*"))) == 4
-    publish(tmp_path / "out", tmp_path / "masks")
+    publish(tmp_path / "out", mask_bundle)
     rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()[1:]
     assert [row.split(",")[1:10] for row in rows] == [[""] * 8 + ["implausible"]] * 2
