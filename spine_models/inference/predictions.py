@@ -30,8 +30,8 @@ REFUSED = "refused"
 MISSING = "missing"
 """Status of a study, beside ``FAILED``: from its own crops; likewise, but of what is not a neck that the networks can
 answer for (``inference.implausible``); no vertebra found, by whatever bundle; only the mask, by a bundle without
-classifiers; in quarantine; asked for and not there. Only the first is an answer; in ``submission.csv``, which must hold a number, an
-implausible study takes its own and the others the training prior, if the bundle has one."""
+classifiers; in quarantine; asked for and not there. Only the first is an answer; in ``submission.csv``, which must hold
+a number, an implausible study takes its own and the others the training prior, if the bundle has one."""
 _STATUS = {FROM_CROPS: PREDICTED, FROM_PRIOR: PRIOR, MASK_ALONE: SEGMENTED}
 STATES = {"visible": "visible", "interpolated": "interpolated", "missing": "not visible"}
 """What the mask says of a level, in words; a visible one may be "partly visible"."""
