@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from types import FrameType
+from typing import NoReturn, Self
 
 from spine_models.bus_errors import tell_bus_errors
 from spine_models.log import visible
@@ -37,6 +41,8 @@ _ADVICE = {
 _OURS = ("spine_models", "workflow_scripts")
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells give it."""
+TERMINATED = 143
+"""Likewise after SIGTERM."""
 
 
 class UserError(Exception):
@@ -119,6 +125,29 @@ def run_command(main: Callable[[], None]) -> None:
         if not isinstance(error, OSError) or not is_of_storage(error):
             raise
         _end(str(StorageError.of(error)))
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM, by which services and schedulers end a process, end the block as Ctrl-C does: with one sentence.
+
+    For the main thread, and where no process is waited for that should go on.
+
+    Raises:
+        SystemExit: with status 143, wherever the signal comes.
+    """
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    sentence = told("ended by SIGTERM: run the same command again, which keeps what is finished")
+    # Not by way of sys.stderr, in the middle of which the signal may have come.
+    os.write(2, f"{sentence}\n".encode())
+    raise SystemExit(TERMINATED)
 
 
 def _end(sentence: object, status: int = 1) -> None:

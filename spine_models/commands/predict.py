@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from spine_models.errors import UserError
+from spine_models.errors import UserError, ending_on_sigterm
 from spine_models.log import say, show
 
 SOME, NONE = 2, 3
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).resolve().parents[2]
 
 
+@ending_on_sigterm()
 def predict(
     bundle: Annotated[Path, typer.Option(metavar="BUNDLE", help="The bundle: its folder, or one file.")],
     studies: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the studies, packed in whatever way.")],

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from spine_models.errors import UserError
+from spine_models.errors import UserError, ending_on_sigterm
 
 
+@ending_on_sigterm()
 def view(
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that holds the index.html.")],
 ) -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -98,6 +99,26 @@ def test_some_of_the_networks_predict_and_the_record_names_them(phantom, bundle_
         for record in records:
             assert set(record["facts"]["models"]) <= {f"{members.removesuffix('-0')}-0"}
             assert record["key"]["config"]["members"] == ["csn_unet-0", f"{members.removesuffix('-0')}-0"]
+
+
+def test_sigterm_ends_it_with_one_line_and_a_second_call_does_the_rest(phantom, bundle_folder, tmp_path):
+    arguments = ("--bundle", bundle_folder, "--studies", phantom / "test_images", "--out", tmp_path / "out",
+                 "--device", "cpu", "--threads", 1)  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "spine_models", "predict", *map(str, arguments)]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline().startswith("1/2 ")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=300)
+    assert process.returncode == 143
+    assert said == "error: ended by SIGTERM: run the same command again, which keeps what is finished\n"
+    assert not (tmp_path / "out" / "predictions.csv").exists()
+    again = _run(*arguments, cwd=tmp_path)
+    assert again.returncode in (0, 2, 3)
+    first, second = (line for line in again.stderr.splitlines() if re.match(r"\d/2 ", line))
+    assert "already predicted" in first
+    assert "already predicted" not in second
+    assert len((tmp_path / "out" / "predictions.csv").read_text().splitlines()) == 3
 
 
 def test_networks_that_there_are_none_of_are_one_sentence_before_the_first_study(phantom, bundle_folder, tmp_path):
