@@ -37,6 +37,7 @@ class Places(Facts):
         slice_of_mm: (a, b, c, d): a point (x, y, z) in RAS is on the slice ax + by + cz + d of the series, from 0.
         z_step: slices of the series for each slice of the volume.
         series_slices: of the series.
+        suspicious: the levels whose slice the classifiers named; that of the others has most of the level.
     """
 
     slices: dict[str, int]
@@ -44,6 +45,7 @@ class Places(Facts):
     slice_of_mm: tuple[float, ...]
     z_step: int
     series_slices: int
+    suspicious: tuple[str, ...] = ()
 
 
 def places(mask: NDArray[np.uint8], facts: VolumeFacts, suspicious: Mapping[str, int]) -> Places:
@@ -70,7 +72,8 @@ def places(mask: NDArray[np.uint8], facts: VolumeFacts, suspicious: Mapping[str,
         x, y, z_mm = (affine @ [columns[middle], rows[middle], z, 1.0])[:3]
         points[level] = (float(x), float(y), float(z_mm))
     along = np.linalg.inv(affine)[2] * facts.z_step
-    return Places(slices, points, tuple(float(value) for value in along), facts.z_step, facts.slices)
+    named = tuple(level for level in slices if level in suspicious)
+    return Places(slices, points, tuple(float(value) for value in along), facts.z_step, facts.slices, named)
 
 
 def view_data(

@@ -134,7 +134,7 @@
       detail.addVolume(volume);
       const pressed = one('[data-window][aria-pressed="true"]');
       setWindow(pressed ? pressed.dataset.window : "bone");
-      one("#detail-caption").textContent = `${name}: slice ${level.slice} at full resolution, the most suspicious of this level`;
+      one("#detail-caption").textContent = `${name}: slice ${level.slice} at full resolution, ${level.suspicious ? "the most suspicious" : "with most"} of this level`;
     }
     say(`${name}: slice ${level.slice} of ${facts.slices}.`);
     if (focus) one(`tr[data-level="${name}"] button`).focus();
@@ -144,35 +144,40 @@
   let unkept = null;
   const key = `spine-models verdicts ${facts.study} ${facts.bundle}`;
 
+  // Pages from disk may share their storage: what is not a verdict of this page is not one.
   function stored() {
+    let found;
     try {
-      return JSON.parse(localStorage.getItem(key)) || {};
+      found = JSON.parse(localStorage.getItem(key)) || {};
     } catch (error) {
       return {};
     }
+    const own = ({ verdict, comment, time }) => typeof verdict === "string" && typeof comment === "string"
+      && typeof time === "string" && (verdict === "" ? comment !== "" : VERDICTS.includes(verdict));
+    return Object.fromEntries(Object.entries(found).filter(([, value]) => value && own(value)));
   }
 
   function keep(name, change) {
     const verdicts = unkept || stored();
     const before = verdicts[name] || { verdict: "", comment: "" };
-    verdicts[name] = { ...before, ...change, time: new Date().toISOString() };
+    const now = { ...before, ...change, time: new Date().toISOString() };
+    if (now.verdict || now.comment) verdicts[name] = now;
+    else delete verdicts[name];
     try {
       localStorage.setItem(key, JSON.stringify(verdicts));
-      say(`Kept in this browser: ${name}, ${verdicts[name].verdict || "no verdict"}.`);
+      say(`Kept in this browser: ${name}, ${now.verdict || "no verdict"}.`);
     } catch (error) {
       say("This browser does not keep verdicts of pages that are opened from disk: export them before you close the page.");
       unkept = verdicts;
     }
   }
-  
 
   function showVerdicts() {
     const verdicts = stored();
     for (const row of all("tr[data-level]")) {
       const own = verdicts[row.dataset.level];
       if (!own) continue;
-      const choice = row.querySelector(`input[value="${own.verdict}"]`);
-      if (choice && VERDICTS.includes(own.verdict)) choice.checked = true;
+      row.querySelector(`input[value="${own.verdict}"]`).checked = true;
       row.querySelector("input[type=text]").value = own.comment;
     }
   }
@@ -194,7 +199,7 @@
     link.download = `verdicts-${facts.study}.csv`;
     link.click();
     URL.revokeObjectURL(link.href);
-    say(`${lines.length - 1} verdicts exported.`);
+    say(`${lines.length - 1} ${lines.length === 2 ? "level" : "levels"} exported.`);
   }
 
   // ---- what people press --------------------------------------------------------------------------------------

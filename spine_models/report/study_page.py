@@ -102,7 +102,12 @@ def _facts(
 ) -> dict[str, Any]:
     """Return what the page's script knows."""
     levels = [
-        {"name": row["name"], "slice": row["slice"], "mm": places.points.get(row["name"]) if places else None}
+        {
+            "name": row["name"],
+            "slice": row["slice"],
+            "mm": places.points.get(row["name"]) if places else None,
+            "suspicious": places is not None and row["name"] in places.suspicious,
+        }
         for row in rows
     ]
     seen = [row for row in rows if places and row["name"] in places.points]

@@ -95,6 +95,7 @@ def test_where_to_look_is_counted_in_slices_of_the_series(drawn):
     found = places(mask, facts(), {"C4": 27, "C5": 55})
     assert found.slices["C4"] == 27
     assert found.slices["C1"] == 6, "the first of equally large ones"
+    assert found.suspicious == ("C4", "C5")
     a, b, c, d = found.slice_of_mm
     for level, z in (("C4", 27), ("C5", 34)):
         x, y, z_mm = found.points[level]

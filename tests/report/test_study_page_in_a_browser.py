@@ -47,9 +47,14 @@ def test_it_shows_the_scan_and_leads_to_a_level(browser, path):
         view.page.wait_for_function(
             "() => document.querySelector('#detail-caption').textContent.startsWith('C4: slice 53')"
         )
+        assert view.page.inner_text("#detail-caption").endswith("the most suspicious of this level")
         assert (shown(view, "#detail") > 150).mean() > 0.01
         view.page.keyboard.press("2")
         view.page.wait_for_function("() => document.body.dataset.label === '2'")
+        # The classifiers named a slice of C4 alone.
+        view.page.wait_for_function(
+            "() => /^C2: .*, with most of this level$/.test(document.querySelector('#detail-caption').textContent)"
+        )
         view.page.focus("#viewer")
         before = view.page.inner_text("#place")
         view.page.keyboard.press("ArrowUp")
@@ -151,6 +156,35 @@ def test_verdicts_stay_and_can_be_exported(browser, path, tmp_path):
     ]
     assert rows[1]["comment"] == '\'=1+1, "old" fracture', "a spreadsheet does not run it"
     assert rows[0]["time"].endswith("Z")
+
+
+def test_verdicts_can_be_withdrawn_and_what_is_none_is_left_alone(browser, path, tmp_path):
+    """Pages from disk may share their storage, and what another one wrote there is not a verdict."""
+    with opened(browser) as view:
+        view.open(path)
+        view.page.check('tr[data-level="C3"] input[value="unsure"]')
+        view.page.fill("#comment-C5", "hm")
+        view.page.press("#comment-C5", "Tab")
+        key = view.page.evaluate("() => Object.keys(localStorage)[0]")
+        view.page.evaluate(
+            """(key) => localStorage.setItem(key, JSON.stringify({...JSON.parse(localStorage.getItem(key)),
+            C1: {verdict: '"] x', comment: "", time: ""}, C2: null, C6: {verdict: "agree"}}))""",
+            key,
+        )
+        view.open(path)
+        assert view.page.is_checked('tr[data-level="C3"] input[value="unsure"]')
+        view.page.check('tr[data-level="C3"] input[value=""]')
+        view.page.fill("#comment-C5", "")
+        view.page.press("#comment-C5", "Tab")
+        view.page.check('tr[data-level="C7"] input[value="agree"]')
+        view.open(path)
+        assert view.page.is_checked('tr[data-level="C3"] input[value=""]')
+        with view.page.expect_download() as download:
+            view.page.click("#export")
+        download.value.save_as(tmp_path / "verdicts.csv")
+        assert view.errors == []
+    rows = list(csv.DictReader((tmp_path / "verdicts.csv").open()))
+    assert [(row["level"], row["verdict"]) for row in rows] == [("C7", "agree")]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
