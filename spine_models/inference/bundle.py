@@ -65,6 +65,12 @@ class Bundle:
         """All files beside the description."""
         return (*self.segmentation, *self.classification, *filter(None, [self.card]))
 
+    @property
+    def mask_flips(self) -> tuple[str, ...]:
+        """Flips of windows that its masks are made with; a bundle from before flips has none."""
+        # As ``compute.flips.NO_FLIP``, with which torch would come.
+        return tuple(self.settings["inference"].get("flips", ["none"]))
+
     def only(self, members: Sequence[str]) -> Bundle:
         """Return the bundle with some of its networks, see ``chosen_networks``."""
         segmentation, classification = chosen_networks(self.place.path, self.segmentation, self.classification, members)

@@ -77,6 +77,7 @@ class StudyPredictor:
         windows = settings_from(SlidingWindowSettings, settings["inference"] | own)
         # A bundle from before flips has no section for crops, and none are its default.
         crops = settings_from(CropInferenceSettings, settings.get("crop_inference", {}) | own)
+        self._mask_flips = windows.flips
         self._masks = MaskPredictor([InferenceNetwork(net, device) for net in load_segmentation(bundle)], windows)
         self._classifiers = load_crop_predictors(bundle, device, crops.flips)
 
@@ -116,6 +117,8 @@ class StudyPredictor:
             places=where,
             implausible=(*implausible(shown, *inside), *beyond_training(study.facts, self._bundle.training_data)),
             partly=tuple(flag.level for flag in shown.flags if flag.code == FlagCode.CUT_OFF),
+            mask_networks=tuple(entry.name for entry in self._bundle.segmentation),
+            mask_flips=self._mask_flips,
         )
         images = view_data(study.half, mask, study.full, study.facts, shown.boxes, where.slices)
         return StudyPrediction(study.half, mask, facts, images)

@@ -29,6 +29,8 @@ class PredictionFacts(Facts):
         partly: visible levels that the first or the last slice cuts off.
         flips: of crops, whose probabilities were averaged.
         precision: in which the classifiers computed; empty without classifiers.
+        mask_networks: names of the segmentation networks whose mean the mask is.
+        mask_flips: of windows, whose probabilities were averaged for it.
     """
 
     probabilities: dict[str, float] | None
@@ -44,3 +46,5 @@ class PredictionFacts(Facts):
     partly: tuple[str, ...] = ()
     flips: tuple[str, ...] = ()
     precision: str = ""
+    mask_networks: tuple[str, ...] = ()
+    mask_flips: tuple[str, ...] = ()

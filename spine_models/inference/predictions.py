@@ -40,6 +40,24 @@ SERIES = ("series", "number", "kernel", "thickness_mm", "slices")
 
 
 @dataclass(frozen=True)
+class MaskMakers:
+    """What masks are made by: they decide where the classifiers look.
+
+    Attributes:
+        networks: names of the segmentation networks.
+        flips: of their windows.
+    """
+
+    networks: tuple[str, ...]
+    flips: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """For a sentence."""
+        return f"{', '.join(self.networks)} with the flips {', '.join(self.flips)}"
+
+
+@dataclass(frozen=True)
 class PredictedStudy:
     """One row of ``predictions.csv``.
 
@@ -60,6 +78,7 @@ class PredictedStudy:
         partly: visible levels that the scan's end cuts off.
         flips: of crops, whose probabilities were averaged.
         precision: in which the classifiers computed.
+        masks: what its mask was made by.
         operating_point: name of the operating point that holds for it; empty where none does.
         about_point: a sentence on that point, or on why there is none.
         above: targets whose probability it marks.
@@ -81,6 +100,7 @@ class PredictedStudy:
     partly: tuple[str, ...] = ()
     flips: tuple[str, ...] = ()
     precision: str = ""
+    masks: MaskMakers | None = None
     operating_point: str = ""
     about_point: str = ""
     above: frozenset[str] = frozenset()
@@ -135,29 +155,40 @@ def collect(
     return sorted(found.values(), key=lambda row: (min(place.get(name, last) for name in row.names), row.study))
 
 
-def mark(studies: Iterable[PredictedStudy], points: OperatingPoints | None, name: str) -> list[PredictedStudy]:
+def mark(
+    studies: Iterable[PredictedStudy], points: OperatingPoints | None, name: str, masks: MaskMakers | None = None
+) -> list[PredictedStudy]:
     """Return the studies with what is marked at an operating point, where it holds for them.
 
     Args:
         studies: of one bundle.
         points: that the bundle knows.
         name: of the point, one of ``evaluation.operating_points.POINTS``, or ``NO_POINT``.
+        masks: what the bundle makes masks by where nothing else is asked for; None: that is not compared.
     """
-    return [_marked(study, points, name) for study in studies]
+    return [_marked(study, points, name, masks) for study in studies]
 
 
-def _marked(study: PredictedStudy, points: OperatingPoints | None, name: str) -> PredictedStudy:
+def _marked(
+    study: PredictedStudy, points: OperatingPoints | None, name: str, masks: MaskMakers | None
+) -> PredictedStudy:
     if study.status != PREDICTED or not study.probabilities:
         return study
     if points is None:
         return replace(study, about_point="No operating point is known: the bundle holds none.")
     if name == NO_POINT:
         return replace(study, about_point="No operating point was chosen.")
-    why_not = points.why_not(list(study.models), study.flips, study.precision)
+    why_not = points.why_not(list(study.models), study.flips, study.precision) or _other_masks(study.masks, masks)
     if why_not:
         return replace(study, about_point=why_not)
     above = frozenset(target for target in TARGETS if points.marks(name, target, study.probabilities[target]))
     return replace(study, operating_point=name, about_point=_about(points, name), above=above)
+
+
+def _other_masks(made: MaskMakers | None, own: MaskMakers | None) -> str:
+    if made is None or own is None or made == own:
+        return ""
+    return f"No operating point holds: the mask was made by {made.words}, and the bundle's own are by {own.words}."
 
 
 def _about(points: OperatingPoints, name: str) -> str:
@@ -260,6 +291,7 @@ def _predicted(manifest: Manifest, study: str) -> PredictedStudy:
         partly=facts.partly,
         flips=facts.flips,
         precision=facts.precision,
+        masks=MaskMakers(facts.mask_networks, facts.mask_flips),
     )
 
 

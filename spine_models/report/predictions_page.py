@@ -21,6 +21,7 @@ from spine_models.inference.predictions import (
     PRIOR,
     REFUSED,
     SEGMENTED,
+    MaskMakers,
     PredictedStudy,
     collect,
     mark,
@@ -101,7 +102,8 @@ def publish_predictions(
     """
     bundle = load_bundle(inputs.bundle)
     found = collect(inputs.predictions, bundle.prior, inputs.test_csv)
-    studies = mark(found, bundle.operating_points, operating_point)
+    masks = MaskMakers(tuple(entry.name for entry in bundle.segmentation), bundle.mask_flips)
+    studies = mark(found, bundle.operating_points, operating_point, masks)
     write_predictions(outputs.predictions, studies)
     write_submission(outputs.submission, studies, inputs.test_csv)
     join_inventories(outputs.page.parent / INVENTORY, index, inputs.predictions)

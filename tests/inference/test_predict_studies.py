@@ -175,6 +175,7 @@ def test_facts_are_those_of_the_steps_done_one_by_one(studies, bundle_folder, tm
     again = StudyPredictor(bundle, torch.device("cpu")).predict(source, settings)
     assert facts.probabilities == again.facts.probabilities
     assert set(facts.models) == {"ir-0", "ip-0"}
+    assert (facts.mask_networks, facts.mask_flips) == (("csn_unet-0",), bundle.mask_flips)
     mean = np.mean(list(facts.models.values()), axis=0)
     np.testing.assert_allclose([facts.probabilities[target] for target in TARGETS], mean)
     image = nibabel.load(manifest.record_path(study).parent / f"{study}_mask.nii.gz")

@@ -13,6 +13,7 @@ from spine_models.evaluation.operating_points import OperatingPoint, OperatingPo
 from spine_models.inference.prediction_facts import PredictionFacts
 from spine_models.inference.predictions import (
     PREDICTION_TYPES,
+    MaskMakers,
     PredictedStudy,
     collect,
     mark,
@@ -207,6 +208,20 @@ def test_nothing_is_marked_where_no_point_holds(changes, points, name, words):
     assert (study.operating_point, study.above) == ("", frozenset())
     assert study.about_point.startswith(words)
     assert bool(study.about_point) == bool(words)
+
+
+@pytest.mark.parametrize(("networks", "flips"), [(("unet-0",), ("none",)), (("unet-0", "unet-1"), ("horizontal",))])
+def test_nothing_is_marked_over_a_mask_that_was_made_in_another_way(networks, flips):
+    """``--members`` may name segmentation networks alone, and ``--flips`` those that the classifiers use anyway."""
+    own = MaskMakers(("unet-0", "unet-1"), ("none",))
+    (same,) = mark([_study(masks=own)], POINTS, "youden", own)
+    assert same.operating_point == "youden"
+    (other,) = mark([_study(masks=MaskMakers(networks, flips))], POINTS, "youden", own)
+    assert (other.operating_point, other.above) == ("", frozenset())
+    assert other.about_point == (
+        f"No operating point holds: the mask was made by {', '.join(networks)} with the flips {flips[0]}, and the "
+        "bundle's own are by unet-0, unet-1 with the flips none."
+    )
 
 
 def test_the_table_has_marks_states_and_the_spread_of_the_classifiers(tmp_path):
