@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 LOOPBACK = "127.0.0.1"
@@ -58,6 +60,11 @@ class PageServer(ThreadingHTTPServer):
             return None
         return path
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing where a browser no longer wants an answer, as it does with pictures when a page is left."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 def _between(folder: Path, path: Path) -> Iterator[Path]:
     while path != folder:
@@ -71,10 +78,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         # Another site that a browser shows may send requests here under its own name.
         path = self.server.path_of(self.path) if self.headers.get("Host") == self.server.host else None
-        if path is None:
+        try:
+            content = None if path is None else path.read_bytes()
+        except OSError:  # a prediction that runs meanwhile may have removed it
+            content = None
+        if path is None or content is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        content = path.read_bytes()
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", TYPES[path.suffix])
         self.send_header("Content-Length", str(len(content)))

@@ -1,6 +1,7 @@
 """Pages are served to this machine alone, and nothing but pages."""
 
 import socket
+import struct
 import threading
 import urllib.error
 import urllib.request
@@ -96,3 +97,17 @@ def test_it_listens_on_the_loopback_interface_alone(served):
     with PageServer(served.folder) as other:
         assert other.token != served.token
         assert other.host != served.host
+
+
+def test_a_browser_that_leaves_gets_no_trace_and_a_file_that_is_gone_no_page(served, capfd, monkeypatch):
+    large = served.folder / "large.png"
+    large.write_bytes(bytes(50_000_000))
+    word = urlsplit(served.address).path.split("/")[1]
+    with socket.create_connection(("127.0.0.1", served.server_address[1])) as client:
+        client.sendall(f"GET /{word}/large.png HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode())
+        client.recv(1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    monkeypatch.setattr(served, "path_of", lambda address: served.folder / "gone.png")
+    assert get(served, f"/{word}/gone.png")[0] == 404
+    served.server_close()  # waits for no thread that is not done
+    assert "Traceback" not in capfd.readouterr().err
