@@ -116,9 +116,14 @@ def predict(
     manifest, index = out / "studies.json", PredictionIndex(out / "index" / "files.csv", out / "index" / "studies.csv")
     code = fingerprint(code_parts())
     index_predictions(studies, index, IndexPredictionsSettings(1, allow_symlinks), code)
+    found = read_studies(index, 0)
+    named = {*wanted} - {EVERY_STUDY}
+    strangers = named - {name for study in found for name in (study.name, study.asked_as)}
+    if strangers:
+        say(f"{series_csv} names studies that {studies} does not hold: {len(strangers)} of {len(named)}")
     predict_studies(
         studies,
-        read_studies(index, 0),
+        found,
         bundle,
         manifest,
         PredictSettings(allow_symlinks, threads, wanted, device, flips_of(flips), masks, max_study_mb, chosen),
@@ -127,12 +132,12 @@ def predict(
         progress=_say,
     )
     outputs = PredictionOutputs(out / "predictions.csv", out / "submission.csv", out / "index.html")
-    found = publish_predictions(PredictionInputs([manifest], bundle, test_csv), index, outputs, operating_point)
-    predicted = sum(study.status in (PREDICTED, SEGMENTED) for study in found)
-    aside = sum(study.status == IMPLAUSIBLE for study in found)
+    answered = publish_predictions(PredictionInputs([manifest], bundle, test_csv), index, outputs, operating_point)
+    predicted = sum(study.status in (PREDICTED, SEGMENTED) for study in answered)
+    aside = sum(study.status == IMPLAUSIBLE for study in answered)
     more = f", {aside} implausible" if aside else ""
-    show(f"{outputs.page}\n{predicted} of {len(found)} studies predicted{more}")
-    if predicted < len(found):
+    show(f"{outputs.page}\n{predicted} of {len(answered)} studies predicted{more}")
+    if predicted < len(answered):
         raise SystemExit(SOME if predicted else NONE)
 
 

@@ -25,8 +25,10 @@ from spine_models.data.dicom.study import (
     open_candidates,
     refused_unless_changed,
     require_unchanged,
+    without_stack,
 )
 from spine_models.data.dicom.tree import TreeStudy
+from spine_models.data.volume_facts import SeriesFacts
 from spine_models.errors import StudyFailedError, UserError
 from spine_models.evaluation.tables import FROM_PRIOR
 from spine_models.inference.bundle import Bundle, load_bundle
@@ -165,7 +167,7 @@ class _ShardPredictor:
 
         record = shard.result(study, key, make)
         facts = PredictionFacts.from_json(record.facts)
-        used = next(s for s in sources if tuple(s.selection.series) == facts.volume.series)
+        used = next(s for s in sources if _stacks(s.selection.series) == _stacks(facts.volume.series))
         implausible = facts.implausible if facts.source != FROM_PRIOR else ()
         why = f", implausible: {implausible[0]}" if implausible else ""
         said = f"{sentence} from {facts.source}" if facts.source != FROM_PRIOR else f"{sentence}, no vertebra found"
@@ -206,8 +208,11 @@ class _ShardPredictor:
         settings = [self._settings_for(source) for source in sources]
         try:
             with memory_advice(OTHER_DEVICE), refused_unless_changed(sources[0].folder, sources[0].files):
-                best = predictor.most_of_the_neck(sources, settings, decode)
-                return predictor.predict(sources[best], settings[best], decode), sources[best]
+                best, refused = predictor.most_of_the_neck(sources, settings, decode)
+                source = sources[best]
+                for number, refusal in refused.items():
+                    source = without_stack(source, sources[number].selection, refusal.reason)
+                return predictor.predict(source, settings[best], decode), source
         except UserError as error:
             raise StudyFailedError(str(error)) from None
 
@@ -236,6 +241,11 @@ class _ShardPredictor:
             "mask_files": asdict(self._settings.mask_files),
         }
         return Key("predict_studies", inputs, config, self._code)
+
+
+def _stacks(series: Sequence[SeriesFacts]) -> list[SeriesFacts]:
+    """Return a study's stacks, the used one first; only the decoder knows why some are not used."""
+    return [replace(item, why_not="") for item in series]
 
 
 def _with_note(source: StudySource, note: str) -> StudySource:

@@ -18,6 +18,7 @@ from spine_models.compute.mask_predictor import MaskPredictor, SlidingWindowSett
 from spine_models.data.crops.crop import CropSettings, SpineCrop, spine_crop, validation_starts, validation_windows
 from spine_models.data.crops.mask_facts import FlagCode, MaskFacts
 from spine_models.data.crops.plausibility import PlausibilitySettings
+from spine_models.data.dataset.quarantine import StudyRefused
 from spine_models.data.dicom.study import MAX_STUDY_MB, StudySource, StudyVolume, VolumeSettings, decode_study
 from spine_models.evaluation.aggregate import mean_over_models, study_probabilities
 from spine_models.evaluation.competition import clip_probabilities
@@ -128,18 +129,34 @@ class StudyPredictor:
 
     def most_of_the_neck(
         self, sources: Sequence[StudySource], settings: Sequence[VolumeSettings], decode: Decode
-    ) -> int:
+    ) -> tuple[int, dict[int, StudyRefused]]:
         """Return which of several stacks of a study shows the most levels of the neck; the first of equal ones.
+
+        A stack that cannot be decoded takes none along that may be as good.
 
         Args:
             sources: the stacks; a single one is not looked at.
             settings: how each is read.
             decode: see ``predict``.
+
+        Returns:
+            its number, and number to refusal of those that cannot be decoded.
+
+        Raises:
+            StudyRefused: that of the first one, if none can be decoded.
         """
         if len(sources) == 1:
-            return 0
-        visible = [self._visible(decode(*pair)) for pair in zip(sources, settings, strict=True)]
-        return visible.index(max(visible))
+            return 0, {}
+        visible: dict[int, int] = {}
+        refused: dict[int, StudyRefused] = {}
+        for number, pair in enumerate(zip(sources, settings, strict=True)):
+            try:
+                visible[number] = self._visible(decode(*pair))
+            except StudyRefused as refusal:
+                refused[number] = refusal
+        if not visible:
+            raise refused[0]
+        return max(visible, key=lambda number: visible[number]), refused
 
     def _visible(self, study: StudyVolume) -> int:
         _, shown = checked_mask(study.half, study.facts, self._masks, self._plausibility)

@@ -145,8 +145,7 @@ def predictions_page(
         bundle_digest: of the bundle.
         classifies: whether the bundle has classifiers.
     """
-    meanings = _MEANINGS if classifies else {status: words.split(":")[0] for status, words in _MEANINGS.items()}
-    counts = Counter(meanings[study.status] for study in studies)
+    counts = Counter(_MEANINGS[study.status] for study in studies)
     colours = [(level, f"rgb{colour}") for level, colour in zip(LEVELS, LEVEL_COLOURS, strict=True)]
     return render_page(
         "predictions.html.j2",
@@ -155,7 +154,7 @@ def predictions_page(
         about_points=sorted({study.about_point for study in studies} - {""}),
         marks=any(study.above for study in studies),
         counts=sorted(counts.items()),
-        meanings=meanings,
+        meanings=_MEANINGS,
         classifies=classifies,
         colours=colours,
         phantom=phantom,

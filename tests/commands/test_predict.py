@@ -101,6 +101,16 @@ def test_some_of_the_networks_predict_and_the_record_names_them(phantom, bundle_
             assert record["key"]["config"]["members"] == ["csn_unet-0", f"{members.removesuffix('-0')}-0"]
 
 
+def test_a_table_of_series_for_studies_that_are_not_there_is_told(phantom, bundle_folder, tmp_path):
+    there = min(path.name for path in (phantom / "test_images").iterdir())
+    (tmp_path / "series.csv").write_text(f"study,series\n1.2.3,1.2.3.1\n{there},1.2.3.1\n")
+    done = _run("--bundle", bundle_folder, "--studies", phantom / "test_images", "--out", tmp_path / "out",
+                "--series-csv", "series.csv", "--device", "cpu", "--threads", 1, cwd=tmp_path)  # fmt: skip
+    assert f"series.csv names studies that {phantom / 'test_images'} does not hold: 1 of 2" in done.stderr
+    table = (tmp_path / "out" / "predictions.csv").read_text()
+    assert table.count("the series that was asked for") == 1
+
+
 def test_sigterm_ends_it_with_one_line_and_a_second_call_does_the_rest(phantom, bundle_folder, tmp_path):
     arguments = ("--bundle", bundle_folder, "--studies", phantom / "test_images", "--out", tmp_path / "out",
                  "--device", "cpu", "--threads", 1)  # fmt: skip

@@ -201,15 +201,16 @@ def test_a_second_run_finds_its_results_and_a_new_bundle_or_code_does_not(studie
     assert not any("already" in sentence for _, _, sentence in said)
 
 
-def with_a_softer_series(study):
-    """Add a second series to a study: the same slices in a soft kernel. Returns the UIDs of both."""
+def with_another_series(study, **tags):
+    """Add a second series to a study: the same slices, with other tags. Returns the UIDs of both."""
     for path in sorted(study.glob("*.dcm")):
         dataset = pydicom.dcmread(path)
         sharp = str(dataset.SeriesInstanceUID)
         dataset.SeriesInstanceUID, dataset.SOPInstanceUID = f"{sharp}.2", f"{dataset.SOPInstanceUID}.2"
-        dataset.SeriesNumber, dataset.ConvolutionKernel = 9, "Br36"
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-        dataset.save_as(study / f"soft {path.name}")
+        for keyword, value in tags.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(study / f"other {path.name}")
     return sharp, f"{sharp}.2"
 
 
@@ -226,7 +227,7 @@ def test_what_is_said_of_other_series_is_of_this_run(studies, bundle_folder, tmp
         return [item.why_not for item in facts.volume.series[1:]], facts.volume.series[0].series, uses, facts.notes
 
     assert others()[0] == []
-    sharp, soft = with_a_softer_series(study)
+    sharp, soft = with_another_series(study, SeriesNumber=9, ConvolutionKernel="Br36")
     assert others()[:3] == (["a softer kernel"], sharp, {"used", "set aside"})
     assert others(series={study.name: sharp})[:3] == (["not the series asked for"], sharp, {"used", "set aside"})
     assert others(series={"*": soft})[:2] == (["not the series asked for"], soft)
@@ -410,9 +411,36 @@ def test_the_mask_chooses_among_stacks_and_a_single_one_is_not_looked_at(monkeyp
         decoded.append(source)
         return {"chest": 1, "neck": 7, "other neck": 7}[source]
 
-    assert predictor.most_of_the_neck(["chest"], [None], decode) == 0
+    assert predictor.most_of_the_neck(["chest"], [None], decode) == (0, {})
     assert decoded == []
-    assert predictor.most_of_the_neck(["chest", "neck", "other neck"], [None] * 3, decode) == 1
+    assert predictor.most_of_the_neck(["chest", "neck", "other neck"], [None] * 3, decode) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("tags", "missing", "words"),
+    [
+        ({"Rows": 4000, "Columns": 4000}, 0, "is shorter than"),
+        ({"RescaleSlope": 0}, 0, "RescaleSlope"),
+        ({}, 10, "a gap of"),
+    ],
+)
+def test_a_stack_that_cannot_be_read_takes_none_along_that_may_be_as_good(
+    studies, bundle_folder, tmp_path, tags, missing, words
+):
+    """Two series that only the mask could choose between, of which one is damaged."""
+    study = min(studies.iterdir())
+    shutil.rmtree(max(studies.iterdir()))
+    whole, damaged = with_another_series(study, SeriesNumber=0, **tags)
+    others = sorted(study.glob("other *"), key=lambda path: pydicom.dcmread(path).InstanceNumber)
+    for path in others[20 : 20 + missing]:
+        path.unlink()
+    for again in (False, True):
+        manifest, said = _predict(studies, bundle_folder, tmp_path / "0.json")
+        assert manifest.refused == {}
+        assert ("already predicted" in said[0][2]) == again
+        read, left = manifest.facts(study.name, PredictionFacts).volume.series
+        assert (read.series, left.series) == (whole, damaged)
+        assert words in left.why_not
 
 
 @pytest.mark.parametrize(("clip", "sure", "mean"), [("models", 0.99, 0.5), ("mean", 1.0, 0.5), (None, 0.99, 0.5)])

@@ -170,6 +170,8 @@ def open_study(folder: Path, root: Path, settings: VolumeSettings, choose: Choos
 def open_candidates(folder: Path, files: list[StudyFile], choose: Choose) -> list[StudySource]:
     """Read the headers of a study's files; select and place the best axial stack, and those that may be as good.
 
+    A stack that cannot be placed takes none along that may be as good.
+
     Args:
         folder: that the files' names start from.
         files: of the study.
@@ -180,7 +182,31 @@ def open_candidates(folder: Path, files: list[StudyFile], choose: Choose) -> lis
     """
     headers, aside = series.read_folder(folder, files)
     selections = series.select(headers, aside, choose)
-    return [StudySource(folder, files, selection, build_grid(selection.headers)) for selection in selections]
+    sources, refused = [], []
+    for selection in selections:
+        try:
+            sources.append(StudySource(folder, files, selection, build_grid(selection.headers)))
+        except StudyRefused as refusal:
+            refused.append((selection, refusal))
+    if not sources:
+        raise refused[0][1]
+    for selection, why in refused:
+        sources = [without_stack(source, selection, why.reason) for source in sources]
+    return sources
+
+
+def without_stack(source: StudySource, other: series.Selection, reason: str) -> StudySource:
+    """Return a source that says why another stack of its study is not used.
+
+    Args:
+        source: what is used.
+        other: the other stack.
+        reason: a sentence.
+    """
+    whose = replace(other.series[0], why_not="")
+    first, *others = source.selection.series
+    told = [replace(item, why_not=reason) if replace(item, why_not="") == whose else item for item in others]
+    return replace(source, selection=replace(source.selection, series=[first, *told]))
 
 
 def read_study(folder: Path, settings: VolumeSettings, root: Path | None = None) -> StudyVolume:
