@@ -74,6 +74,7 @@ class Fingerprints:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._sources: dict[Path, _Source] = {}
+        self._paths: dict[str, Path | None] = {}
 
     def parts(self, script: str, modules: Iterable[str] = ()) -> dict[str, str]:
         """Return the digests of ``script``, by that word, and of each module that it reaches, by its dotted name.
@@ -120,9 +121,11 @@ class Fingerprints:
 
     def _module_path(self, name: str) -> Path | None:
         """Return the file of the module ``name``, or None where the name is something inside a module."""
-        stem = self._root.joinpath(*name.split("."))
-        candidates = (stem.with_suffix(".py"), stem / "__init__.py")
-        return next((path for path in candidates if path.is_file()), None)
+        if name not in self._paths:
+            stem = self._root.joinpath(*name.split("."))
+            candidates = (stem.with_suffix(".py"), stem / "__init__.py")
+            self._paths[name] = next((path for path in candidates if path.is_file()), None)
+        return self._paths[name]
 
     def _source(self, path: Path) -> _Source:
         if path not in self._sources:

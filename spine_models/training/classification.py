@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,14 @@ class ClassificationTask:
     initial_sha256: Sequence[str] = ()
     stage: str = "classification"
 
+    @cached_property
     def data(self) -> FoldData:
-        """Return who trains and who validates, and the labels."""
+        """Who trains and who validates, and the labels; the tables are read once."""
         return read_fold(self.inputs.folds, self.inputs.train_csv, Shelf(self.inputs.crops), self.fold)
 
     def digests(self) -> dict[str, str]:
         """See ``fit.Task``."""
-        crops, data = Shelf(self.inputs.crops), self.data()
+        crops, data = Shelf(self.inputs.crops), self.data
         studies = (*data.split.training, *data.split.validation)
         initial = self.initial()
         return {
@@ -75,11 +77,11 @@ class ClassificationTask:
     def initial(self) -> InitialWeights | None:
         """See ``fit.Task``."""
         networks = InitialNetworks(self.inputs.initial, self.initial_sha256)
-        return choose_initial(networks, self.recipe.network, self.data().split, self.stage)
+        return choose_initial(networks, self.recipe.network, self.data.split, self.stage)
 
     def training_studies(self) -> tuple[str, ...]:
         """See ``fit.Task``."""
-        return self.data().split.subjects
+        return self.data.split.subjects
 
     def further(self) -> dict[str, Any]:
         """See ``fit.Task``."""
@@ -87,7 +89,7 @@ class ClassificationTask:
 
     def samples(self, seed: int) -> ClassificationSamples:
         """See ``fit.Task``."""
-        data = self.data()
+        data = self.data
         return ClassificationSamples(
             Shelf(self.inputs.crops),
             data.split.training,
@@ -101,7 +103,7 @@ class ClassificationTask:
 
     def held_out(self) -> HeldOutStudies:
         """See ``fit.Task``."""
-        data = self.data()
+        data = self.data
         return HeldOutStudies(Shelf(self.inputs.crops), self.crops, data.split.validation, data.labels)
 
     def module(self, plan: BatchPlan, steps: int) -> ClassificationModule:
@@ -113,7 +115,7 @@ class ClassificationTask:
         )
         adjust_momentum(network, plan.accumulation)
         module = ClassificationModule(network, self.recipe, plan, steps)
-        module.prior = list(self.data().prior)
+        module.prior = list(self.data.prior)
         if self.inputs.pretrained is not None:
             module.pretrained = network.load_published(self.inputs.pretrained)
         initial = self.initial()

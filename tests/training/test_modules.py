@@ -191,7 +191,7 @@ def test_a_study_without_crops_is_predicted_by_the_prior_of_the_training(data):
     module = task.module(plan_batches("classification", 4, 2, 1), 6)
     network = InferenceNetwork(module.network.eval(), ONE.device)
     found = {item.study: module.assess(item, network) for item in map(task.held_out().__getitem__, range(3))}
-    labels = task.data()
+    labels = task.data
     expected = prior_probabilities([labels.labels[study] for study in labels.split.training])
     assert found["1.2.5"]["probabilities"] == pytest.approx(expected.tolist())
     probabilities = [found[study]["probabilities"] for study in sorted(found)]

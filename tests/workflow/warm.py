@@ -19,8 +19,8 @@ from pathlib import Path
 
 SOCKET = "WARM_SOCKET"
 PRELOADED = (
-    "torch safetensors.torch pytorch_lightning albumentations pandas pandera.pandas "
-    "pydicom nibabel cv2 mmengine matplotlib snakemake.cli jsonschema smart_open"
+    "torch safetensors.torch pytorch_lightning albumentations pandas pandera.pandas mmcv.cnn mmaction.registry "
+    "pydicom nibabel cv2 imagecodecs PIL.Image matplotlib snakemake.cli jsonschema smart_open"
 )
 
 
