@@ -32,6 +32,7 @@ class Held(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._at_most = 0
         self.peak = 0
         self.operations: dict[str, int] = {}
 
@@ -44,9 +45,14 @@ class Held(TorchDispatchMode):
         for leaf in tree_leaves((args, result)):
             if isinstance(leaf, torch.Tensor):
                 storage = leaf.untyped_storage()
+                _, before = self._alive.get(storage._cdata, (None, 0))
+                self._at_most += storage.nbytes() - before
                 self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
-        self._alive = {key: value for key, value in self._alive.items() if not value[0].expired()}
-        self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
+        # Those that died are looked for only where they decide: there can be thousands at each of thousands of steps.
+        if self._at_most > self.peak:
+            self._alive = {key: value for key, value in self._alive.items() if not value[0].expired()}
+            self._at_most = sum(size for _, size in self._alive.values())
+            self.peak = max(self.peak, self._at_most)
         return result
 
 

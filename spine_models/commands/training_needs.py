@@ -1,19 +1,20 @@
 """What the trainings of a configuration need.
 
-Memory of a training step is measured on the CPU by counting the tensors that wait for the backward pass, at a small
-size, and scaled by the number of voxels: all of them grow with it. Steps and disk follow from the configuration and
+Memory of a training step follows from the tensors that wait for the backward pass. They are counted at a small size,
+without computing anything, and scaled by the number of voxels: all of them grow with it. Steps and disk follow from the configuration and
 the number of studies: those of the challenge's data set unless said otherwise, or the phantoms of the configuration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from spine_models.configuration.checked import checked
@@ -39,7 +40,7 @@ CONTEXT_BYTES = int(1.5 * GIB)
 _LOSS_COPIES = 7
 """Arrays as large as the logits in float32 that the loss of the segmentation and the copies of slices around it hold
 at the peak, apart from what the backward pass needs. Measured on an H200 (docs/performance.md): about 25.7 GiB are used
-with four windows; without these the estimate is 23.0 GiB, with them 26.4 GiB."""
+with four windows; without these the estimate is 22.9 GiB, with them 26.3 GiB."""
 STUDIES = 2019
 SEGMENTED = 87
 """Of the challenge's data set (method, data)."""
@@ -85,8 +86,7 @@ def needs(config: Mapping[str, Any], studies: int | None = None, segmented: int 
     segmented = segmented or (phantom["segmented"] if phantom["enabled"] else SEGMENTED)
     section, side = config["segmentation"], config["half_size"]
     recipe = settings_from(SegmentationRecipe, segmentation_recipe(config))
-    network = _as_on_a_gpu(recipe)
-    step = measure_step(network, network.units(), partial(_segmentation_step, network, recipe.loss), _half(recipe))
+    step = _measured(recipe, partial(_segmentation_loss, settings=recipe.loss))
     step.rest += _LOSS_COPIES * 4 * len(TARGETS) * _voxels()
     scale = recipe.window * side * side / _voxels()
     draws = segmented * (section["folds"] - 1) // section["folds"] * recipe.draws_per_study
@@ -94,8 +94,7 @@ def needs(config: Mapping[str, Any], studies: int | None = None, segmented: int 
     section, crops = config["classification"], config["crops"]
     for variant in section["variants"]:
         own = settings_from(ClassificationRecipe, classifier_recipe(config, variant))
-        network = _as_on_a_gpu(own)
-        step = measure_step(network, network.units(), partial(_classification_step, network), _half(own))
+        step = _measured(own, _classification_loss)
         scale = crops["depth"] * crops["size"] ** 2 / _voxels()
         draws = studies * (section["fold_parts"] - 1) // section["fold_parts"] * own.draws_per_study
         job = {"gpus": section["gpus"], "folds": folds_of(config, variant)}
@@ -166,26 +165,23 @@ def _need(name: str, section: Mapping[str, Any], recipe: Recipe, measured: tuple
     )
 
 
-def _as_on_a_gpu(recipe: Recipe) -> Network:
-    """Build the recipe's network to compute as on a GPU: plain convolutions, channels last."""
-    network = build(recipe.network, freeze_bn=recipe.freeze_bn)
-    use_plain(network)
-    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
-
-
-def _half(recipe: Recipe) -> torch.dtype | None:
-    return _AUTOCAST[recipe.precision]
+def _measured(recipe: Recipe, loss: Callable[[Network], torch.Tensor]) -> Step:
+    """Count a step of the recipe's network as on a GPU: plain convolutions, channels last."""
+    with FakeTensorMode():
+        network = build(recipe.network, freeze_bn=recipe.freeze_bn)
+        use_plain(network)
+        return measure_step(network, network.units(), partial(loss, network), _AUTOCAST[recipe.precision])
 
 
 def _image(channels: int) -> torch.Tensor:
     return torch.zeros(1, channels, *_SMALL).contiguous(memory_format=torch.channels_last_3d)
 
 
-def _segmentation_step(network: Network, loss: LossSettings) -> torch.Tensor:
-    return segmentation_loss(network(_image(1)), torch.ones(1, *_SMALL, dtype=torch.uint8), loss).total
+def _segmentation_loss(network: Network, settings: LossSettings) -> torch.Tensor:
+    return segmentation_loss(network(_image(1)), torch.ones(1, *_SMALL, dtype=torch.uint8), settings).total
 
 
-def _classification_step(network: Network) -> torch.Tensor:
+def _classification_loss(network: Network) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(network(_image(3)), torch.zeros(1, len(TARGETS)))
 
 

@@ -1,4 +1,7 @@
-"""How much memory a training step needs, from the tensors that autograd keeps at a small size on the CPU."""
+"""How much memory a training step needs, from the tensors that autograd keeps.
+
+Nothing is computed: with ``FakeTensorMode``, tensors have shapes, types and lifetimes, and no values.
+"""
 
 from __future__ import annotations
 
@@ -63,25 +66,26 @@ class Step:
 def measure_step(
     network: nn.Module, units: list[nn.Module], forward: Callable[[], torch.Tensor], half: torch.dtype | None
 ) -> Step:
-    """Run ``forward`` once on the CPU and count what it leaves for the backward pass.
+    """Run ``forward`` once and count what it leaves for the backward pass.
 
     A storage counts once, where it was kept first; parameters do not count.
 
     Args:
-        network: in training mode.
+        network: in training mode, on the CPU; of real or of fake tensors.
         units: the parts of it that activation checkpointing runs again.
         forward: computes the loss.
         half: type of autocast; None computes in float32.
     """
     step = Step(parameters=sum(parameter.numel() for parameter in network.parameters()))
-    known = {tensor.untyped_storage().data_ptr() for tensor in [*network.parameters(), *network.buffers()]}
+    # By the storage itself, since fake ones have no address.
+    known = {tensor.untyped_storage()._cdata for tensor in [*network.parameters(), *network.buffers()]}
     weights = {parameter.shape for parameter in network.parameters()}
     current: list[Unit] = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            known.add(storage.data_ptr())
+        if storage._cdata not in known:
+            known.add(storage._cdata)
             if tensor.dtype == half and tensor.shape in weights:
                 step.casts += storage.nbytes()
             elif current:
