@@ -1,8 +1,9 @@
 """What the trainings of a configuration need.
 
 Memory of a training step follows from the tensors that wait for the backward pass. They are counted at a small size,
-without computing anything, and scaled by the number of voxels: all of them grow with it. Steps and disk follow from the configuration and
-the number of studies: those of the challenge's data set unless said otherwise, or the phantoms of the configuration.
+without computing anything, and scaled by the number of voxels: all of them grow with it. Steps and disk follow from the
+configuration and the number of studies: those of the challenge's data set unless said otherwise, or the phantoms of the
+configuration.
 """
 
 from __future__ import annotations
