@@ -63,7 +63,7 @@ def test_a_change_costs_exactly_what_the_table_says(change, copied, jobs):
     more = change.apply(project, work) or []
     project = project if project.exists() else project.with_name("moved")
     if not change.planned:
-        assert planned(run(project, work, "-n", *more)) == {}
+        assert planned(run(project, work, "-n", *more, **jobs)) == {}
         assert change.made == {}
         return
     # The table of a run is that of ``-n``.
@@ -100,7 +100,7 @@ def test_dropped_volumes_trigger_nothing_and_are_decoded_again_for_what_needs_th
     # As many records as before, and nothing to be done.
     assert sorted(path.stem for path in arrays.rglob("*/1.*.json") if ".source" not in path.name) == kept
     run(project, work, **jobs)
-    assert planned(run(project, work, "-n")) == {}
+    assert planned(run(project, work, "-n", **jobs)) == {}
     before = {path.name: path.read_bytes() for path in (work / "results/crops").rglob("*.npy")}
     configure(crops={"margin": 3})(project, work)
     process = run(project, work, "crops", **jobs)
@@ -141,7 +141,7 @@ def test_accepted_code_is_named_in_the_report_and_covers_no_other_difference(cop
     assert run(project, work, "--force", *targets, **jobs).returncode == 0
     assert all(json.loads((work / target).read_text())["provenance"]["accepted"] == [line] for target in targets)
     configure(segmentation={"training": {"learning_rate": 2.0e-2}})(project, work)
-    assert planned(run(project, work, "-n"))["train_segmentation"] == JOBS["train_segmentation"]
+    assert planned(run(project, work, "-n", **jobs))["train_segmentation"] == JOBS["train_segmentation"]
 
 
 def test_results_without_stored_code_are_listed_with_modules_unknown(copied):
@@ -205,11 +205,11 @@ WHY = [
 
 
 @pytest.mark.parametrize(("change", "rule", "why"), WHY, ids=[why for _, _, why in WHY])
-def test_a_dry_run_says_why_a_rule_would_run(change, rule, why, copied):
+def test_a_dry_run_says_why_a_rule_would_run(change, rule, why, copied, jobs):
     """The sentences are those of docs/reruns.md."""
     project, work = copied
     change(project, work)
-    process = run(project, work, "-n")
+    process = run(project, work, "-n", **jobs)
     text = process.stdout + process.stderr
     job = next(part for part in text.split("\n\n") if f"rule {rule}:" in part)
     reason = re.search(r"reason: (.*)", job).group(1)
