@@ -39,6 +39,10 @@ def predict(
     threads: Annotated[
         int, typer.Option(min=1, help="Threads of torch on the CPU.", show_default="all cores")
     ] = os.cpu_count() or 1,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        typer.Option(help="In which the networks compute; auto: what the device is best at."),
+    ] = "auto",
     flips: Annotated[
         Literal["none", "horizontal", "none,horizontal"] | None,
         typer.Option(help="Flips of which the probabilities are averaged.", show_default="the bundle's"),
@@ -126,7 +130,9 @@ def predict(
         found,
         bundle,
         manifest,
-        PredictSettings(allow_symlinks, threads, wanted, device, flips_of(flips), masks, max_study_mb, chosen),
+        PredictSettings(
+            allow_symlinks, threads, wanted, device, flips_of(flips), masks, max_study_mb, chosen, precision
+        ),
         gpus=gpus,
         code=code,
         progress=_say,

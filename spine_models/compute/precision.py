@@ -32,15 +32,16 @@ def choose_precision(wanted: str, kind: str) -> Precision:
     raise ValueError(f"no such precision: {wanted!r}")
 
 
-def classifier_precision(kind: str) -> Precision:
-    """Return in which type finished classifiers predict: ``auto``'s, and bf16 on CPUs that compute in it.
+def classifier_precision(kind: str, wanted: str = "auto") -> Precision:
+    """Return in which type finished classifiers predict; ``auto`` is bf16 on CPUs that compute in it, too.
 
     Their probabilities stay within 0.01 of float32's. Trainings, with their validations and averages, do not ask here.
 
     Args:
         kind: "cuda" or "cpu".
+        wanted: see ``choose_precision``.
     """
-    return "bf16" if kind == "cpu" and cpu_computes_in_bf16() else choose_precision("auto", kind)
+    return "bf16" if wanted == "auto" and kind == "cpu" and cpu_computes_in_bf16() else choose_precision(wanted, kind)
 
 
 def cpu_computes_in_bf16() -> bool:

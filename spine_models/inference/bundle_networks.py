@@ -33,19 +33,22 @@ def load_classifiers(bundle: Bundle) -> list[Network]:
     return [load_model(bundle.place.network(entry), "classification")[0] for entry in bundle.classification]
 
 
-def load_crop_predictors(bundle: Bundle, device: torch.device, flips: Sequence[Flip]) -> dict[str, CropPredictor]:
+def load_crop_predictors(
+    bundle: Bundle, device: torch.device, flips: Sequence[Flip], precision: str = "auto"
+) -> dict[str, CropPredictor]:
     """Load the classifiers to predict with, by their names in the bundle.
 
     Args:
         bundle: checked by ``load_bundle``.
-        device: where they compute, in the precision of ``classifier_precision``.
+        device: where they compute.
         flips: of the crops, over which each classifier's probabilities are averaged.
+        precision: see ``classifier_precision``.
 
     Raises:
         UserError: if a file does not hold such a network.
     """
-    precision = classifier_precision(device.type)
+    chosen = classifier_precision(device.type, precision)
     return {
-        entry.name: CropPredictor(InferenceNetwork(network, device, precision), flips)
+        entry.name: CropPredictor(InferenceNetwork(network, device, chosen), flips)
         for entry, network in zip(bundle.classification, load_classifiers(bundle), strict=True)
     }

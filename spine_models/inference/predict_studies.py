@@ -78,6 +78,7 @@ class PredictSettings:
         mask_files: which files hold the mask.
         max_study_mb: largest full-size volume (megabytes); a larger study is refused.
         members: the networks to use, see ``Bundle.only``; none: all.
+        precision: in which the networks compute, see ``StudyPredictor``.
     """
 
     allow_symlinks: bool
@@ -88,6 +89,7 @@ class PredictSettings:
     mask_files: MaskFileSettings = field(default_factory=MaskFileSettings)
     max_study_mb: int = MAX_STUDY_MB
     members: tuple[str, ...] = ()
+    precision: str = "auto"
 
 
 def predict_studies(
@@ -236,6 +238,7 @@ class _ShardPredictor:
             "z_step": steps,
             "math_threads": self._settings.math_threads,
             "flips": self._settings.flips,
+            "precision": self._settings.precision,
             "members": [entry.name for entry in (*self._bundle.segmentation, *self._bundle.classification)],
             "folder": found.asked_as,
             "mask_files": asdict(self._settings.mask_files),
@@ -263,4 +266,4 @@ def _decode_in(child: ChildProcess, source: StudySource, settings: VolumeSetting
 def _load_predictor(bundle: Bundle, settings: PredictSettings, gpus: int) -> StudyPredictor:
     device = use_device(settings.device, gpus, settings.math_threads).device
     with memory_advice(OTHER_DEVICE):
-        return StudyPredictor(bundle, device, settings.flips)
+        return StudyPredictor(bundle, device, settings.flips, settings.precision)

@@ -62,13 +62,16 @@ class StudyPrediction:
 class StudyPredictor:
     """All networks of a bundle, loaded once for many studies."""
 
-    def __init__(self, bundle: Bundle, device: torch.device, flips: tuple[Flip, ...] | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, device: torch.device, flips: tuple[Flip, ...] | None = None, precision: str = "auto"
+    ) -> None:
         """Load the networks.
 
         Args:
             bundle: checked by ``load_bundle``.
             device: where they compute.
             flips: of windows and crops, in place of the bundle's own; None leaves those.
+            precision: of all networks, see ``choose_precision`` and ``classifier_precision``.
         """
         settings = bundle.settings
         self._bundle = bundle
@@ -79,8 +82,9 @@ class StudyPredictor:
         # A bundle from before flips has no section for crops, and none are its default.
         crops = settings_from(CropInferenceSettings, settings.get("crop_inference", {}) | own)
         self._mask_flips = windows.flips
-        self._masks = MaskPredictor([InferenceNetwork(net, device) for net in load_segmentation(bundle)], windows)
-        self._classifiers = load_crop_predictors(bundle, device, crops.flips)
+        networks = [InferenceNetwork(network, device, precision) for network in load_segmentation(bundle)]
+        self._masks = MaskPredictor(networks, windows)
+        self._classifiers = load_crop_predictors(bundle, device, crops.flips, precision)
 
     def predict(
         self, source: StudySource, volume_settings: VolumeSettings, decode: Decode = decode_study

@@ -36,6 +36,7 @@ def test_finished_classifiers_take_bf16_where_the_cpu_computes_in_it(monkeypatch
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     assert classifier_precision(kind) == chosen
+    assert classifier_precision(kind, "fp32") == "fp32"
     assert choose_precision("auto", "cpu") == "fp32"
 
 

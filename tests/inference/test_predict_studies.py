@@ -370,6 +370,25 @@ def test_other_flips_are_predicted_anew(studies, bundle_folder, tmp_path):
     assert all("already" in sentence for _, _, sentence in said)
 
 
+def test_all_networks_compute_in_the_precision_that_is_asked_for(studies, bundle_folder):
+    bundle = load_bundle(bundle_folder)
+    source = open_study(min(studies.iterdir()), studies, VolumeSettings())
+    settings = volume_settings_for(bundle, source, allow_symlinks=False)
+    rounded = StudyPredictor(bundle, torch.device("cpu"), precision="bf16")
+    assert {network.precision for network in rounded._masks._networks} == {"bf16"}
+    facts = rounded.predict(source, settings).facts
+    exact = StudyPredictor(bundle, torch.device("cpu"), precision="fp32").predict(source, settings).facts
+    assert (facts.precision, exact.precision) == ("bf16", "fp32")
+    assert facts.probabilities != exact.probabilities
+
+
+def test_another_precision_is_predicted_anew(studies, bundle_folder, tmp_path):
+    shutil.rmtree(max(studies.iterdir()))
+    _predict(studies, bundle_folder, tmp_path / "0.json")
+    _, said = _predict(studies, bundle_folder, tmp_path / "0.json", settings=replace(SETTINGS, precision="bf16"))
+    assert not any("already" in sentence for _, _, sentence in said)
+
+
 def test_a_bundle_from_before_the_limits_has_none(studies, bundle_folder):
     bundle = load_bundle(bundle_folder)
     del bundle.settings["hu_limits"]
