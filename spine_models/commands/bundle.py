@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -34,7 +35,7 @@ def bundle(
       spine-models bundle subset demo/bundle --members ir-0,ip-0 --out two
       spine-models bundle pack demo/bundle --out demo.zip
     """
-    from spine_models.inference.bundle_description import read_description
+    from spine_models.inference.bundle_description import member_names, read_description
 
     if action == "pack":
         if members or out is None:
@@ -48,7 +49,7 @@ def bundle(
         return
     if not members or out is None:
         raise UserError("a subset needs --members, such as ir or ir-0,ip-0, and --out, the folder of the new bundle")
-    show(subset(folder, members.split(","), out))
+    show(subset(folder, member_names(members), out))
 
 
 def described(found: BundleDescription) -> str:
@@ -113,7 +114,7 @@ def verified(folder: Path) -> str:
     return f"{folder} is whole: {count} networks with the checksums of bundle {found.digest}"
 
 
-def subset(folder: Path, members: list[str], out: Path) -> str:
+def subset(folder: Path, members: Sequence[str], out: Path) -> str:
     """Write a bundle with some of the networks; return a sentence on it. Operating points are not taken over.
 
     Args:

@@ -23,7 +23,7 @@ _SUBTLE, _MODERATE, _OBVIOUS = map(_numbers, (GradesSettings.subtle, GradesSetti
 
 def phantom(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write: new, empty or an earlier phantom.")],
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 2022,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 2022,
     threads: Annotated[int, typer.Option(min=1, help="Processes that write studies.")] = 1,
     studies: Annotated[int, typer.Option(help="Training studies.")] = PhantomSettings.studies,
     segmented: Annotated[

@@ -96,14 +96,14 @@ def predict(
         read_studies,
         require_tree,
     )
-    from spine_models.inference.bundle_description import DESCRIPTION, require_members
+    from spine_models.inference.bundle_description import DESCRIPTION, member_names, require_members
     from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.prediction_files import MaskFileSettings
     from spine_models.inference.predictions import IMPLAUSIBLE, PREDICTED, SEGMENTED
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
 
-    chosen = tuple(members.split(",")) if members else ()
+    chosen = member_names(members)
     if (studies / DESCRIPTION).is_file() and bundle.is_dir() and not (bundle / DESCRIPTION).is_file():
         raise UserError(f"--studies {studies} is a bundle, and --bundle {bundle} is not: exchange the two")
     require_members(bundle, chosen)

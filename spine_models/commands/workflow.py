@@ -16,7 +16,8 @@ from spine_models.errors import UserError
 
 _CONFIG = ("--config", "-C")
 _OVERLAYS = ("--configfile", "--configfiles")
-_PROFILES = ("--workflow-profile", "--profile")
+_WORKFLOW_PROFILE = "--workflow-profile"
+_PROFILES = (_WORKFLOW_PROFILE, "--profile")
 _FLAGS = ("-n", "--dry-run", "--dryrun", "-p", "--printshellcmds", "-F", "--forceall", "-k", "--keep-going")
 """Options of Snakemake that take no value: a word after one is a target."""
 _RULE = re.compile(r"^rule (\w+):", re.MULTILINE)
@@ -56,7 +57,8 @@ def checked_arguments(arguments: Sequence[str], root: Path) -> list[str]:
         root: folder of the workflow.
 
     Raises:
-        UserError: for a key of ``--config`` that Snakemake refuses, an overlay that cannot be read, or an unknown rule.
+        UserError: for a key of ``--config`` that Snakemake refuses, an overlay that cannot be read, an unknown rule, or
+            a workflow profile that Snakemake would go on without.
     """
     from spine_models.configuration.overlays import read_overlay
 
@@ -70,6 +72,8 @@ def checked_arguments(arguments: Sequence[str], root: Path) -> list[str]:
             word = _found(word, root)  # noqa: PLW2901
         if option in _OVERLAYS:
             read_overlay(Path(word))
+        if option == _WORKFLOW_PROFILE:
+            _require_profile(word, root)
         words.append(word)
     return words
 
@@ -109,6 +113,14 @@ def _require_rule(word: str, root: Path) -> None:
         near = difflib.get_close_matches(word, rules, n=1)
         proposal = f"did you mean '{near[0]}'?" if near else "`spine-models workflow -- --list-rules` shows them"
         raise UserError(f"'{word}' is not a rule of the workflow; {proposal}")
+
+
+def _require_profile(name: str, root: Path) -> None:
+    """Refuse a workflow profile that is in none of the places where Snakemake looks: it would run on this machine."""
+    places = (Path(name), Path("profiles", name), root / "profiles" / name)
+    if name != "none" and not any(place.exists() for place in places):
+        known = ", ".join(sorted(f"profiles/{folder.name}" for folder in (root / "profiles").iterdir()))
+        raise UserError(f"{_WORKFLOW_PROFILE} {name} is not there: give a profile's folder, such as {known}")
 
 
 def _nested(key: str, value: str) -> str:

@@ -46,6 +46,7 @@ from spine_models.data.dataset.layout import (
 from spine_models.errors import UserError
 from spine_models.inference.bundle_description import (
     DESCRIPTION,
+    NO_BUNDLE,
     is_bundle,
     read_description,
     require_members,
@@ -272,6 +273,8 @@ class UserFolders:
             UserError: if there is none.
         """
         named = self._config["predict_dir"]
+        if not named and not self._config["dataset_dir"] and not self.generated:
+            raise UserError("predict_dir is not set: give the folder of the studies, or dataset_dir for its own")
         folder = Path(named) if named else self.dataset / TEST_IMAGES
         if not self.predicts_generated and not folder.is_dir():
             key = f"predict_dir {folder} is not a folder" if named else f"there is no folder {folder}"
@@ -297,7 +300,7 @@ class UserFolders:
         """
         if self._config["predict_dir"]:
             return []
-        table = self.dataset / TEST_TABLE
+        table = self.studies_to_predict.parent / TEST_TABLE
         if self.generated:
             return [table]
         if self._look and table.is_file():
@@ -336,7 +339,7 @@ class UserFolders:
         if not path.is_file():
             raise UserError(f"{key} {named} {why_no_bundle(named)}")
         if not is_bundle(path):
-            raise UserError(f"{key} {named} is not a bundle: give its folder, or the .zip that it was packed into")
+            raise UserError(f"{key} {named} {NO_BUNDLE}")
         if self._look:
             read_description(path)
         return path

@@ -178,6 +178,11 @@ def chosen_networks(
     return first or segmentation, second or classification
 
 
+def member_names(text: str) -> tuple[str, ...]:
+    """Return the names that ``--members`` lists between commas; none for an empty text."""
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
 def require_members(folder: Path, members: Sequence[str]) -> None:
     """Refuse names that fit no network of a bundle, before its networks are looked at.
 
@@ -207,6 +212,8 @@ class BundlePlace:
 
     def __init__(self, given: Path) -> None:
         self.path = given.parent if given.name == DESCRIPTION else given
+        if self.path.is_file() and self.path.suffix != SUFFIX:
+            raise UserError(f"{self.path} {NO_BUNDLE}")
         self._packed = read_archive(self.path) if self.path.is_file() else None
 
     def file(self, name: str) -> AnyFile | None:
@@ -226,6 +233,10 @@ class BundlePlace:
         if file is None:
             raise UserError(f"{self.path / entry.file} is missing: {advice(self.path)}")
         return file
+
+
+NO_BUNDLE = "is not a bundle: give its folder, or the .zip that it was packed into"
+"""Of a file."""
 
 
 def is_bundle(path: Path) -> bool:
@@ -315,7 +326,7 @@ def _files_problem(entries: list[dict[str, Any]]) -> str | None:
             return f"two of its networks have the {key} {twice!r}"
     for entry in entries:
         if not _PLAIN_FILE.fullmatch(entry["file"]):
-            return f"{entry['file']!r} is no plain name of a file, or of one outside the bundle"
+            return f"{entry['file']!r} is not a plain file name, or names a file outside the bundle"
         if not entry["name"].isprintable():
             return f"the name {entry['name']!r} of a network has characters that cannot be shown"
     return None

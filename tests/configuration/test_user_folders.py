@@ -22,7 +22,7 @@ def test_files_of_a_stage_with_their_digests(tmp_path):
 
 def test_a_file_outside_of_the_bundle_is_a_sentence(tmp_path):
     write_description(tmp_path, classification=[entry("ir-0") | {"file": "../b.safetensors"}])
-    with pytest.raises(UserError, match=r"'../b.safetensors' is no plain name"):
+    with pytest.raises(UserError, match=r"'../b.safetensors' is not a plain file name"):
         folders(tmp_path).bundle_networks("init_bundle", "classification")
 
 

@@ -99,7 +99,11 @@ COMMANDS = [
     ("phantom --out new --studies two", "'--studies'"),
     ("phantom --out new --matrix -4", "phantom.matrix is -4: choose a value from 32 to 1024"),
     ("phantom --out data", "data is not empty and no phantom data set: choose a new folder"),
-    ("phantom", "Missing option '--out'"),
+    ("phantom", "Missing option '--out'; see `spine-models phantom --help`"),
+    ("phantom --out new --seed -5", "'--seed'"),
+    ("phantom --out new --subtle 1 2", "Option '--subtle' requires 4 arguments; see `spine-models phantom --help`"),
+    ("phantom --out", "Option '--out' requires an argument; see `spine-models phantom --help`"),
+    ("bundle", "Missing argument 'action'. Choose from: info, verify, subset, pack; see `spine-models bundle --help`"),
     ("check data --label-geometry ras", "'--label-geometry': 'ras' is not one of 'affine', 'index'"),
     ("check data more", "unexpected extra argument"),
     ("check data/train.csv", "dataset_dir data/train.csv is not a folder: it must contain"),
@@ -120,6 +124,13 @@ COMMANDS = [
         "nope is not a bundle: it has no bundle.json; `snake",
     ),
     ("predict --bundle broken --studies studies --out new", "bundle.json is damaged"),
+    ("predict --bundle file --studies studies --out new", "file is not a bundle: give its folder, or the .zip that it"),
+    ("predict --bundle= --studies studies --out new", "there is nothing after --bundle: give a value"),
+    ("predict --bundle BUNDLE --studies studies --out new --members ir-0,", "--members without a name fits no network"),
+    (
+        "workflow -- -n --workflow-profile profiles/nope",
+        "profiles/nope is not there: give a profile's folder",
+    ),
     (
         "predict --bundle BUNDLE --studies nope --out new",
         "nope is not a folder: give the folder that holds",
@@ -261,6 +272,9 @@ PLANS = [
     ("--config dataset_dir=data pretrained=weights", "is not there: put the file ircsn_ig65m_pretrained_"),
     ("--config dataset_dir=data pretrained=weights/readme.txt", "weights/readme.txt is another file than ircsn_ig65m"),
     ("--config dataset_dir=data pretrained=ftp://host/x", "neither a path nor a file://, http:// or https:// URL"),
+    ("--config dataset_dir=data pretrained=http://", "pretrained is http://, which names no server: give the whole"),
+    ("--config dataset_dir=renamed", "dataset_dir renamed lacks train.csv, and has Train.csv: rename it"),
+    ("predict --config bundle=whole", "predict_dir is not set: give the folder of the studies, or"),
     ("--config dataset_dir=data pretrained=none predict_dir=nope", "predict_dir nope is not a folder: set predict_dir"),
     ("--config dataset_dir=data init_bundle=nope", "init_bundle nope is not a bundle: it has no bundle.json"),
     ("predict --config predict_dir=studies", "neither bundle nor dataset_dir is set: name the bundle that predicts"),
@@ -418,6 +432,24 @@ def test_control_c_is_one_sentence_whatever_the_processes(threads, tmp_path):
         130,
         "error: interrupted: run the same command again, which keeps what is finished\n",
     )
+
+
+def test_a_folder_that_was_removed_is_one_sentence(tmp_path):
+    gone = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m spine_models workflow -- -n"
+    done = subprocess.run(
+        ["sh", "-c", gone], cwd=tmp_path, capture_output=True, text=True, check=False, env=_with_checkout()
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == ("error: the current folder is not there any more: change to another one")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert capsys.readouterr().out == f"spine-models {wanted}\n"
 
 
 def _with_checkout():

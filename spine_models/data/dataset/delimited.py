@@ -61,7 +61,8 @@ def _read(path: Path, columns: Sequence[str]) -> tuple[list[str], dict[int, list
     lacking = [name for name in columns if name not in header]
     if lacking:
         raise UserError(
-            f"{path}, read with {DELIMITERS[delimiter]} between its fields, lacks the column {', '.join(lacking)}: it "
+            f"{path}, read with {DELIMITERS[delimiter]} between its fields, lacks the column{'s' * (len(lacking) > 1)} "
+            f"{', '.join(lacking)}: it "
             f"must have {', '.join(columns)}"
         )
     if len(header) > _MOST_COLUMNS:

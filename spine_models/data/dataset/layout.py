@@ -81,6 +81,9 @@ def require_train_table(dataset: Path) -> Path:
     """
     path = dataset / TRAIN_TABLE
     if not patiently(path.is_file, f"dataset_dir {dataset}"):
+        other = next((entry.name for entry in sorted(dataset.iterdir()) if entry.name.lower() == TRAIN_TABLE), None)
+        if other:
+            raise UserError(f"dataset_dir {dataset} lacks {TRAIN_TABLE}, and has {other}: rename it")
         raise UserError(
             f"dataset_dir {dataset} lacks {TRAIN_TABLE}: {_ADVICE}; `snakemake mask_bundle` trains without fractures"
         )

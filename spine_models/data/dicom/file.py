@@ -249,7 +249,7 @@ def _meta(data: bytes, start: int) -> tuple[str, int]:
         if element == 0x0010:
             syntax = value.decode("ascii", "replace").strip("\0 ")
             if syntax and not _UID.fullmatch(syntax):
-                raise UnreadableFileError("its transfer syntax is no UID")
+                raise UnreadableFileError("its transfer syntax is not a UID")
         at += header + length
     return syntax, at
 
