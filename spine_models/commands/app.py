@@ -6,15 +6,15 @@ usage error wait neither for torch nor for pandas.
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from itertools import takewhile
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from spine_models.commands.accept import accept
 from spine_models.commands.bundle import bundle
@@ -31,9 +31,9 @@ from spine_models.commands.view import view
 from spine_models.commands.why import why
 from spine_models.commands.workflow import workflow
 from spine_models.errors import INTERRUPTED, UserError, run_command
-from spine_models.log import show
 
 PROGRAM = "spine-models"
+_PACKAGE = "spine_models"
 COMMANDS: tuple[Callable[..., None], ...] = (
     accept,
     bundle,
@@ -70,63 +70,85 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    _require_folder()
-    _require_values(words)
     try:
-        status = _app()(words, prog_name=PROGRAM, standalone_mode=False)
+        status = _app()(arguments, prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:
-        # A list of choices comes on lines of its own.
-        sentence = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
-        known = words and words[0].replace("-", "_") in {command.__name__ for command in COMMANDS}
-        path = f"{PROGRAM} {words[0]}" if known else PROGRAM
+        # Typer lists what an argument may be on lines of their own.
+        sentence = error.format_message().replace("Value error, ", "").replace("\n\t", " ").rstrip(".")
+        context: typer.Context | None = getattr(error, "ctx", None)
+        path = context.command_path if context else PROGRAM
         raise UserError(f"{sentence}; see `{path} --help`") from None
     if status == INTERRUPTED:
         raise KeyboardInterrupt  # which Typer turned into a status without a word
     raise SystemExit(status or 0)
 
 
-def _require_folder() -> None:
+class _Command(TyperCommand):
+    """A subcommand that refuses empty paths, and whose every mistake points to its own help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words behind the subcommand.
+
+        Args:
+            ctx: Typer's, of a class that it does not export.
+            args: the words.
+
+        Raises:
+            UserError: for an empty path, which ``Path`` takes for the current folder.
+        """
+        words = list(args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            if getattr(error, "ctx", None) is None:
+                error.ctx = ctx  # type: ignore[attr-defined]  # an option that lacks its argument knows none
+            raise
+        given, _, _ = self.make_parser(ctx).parse_args(args=words)
+        for parameter in self.params:
+            texts, values = _several(given.get(parameter.name)), _several(ctx.params.get(parameter.name))
+            if "" in texts and any(isinstance(value, Path) for value in values):
+                option = parameter.opts[0]
+                named = option if option.startswith("-") else parameter.metavar
+                raise UserError(f"{named} is an empty path: give one; a variable of the shell may not be set")
+        return rest
+
+
+def _several(found: Any) -> Sequence[Any]:
+    return found if isinstance(found, list | tuple) else (found,)
+
+
+def _said_version(wanted: bool) -> None:
+    if not wanted:
+        return
     try:
-        Path.cwd()
-    except FileNotFoundError:
-        raise UserError("the current folder is not there any more: change to another one") from None
+        typer.echo(f"{_PACKAGE} {version(_PACKAGE)}")
+    except PackageNotFoundError:
+        raise UserError(
+            f"{_PACKAGE} is not installed in {sys.prefix}, and its version is not known: run `make .venv`"
+        ) from None
+    raise typer.Exit
 
 
-def _require_values(words: Sequence[str]) -> None:
-    """Refuse what a shell makes of a variable that is not set: as a path it would be the current folder."""
-    before = PROGRAM
-    for word in takewhile(lambda word: word != "--", words):
-        name, equals, value = word.partition("=")
-        if not word or (equals and not value and name.startswith("--")):
-            raise UserError(f"there is nothing after {name or before}: give a value")
-        before = word
-
-
-def _say_version(asked: bool) -> None:
-    if asked:
-        show(f"{PROGRAM} {importlib.metadata.version('spine_models')}")
-        raise typer.Exit
-
-
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Show the version and exit.")
+def _before(
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_said_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Find fractures of the cervical spine in CT: the workflow, and everything beside it."""
+    """Take the options that stand before a subcommand."""
 
 
 def _app() -> typer.Typer:
     app = typer.Typer(
+        help="Find fractures of the cervical spine in CT: the workflow, and everything beside it.",
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    app.callback()(_options)
+    app.callback(help=app.info.help)(_before)
     for command in COMMANDS:
         description = inspect.getdoc(command) or ""
         text = description.replace("Examples:", f"{_KEEP_LINES}Examples:")
         # Options of snakemake that stand before the -- are passed on as those behind it.
-        app.command(help=text, context_settings={"ignore_unknown_options": command is workflow})(command)
+        settings = {"ignore_unknown_options": command is workflow}
+        app.command(cls=_Command, help=text, context_settings=settings)(command)
     return app

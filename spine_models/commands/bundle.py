@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +11,8 @@ from spine_models.errors import UserError
 from spine_models.log import show
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from spine_models.inference.bundle_description import BundleDescription
 
 
@@ -35,7 +36,7 @@ def bundle(
       spine-models bundle subset demo/bundle --members ir-0,ip-0 --out two
       spine-models bundle pack demo/bundle --out demo.zip
     """
-    from spine_models.inference.bundle_description import member_names, read_description
+    from spine_models.inference.bundle_description import names_of, read_description
 
     if action == "pack":
         if members or out is None:
@@ -49,7 +50,7 @@ def bundle(
         return
     if not members or out is None:
         raise UserError("a subset needs --members, such as ir or ir-0,ip-0, and --out, the folder of the new bundle")
-    show(subset(folder, member_names(members), out))
+    show(subset(folder, names_of(members), out))
 
 
 def described(found: BundleDescription) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from spine_models.configuration.workflow_files import require_current_folder
 from spine_models.errors import UserError
 
 _JOB = re.compile(r"^(?:local)?rule (?P<stage>\w+):\n(?P<body>(?: {4}.*\n?)*)", re.MULTILINE)
@@ -48,8 +49,9 @@ def planned_jobs(checkout: Path, arguments: Sequence[str]) -> str:
         arguments: of Snakemake, those with which the run was made.
 
     Raises:
-        UserError: if the checkout holds no workflow, or Snakemake refuses.
+        UserError: if the checkout holds no workflow, the current folder was removed, or Snakemake refuses.
     """
+    require_current_folder()
     snakefile = checkout / "Snakefile"
     if not snakefile.is_file():
         raise UserError(f"{snakefile} is missing: run this command from the checkout whose workflow made the results")

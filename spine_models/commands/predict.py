@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from spine_models.compute.flips import Flip
 
 _ROOT = Path(__file__).resolve().parents[2]
+_MOST_THREADS = 4096
+"""More than any machine has cores; torch fails by a trace where a number does not fit its own."""
 
 
 @ending_on_sigterm()
@@ -37,7 +39,7 @@ def predict(
     device: Annotated[Literal["auto", "cuda", "cpu"], typer.Option(help="Where to compute.")] = "auto",
     gpus: Annotated[int, typer.Option(min=0, max=1, help="0: compute on the CPU.")] = 1,
     threads: Annotated[
-        int, typer.Option(min=1, help="Threads of torch on the CPU.", show_default="all cores")
+        int, typer.Option(min=1, max=_MOST_THREADS, help="Threads of torch on the CPU.", show_default="all cores")
     ] = os.cpu_count() or 1,
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
@@ -96,14 +98,14 @@ def predict(
         read_studies,
         require_tree,
     )
-    from spine_models.inference.bundle_description import DESCRIPTION, member_names, require_members
+    from spine_models.inference.bundle_description import DESCRIPTION, names_of, require_members
     from spine_models.inference.predict_studies import EVERY_STUDY, PredictSettings, predict_studies
     from spine_models.inference.prediction_files import MaskFileSettings
     from spine_models.inference.predictions import IMPLAUSIBLE, PREDICTED, SEGMENTED
     from spine_models.provenance.fingerprint import fingerprint
     from spine_models.report.predictions_page import PredictionInputs, PredictionOutputs, publish_predictions
 
-    chosen = member_names(members)
+    chosen = names_of(members) if members else ()
     if (studies / DESCRIPTION).is_file() and bundle.is_dir() and not (bundle / DESCRIPTION).is_file():
         raise UserError(f"--studies {studies} is a bundle, and --bundle {bundle} is not: exchange the two")
     require_members(bundle, chosen)

@@ -27,6 +27,9 @@ def resources(
       spine-models resources
       spine-models resources --configfile presets/laptop-16g.yaml --studies 300 --segmented 40
     """
+    from spine_models.configuration.workflow_files import require_current_folder
+
+    require_current_folder()
     from spine_models.commands.training_needs import needs, read_configuration, table
 
     if studies and segmented and segmented > studies:

@@ -16,8 +16,10 @@ from spine_models.errors import UserError
 
 _CONFIG = ("--config", "-C")
 _OVERLAYS = ("--configfile", "--configfiles")
-_WORKFLOW_PROFILE = "--workflow-profile"
-_PROFILES = (_WORKFLOW_PROFILE, "--profile")
+_OF_WORKFLOW = "--workflow-profile"
+_PROFILES = (_OF_WORKFLOW, "--profile")
+_NO_PROFILE = "none"
+"""In the place of a profile, Snakemake's word for using none."""
 _FLAGS = ("-n", "--dry-run", "--dryrun", "-p", "--printshellcmds", "-F", "--forceall", "-k", "--keep-going")
 """Options of Snakemake that take no value: a word after one is a target."""
 _RULE = re.compile(r"^rule (\w+):", re.MULTILINE)
@@ -40,8 +42,9 @@ def workflow(
       spine-models workflow -- --dry-run --configfile presets/laptop-16g.yaml --config dataset_dir=/data/rsna
       spine-models workflow -- --config segmentation='{gpus: 1}'
     """
-    from spine_models.configuration.workflow_files import workflow_root
+    from spine_models.configuration.workflow_files import require_current_folder, workflow_root
 
+    require_current_folder()
     root = workflow_root()
     words = checked_arguments(arguments or [], root)
     sys.stdout.flush()
@@ -57,8 +60,8 @@ def checked_arguments(arguments: Sequence[str], root: Path) -> list[str]:
         root: folder of the workflow.
 
     Raises:
-        UserError: for a key of ``--config`` that Snakemake refuses, an overlay that cannot be read, an unknown rule, or
-            a workflow profile that Snakemake would go on without.
+        UserError: for a key of ``--config`` that Snakemake refuses, an overlay that cannot be read, a profile that is
+            not there, or an unknown rule.
     """
     from spine_models.configuration.overlays import read_overlay
 
@@ -72,8 +75,8 @@ def checked_arguments(arguments: Sequence[str], root: Path) -> list[str]:
             word = _found(word, root)  # noqa: PLW2901
         if option in _OVERLAYS:
             read_overlay(Path(word))
-        if option == _WORKFLOW_PROFILE:
-            _require_profile(word, root)
+        if option in _PROFILES:
+            _require_profile(option, word, root)
         words.append(word)
     return words
 
@@ -85,10 +88,12 @@ def _with_options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         name, equals, value = argument.partition("=")
         if not argument.startswith("-"):
             yield "" if option in _FLAGS else option, argument
+            # A profile is one word; what follows is a target.
+            option = "" if option in _PROFILES else option
         elif equals and name.startswith("--"):
             yield "", name
             yield name, value
-            option = name
+            option = "" if name in _PROFILES else name
         else:
             yield "", argument
             option = argument
@@ -104,6 +109,30 @@ def _require_key(entry: str) -> None:
         raise UserError(f"--config {entry}: {key!r} is not a key of config.yaml: see there for the keys")
 
 
+def _require_profile(option: str, name: str, root: Path) -> None:
+    """Refuse a profile that Snakemake would not find: it goes on without one of a workflow, and says nothing.
+
+    The jobs that a profile sends to a cluster would run on the machine where the command was given.
+    """
+    if name == _NO_PROFILE:
+        return
+    if not name:
+        raise UserError(f"{option} is empty: give the folder of a profile, or {_NO_PROFILE}")
+    if option == _OF_WORKFLOW:
+        places = [Path(), Path("profiles"), root / "profiles"]
+    else:
+        from snakemake.common import get_appdirs
+
+        folders = get_appdirs()
+        places = [Path(), Path(folders.user_config_dir), Path(folders.site_config_dir)]
+    if not any((place / name).exists() for place in places):
+        own = sorted(folder.name for folder in (root / "profiles").glob("*/"))
+        near = difflib.get_close_matches(Path(name).name, own, n=1)
+        known = " and ".join(f"profiles/{folder}" for folder in own)
+        proposal = f"did you mean profiles/{near[0]}?" if near else f"the workflow has {known}"
+        raise UserError(f"{option} {name} is not there: {proposal}")
+
+
 def _require_rule(word: str, root: Path) -> None:
     """Refuse a target that is neither a rule nor, by its looks, a file."""
     if "/" in word or "." in word:
@@ -113,14 +142,6 @@ def _require_rule(word: str, root: Path) -> None:
         near = difflib.get_close_matches(word, rules, n=1)
         proposal = f"did you mean '{near[0]}'?" if near else "`spine-models workflow -- --list-rules` shows them"
         raise UserError(f"'{word}' is not a rule of the workflow; {proposal}")
-
-
-def _require_profile(name: str, root: Path) -> None:
-    """Refuse a workflow profile that is in none of the places where Snakemake looks: it would run on this machine."""
-    places = (Path(name), Path("profiles", name), root / "profiles" / name)
-    if name != "none" and not any(place.exists() for place in places):
-        known = ", ".join(sorted(f"profiles/{folder.name}" for folder in (root / "profiles").iterdir()))
-        raise UserError(f"{_WORKFLOW_PROFILE} {name} is not there: give a profile's folder, such as {known}")
 
 
 def _nested(key: str, value: str) -> str:

@@ -46,9 +46,8 @@ from spine_models.data.dataset.layout import (
 from spine_models.errors import UserError
 from spine_models.inference.bundle_description import (
     DESCRIPTION,
-    NO_BUNDLE,
-    is_bundle,
     read_description,
+    require_bundle_file,
     require_members,
     why_no_bundle,
 )
@@ -273,8 +272,11 @@ class UserFolders:
             UserError: if there is none.
         """
         named = self._config["predict_dir"]
-        if not named and not self._config["dataset_dir"] and not self.generated:
-            raise UserError("predict_dir is not set: give the folder of the studies, or dataset_dir for its own")
+        if not (named or self.generated or self._config["dataset_dir"]):
+            raise UserError(
+                "neither predict_dir nor dataset_dir is set: name the folder that holds the studies to predict "
+                "(--config predict_dir=DIR)"
+            )
         folder = Path(named) if named else self.dataset / TEST_IMAGES
         if not self.predicts_generated and not folder.is_dir():
             key = f"predict_dir {folder} is not a folder" if named else f"there is no folder {folder}"
@@ -300,6 +302,7 @@ class UserFolders:
         """
         if self._config["predict_dir"]:
             return []
+        # Where nothing names studies, that is what is missing, and not the data set.
         table = self.studies_to_predict.parent / TEST_TABLE
         if self.generated:
             return [table]
@@ -338,8 +341,7 @@ class UserFolders:
         path = named if named.is_file() else named / DESCRIPTION
         if not path.is_file():
             raise UserError(f"{key} {named} {why_no_bundle(named)}")
-        if not is_bundle(path):
-            raise UserError(f"{key} {named} {NO_BUNDLE}")
+        require_bundle_file(path, key)
         if self._look:
             read_description(path)
         return path

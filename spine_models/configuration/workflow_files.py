@@ -16,6 +16,18 @@ def package_root() -> Path:
     return PACKAGE.parent
 
 
+def require_current_folder() -> None:
+    """Refuse to go on where the current folder was removed, which Snakemake and torch answer by a trace.
+
+    Raises:
+        UserError: if it was.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the current folder was removed: change into one that is there (cd)") from None
+
+
 def workflow_root() -> Path:
     """Return the folder of the Snakefile: the checkout that this package is in, or the copy that a wheel installed.
 

@@ -178,9 +178,9 @@ def chosen_networks(
     return first or segmentation, second or classification
 
 
-def member_names(text: str) -> tuple[str, ...]:
-    """Return the names that ``--members`` lists between commas; none for an empty text."""
-    return tuple(name.strip() for name in text.split(",")) if text else ()
+def names_of(text: str) -> tuple[str, ...]:
+    """Return the names of networks that an option lists between commas; blanks beside a comma are not of a name."""
+    return tuple(name.strip() for name in text.split(","))
 
 
 def require_members(folder: Path, members: Sequence[str]) -> None:
@@ -207,13 +207,12 @@ class BundlePlace:
         path: of the folder or of the one file.
 
     Raises:
-        UserError: if it is one file that is no bundle.
+        UserError: if it is one file that is not a bundle.
     """
 
     def __init__(self, given: Path) -> None:
         self.path = given.parent if given.name == DESCRIPTION else given
-        if self.path.is_file() and self.path.suffix != SUFFIX:
-            raise UserError(f"{self.path} {NO_BUNDLE}")
+        require_bundle_file(self.path)
         self._packed = read_archive(self.path) if self.path.is_file() else None
 
     def file(self, name: str) -> AnyFile | None:
@@ -235,13 +234,25 @@ class BundlePlace:
         return file
 
 
-NO_BUNDLE = "is not a bundle: give its folder, or the .zip that it was packed into"
-"""Of a file."""
-
-
 def is_bundle(path: Path) -> bool:
     """Say whether a file stands for a bundle, and not for one network: its description, or all of it in one file."""
     return path.name == DESCRIPTION or path.suffix == SUFFIX
+
+
+def require_bundle_file(path: Path, key: str = "") -> None:
+    """Refuse a file that stands for no bundle, such as one network: bundles in one file are told by their suffix.
+
+    Args:
+        path: as a person named it; a folder, or what is not there, passes.
+        key: of the configuration that names it; "" where an option does.
+
+    Raises:
+        UserError: if it is neither a description nor named as what a bundle is packed into.
+    """
+    if path.is_file() and not is_bundle(path):
+        raise UserError(
+            f"{key} {path} is not a bundle: give its folder, or the {SUFFIX} that it was packed into".lstrip()
+        )
 
 
 def advice(folder: Path) -> str:
@@ -326,7 +337,7 @@ def _files_problem(entries: list[dict[str, Any]]) -> str | None:
             return f"two of its networks have the {key} {twice!r}"
     for entry in entries:
         if not _PLAIN_FILE.fullmatch(entry["file"]):
-            return f"{entry['file']!r} is not a plain file name, or names a file outside the bundle"
+            return f"{entry['file']!r} is not a plain file name, or that of a file outside the bundle"
         if not entry["name"].isprintable():
             return f"the name {entry['name']!r} of a network has characters that cannot be shown"
     return None
@@ -364,7 +375,7 @@ def _content(place: BundlePlace) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _of_today(content: dict[str, Any]) -> dict[str, Any]:

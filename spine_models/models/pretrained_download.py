@@ -77,15 +77,22 @@ def locate(name: str, source: str) -> str:
     """Return the URL or the path of the checkpoint ``name`` in ``source`` (see ``fetch``).
 
     Raises:
-        UserError: if the model zoo has no such checkpoint, or the source is of an unknown kind.
+        UserError: if the model zoo has no such checkpoint, or the source is of an unknown kind or an address without a
+            host.
     """
     if source == "model_zoo":
         folders = {published.file: published.folder for published in PUBLISHED.values()}
         if name not in folders:
             raise UserError(f"the model zoo has no {name}: use one of {', '.join(folders)}")
         return f"{MODEL_ZOO}/{folders[name]}/{name}"
-    url = urllib.parse.urlsplit(source)
+    try:
+        url = urllib.parse.urlsplit(source)
+        host, _ = url.hostname, url.port
+    except ValueError:  # a bracket that is not closed, a port beyond 65535
+        raise UserError(f"pretrained: {source} is not an address: write http://HOST/FOLDER, or a path") from None
     if url.scheme in ("http", "https"):
+        if not host:
+            raise UserError(f"pretrained: {source} names no host: write http://HOST/FOLDER, or a path")
         return source if url.path.endswith(".pth") else f"{source.rstrip('/')}/{urllib.parse.quote(name)}"
     if "://" in source and url.scheme != "file":
         raise UserError(f"pretrained: {source} is neither a path nor a file://, http:// or https:// URL")

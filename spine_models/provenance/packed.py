@@ -79,8 +79,8 @@ def read_archive(path: Path) -> dict[str, PackedFile]:
     """Return the files that an archive holds, by name; nothing of them is read.
 
     Raises:
-        UserError: if it is no zip archive, is damaged, compressed or encrypted, holds folders, links, a name twice, or
-            entries that lie beyond its end or inside one another.
+        UserError: if it is not a zip archive, is damaged, compressed or encrypted, holds folders, links, a name twice,
+            or entries that lie beyond its end or inside one another.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,10 @@ def test_the_help_names_every_command(capsys):
     assert status == 0
     assert [name for name in NAMES if f"\n  {name} " not in out] == []
     assert "..." not in out.partition("Commands:")[2], "the first sentence of a command's docstring must fit its line"
+
+
+def test_the_version_is_that_of_the_installed_package(capsys):
+    assert outcome(capsys, "--version") == (0, f"spine_models {version('spine_models')}\n", "")
 
 
 def test_every_module_that_declares_a_command_is_listed():

@@ -169,7 +169,7 @@ def test_what_cannot_be_imported_is_a_sentence_and_leaves_no_bundle(solution, tm
         ((classifier, {}), {}, "no segmentation network"),
         (solution, {"folds": {"c.pth": 0}}, "--fold names c.pth"),
         (solution, {"folds": {"a.pth": 7}, "classification": solution[0] / "folds.csv"}, "has no fold 7"),
-        (solution, {"classification": solution[0] / "README"}, "lacks the column cube_id, fold"),
+        (solution, {"classification": solution[0] / "README"}, "lacks the columns cube_id, fold"),
     ]
     for source, tables, sentence in cases:
         with pytest.raises(UserError, match=sentence):

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 import tomllib
+from types import SimpleNamespace
 
 import pytest
 from packaging.specifiers import SpecifierSet
 
 from spine_models.commands.app import main
+from spine_models.commands.workflow import checked_arguments
+from spine_models.errors import UserError
 from tests.bundle_files import write_description
 from tests.workflow.runs import ROOT
 
@@ -98,12 +101,18 @@ COMMANDS = [
     ("phantom --out new --threads 0", "'--threads'"),
     ("phantom --out new --studies two", "'--studies'"),
     ("phantom --out new --matrix -4", "phantom.matrix is -4: choose a value from 32 to 1024"),
-    ("phantom --out data", "data is not empty and no phantom data set: choose a new folder"),
-    ("phantom", "Missing option '--out'; see `spine-models phantom --help`"),
-    ("phantom --out new --seed -5", "'--seed'"),
-    ("phantom --out new --subtle 1 2", "Option '--subtle' requires 4 arguments; see `spine-models phantom --help`"),
-    ("phantom --out", "Option '--out' requires an argument; see `spine-models phantom --help`"),
-    ("bundle", "Missing argument 'action'. Choose from: info, verify, subset, pack; see `spine-models bundle --help`"),
+    ("phantom --out new --seed -5", "'--seed': Input should be greater than or equal to 0; see `spine-models phantom"),
+    ("phantom --out new --seed 4294967296", "'--seed': Input should be less than or equal to 4294967295"),
+    ("phantom --out new --subtle nan 1 1 1", "phantom.grades: the shares sum to nan: make them sum to 1"),
+    ("phantom --out new --subtle 1 2", "'--subtle' requires 4 arguments; see `spine-models phantom --help`"),
+    ("phantom --out", "'--out' requires an argument; see `spine-models phantom --help`"),
+    ("phantom --out ''", "--out is an empty path: give one; a variable of the shell may not be set"),
+    ("check ''", "DIR is an empty path: give one"),
+    ("predict --bundle '' --studies studies --out new", "--bundle is an empty path: give one"),
+    ("predict --bundle BUNDLE --studies= --out new", "--studies is an empty path: give one"),
+    ("resources --configfile tab.yaml --configfile ''", "--configfile is an empty path: give one"),
+    ("phantom --out data", "data is neither empty nor a phantom data set: choose a new folder"),
+    ("phantom", "Missing option '--out'"),
     ("check data --label-geometry ras", "'--label-geometry': 'ras' is not one of 'affine', 'index'"),
     ("check data more", "unexpected extra argument"),
     ("check data/train.csv", "dataset_dir data/train.csv is not a folder: it must contain"),
@@ -124,13 +133,6 @@ COMMANDS = [
         "nope is not a bundle: it has no bundle.json; `snake",
     ),
     ("predict --bundle broken --studies studies --out new", "bundle.json is damaged"),
-    ("predict --bundle file --studies studies --out new", "file is not a bundle: give its folder, or the .zip that it"),
-    ("predict --bundle= --studies studies --out new", "there is nothing after --bundle: give a value"),
-    ("predict --bundle BUNDLE --studies studies --out new --members ir-0,", "--members without a name fits no network"),
-    (
-        "workflow -- -n --workflow-profile profiles/nope",
-        "profiles/nope is not there: give a profile's folder",
-    ),
     (
         "predict --bundle BUNDLE --studies nope --out new",
         "nope is not a folder: give the folder that holds",
@@ -139,7 +141,10 @@ COMMANDS = [
     ("predict --bundle BUNDLE --studies studies --out file", "--out file is a file: give a folder"),
     ("predict --bundle BUNDLE --studies studies --out studies/new", "are inside one another: write the results into"),
     ("predict --bundle BUNDLE --studies studies --out new --test-csv nope.csv", "nope.csv cannot be read as a table"),
-    ("predict --bundle BUNDLE --studies studies --out new --test-csv test.csv", "test.csv, read with commas between"),
+    (
+        "predict --bundle BUNDLE --studies studies --out new --test-csv test.csv",
+        "lacks the columns StudyInstanceUID, pr",
+    ),
     ("predict --bundle BUNDLE --studies studies --out new --threads 0", "'--threads'"),
     ("predict --bundle BUNDLE --studies studies --out new --flips vertical", "'--flips'"),
     (
@@ -161,12 +166,28 @@ COMMANDS = [
         "predict --bundle BUNDLE --studies studies --out new --members nope",
         "--members nope fits no network of",
     ),
+    (
+        "predict --bundle BUNDLE --studies studies --out new --members 'irr, nope'",
+        "--members irr fits no network of",
+    ),
+    ("predict --bundle BUNDLE --studies studies --out new --members ' nope'", "--members nope fits no network of"),
+    (
+        "predict --bundle file --studies studies --out new",
+        "file is not a bundle: give its folder, or the .zip that it w",
+    ),
+    ("bundle info file", "file is not a bundle: give its folder, or the .zip that it was packed into"),
+    (
+        "predict --bundle BUNDLE --studies studies --out new --test-csv file",
+        "file is empty: it must have the columns r",
+    ),
+    ("predict --bundle BUNDLE --studies studies --out new --threads 99999999999999999999", "'--threads'"),
     ("predict --bundle BUNDLE --studies studies --out new --operating-point best", "'best' is not one of 'sensitivity"),
     ("predict --bundle BUNDLE --studies studies --out new --format nrrd", "'nrrd' is not one of 'nifti', 'seg'"),
     ("predict --bundle BUNDLE --studies studies --out new --gpus 2", "'--gpus'"),
     ("predict --bundle BUNDLE --studies studies --out new --series axial", "--series axial is not a UID: give the"),
     ("predict --bundle BUNDLE --studies studies --out new --max-study-mb 0", "'--max-study-mb'"),
     ("predict -i studies -o new", "No such option: -i; see `spine-models predict --help`"),
+    ("bundle", "'action'. Choose from: info, verify, subset, pack; see `spine-models bundle --help`"),
     ("bundle show BUNDLE", "'show' is not one of 'info', 'verify', 'subset'"),
     ("bundle info studies", "studies is not a bundle: it has no bundle.json; `snakemake bundle` makes one"),
     ("bundle verify BUNDLE", "csn_unet-0.safetensors is missing: copy the bundle again"),
@@ -210,6 +231,19 @@ COMMANDS = [
     ("workflow -- --config n=5", "'n' is not a key of config.yaml"),
     ("workflow -- --configfile nope.yaml", "nope.yaml cannot be read as an overlay"),
     ("workflow -- --configfile=bad.yaml", "bad.yaml line 3 cannot be read as YAML"),
+    (
+        "workflow -- --workflow-profile profiles/slrm -n",
+        "--workflow-profile profiles/slrm is not there: did you mean pr",
+    ),
+    (
+        "workflow -- --workflow-profile=nope -n",
+        "--workflow-profile nope is not there: the workflow has profiles/default",
+    ),
+    ("workflow -- --workflow-profile '' -n", "--workflow-profile is empty: give the folder of a profile, or none"),
+    (
+        "workflow -- --profile nope -n",
+        "--profile nope is not there: the workflow has profiles/default and profiles/slurm",
+    ),
     ("chek data", "No such command 'chek'"),
 ]
 """Command lines of spine-models, and what the sentence holds. BUNDLE is one whose description can be read."""
@@ -224,6 +258,7 @@ PLANS = [
     ("--config dataset_dir=data output_dir=data/train_images/new", "are inside one another: write the results into"),
     ("convert --config dataset_dir=data output_dir=.", "output_dir . and the data set data are inside one another"),
     ("--config dataset_dir=no_table", "dataset_dir no_table lacks train.csv: it must contain"),
+    ("--config dataset_dir=renamed", "dataset_dir renamed lacks train.csv, but has Train.csv: rename it to train.csv"),
     (
         "--config dataset_dir=overall",
         "train.csv line 2: patient_overall is 0, but the largest of C1 to C7 is 1",
@@ -272,11 +307,21 @@ PLANS = [
     ("--config dataset_dir=data pretrained=weights", "is not there: put the file ircsn_ig65m_pretrained_"),
     ("--config dataset_dir=data pretrained=weights/readme.txt", "weights/readme.txt is another file than ircsn_ig65m"),
     ("--config dataset_dir=data pretrained=ftp://host/x", "neither a path nor a file://, http:// or https:// URL"),
-    ("--config dataset_dir=data pretrained=http://", "pretrained is http://, which names no server: give the whole"),
-    ("--config dataset_dir=renamed", "dataset_dir renamed lacks train.csv, and has Train.csv: rename it"),
-    ("predict --config bundle=whole", "predict_dir is not set: give the folder of the studies, or"),
+    (
+        "--config dataset_dir=data pretrained=http://",
+        "pretrained: http:// names no host: write http://HOST/FOLDER, or a",
+    ),
+    ("--config dataset_dir=data pretrained=http://host:99999/x", "pretrained: http://host:99999/x is not an address"),
     ("--config dataset_dir=data pretrained=none predict_dir=nope", "predict_dir nope is not a folder: set predict_dir"),
     ("--config dataset_dir=data init_bundle=nope", "init_bundle nope is not a bundle: it has no bundle.json"),
+    (
+        "predict --config predict_dir= bundle=whole",
+        "neither predict_dir nor dataset_dir is set: name the folder that hold",
+    ),
+    (
+        "predict --config predict_dir=studies bundle=file",
+        "bundle file is not a bundle: give its folder, or the .zip that",
+    ),
     ("predict --config predict_dir=studies", "neither bundle nor dataset_dir is set: name the bundle that predicts"),
     ("predict --config predict_dir=studies bundle=nope", "bundle nope is not a bundle: it has no bundle.json"),
     ("predict --config predict_dir=studies bundle=broken", "broken/bundle.json is damaged: copy the bundle again"),
@@ -351,7 +396,7 @@ def plans(folder):
 def test_a_mistake_on_the_command_line_is_one_sentence(line, sentence, folder, described_bundle, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     with pytest.raises(SystemExit) as caught:
-        main(line.replace("BUNDLE", str(described_bundle)).split())
+        main(shlex.split(line.replace("BUNDLE", str(described_bundle))))
     out, error = capsys.readouterr()
     assert caught.value.code == 1
     assert out == ""
@@ -371,6 +416,44 @@ def test_a_mistake_in_the_configuration_is_one_sentence_before_the_first_job(lin
     assert last.startswith("error: ")
     assert sentence in last
     assert said.count("error: ") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--workflow-profile none evaluate",
+        "--workflow-profile profiles/slurm evaluate",
+        "--workflow-profile=slurm evaluate",
+        "--workflow-profile mine evaluate",
+        "--profile profiles/slurm evaluate",
+        "--profile=none evaluate",
+        "--profile of-user evaluate",
+    ],
+)
+def test_a_profile_that_snakemake_finds_is_passed_on_and_the_word_behind_it_is_a_target(line, tmp_path, monkeypatch):
+    """A name may be of a profile below the current folder, of the workflow or of the user."""
+    (tmp_path / "profiles/mine").mkdir(parents=True)
+    (tmp_path / "user/of-user").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "snakemake.common.get_appdirs",
+        lambda: SimpleNamespace(user_config_dir=str(tmp_path / "user"), site_config_dir=str(tmp_path / "site")),
+    )
+    words = checked_arguments(line.split(), ROOT)
+    assert words[-1] == "evaluate"
+    with pytest.raises(UserError, match="'evalute' is not a rule"):
+        checked_arguments(line.replace("evaluate", "evalute").split(), ROOT)
+
+
+@pytest.mark.parametrize("line", ["workflow -- -n", "resources", "why RUN"])
+def test_a_current_folder_that_was_removed_is_one_sentence(line, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    program = "import os, sys; os.rmdir(os.getcwd()); from spine_models.commands.app import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, *line.replace("RUN", str(tmp_path)).split()]
+    done = subprocess.run(command, cwd=gone, capture_output=True, text=True, check=False, env=_with_checkout())
+    assert done.returncode == 1
+    assert done.stderr == "error: the current folder was removed: change into one that is there (cd)\n"
 
 
 LOCKED = [
@@ -432,24 +515,6 @@ def test_control_c_is_one_sentence_whatever_the_processes(threads, tmp_path):
         130,
         "error: interrupted: run the same command again, which keeps what is finished\n",
     )
-
-
-def test_a_folder_that_was_removed_is_one_sentence(tmp_path):
-    gone = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m spine_models workflow -- -n"
-    done = subprocess.run(
-        ["sh", "-c", gone], cwd=tmp_path, capture_output=True, text=True, check=False, env=_with_checkout()
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == ("error: the current folder is not there any more: change to another one")
-    assert "Traceback" not in done.stderr
-
-
-def test_the_version_is_that_of_the_package(capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["--version"])
-    assert caught.value.code == 0
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    assert capsys.readouterr().out == f"spine-models {wanted}\n"
 
 
 def _with_checkout():

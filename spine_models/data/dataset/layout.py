@@ -69,6 +69,7 @@ def require_dataset(dataset_dir: str | Path) -> Path:
         near = patiently(lambda: _near(root), what)
         if near:
             raise UserError(f"dataset_dir {root} lacks {IMAGES}/, and {near} has it: give that folder")
+        _require_case(root, IMAGES)
         raise UserError(f"dataset_dir {root} lacks {IMAGES}/: {advice}")
     return root
 
@@ -81,13 +82,23 @@ def require_train_table(dataset: Path) -> Path:
     """
     path = dataset / TRAIN_TABLE
     if not patiently(path.is_file, f"dataset_dir {dataset}"):
-        other = next((entry.name for entry in sorted(dataset.iterdir()) if entry.name.lower() == TRAIN_TABLE), None)
-        if other:
-            raise UserError(f"dataset_dir {dataset} lacks {TRAIN_TABLE}, and has {other}: rename it")
+        _require_case(dataset, TRAIN_TABLE)
         raise UserError(
             f"dataset_dir {dataset} lacks {TRAIN_TABLE}: {_ADVICE}; `snakemake mask_bundle` trains without fractures"
         )
     return path
+
+
+def _require_case(dataset: Path, name: str) -> None:
+    """Name what differs from ``name`` in capitals only, which a person may have copied from another system.
+
+    Raises:
+        UserError: if there is such a file or folder.
+    """
+    names = patiently(lambda: sorted(path.name for path in dataset.iterdir()), f"dataset_dir {dataset}")
+    found = next((other for other in names if other != name and other.lower() == name.lower()), None)
+    if found:
+        raise UserError(f"dataset_dir {dataset} lacks {name}, but has {found}: rename it to {name}")
 
 
 def _near(root: Path) -> Path | None:

@@ -116,7 +116,7 @@ def geometry_problem(header: SliceHeader) -> tuple[RefusalCode, str] | None:
     if header.position is None or header.orientation is None:
         return RefusalCode.GEOMETRY_MISSING, "no readable ImagePositionPatient or ImageOrientationPatient"
     if header.spacing is None or min(header.spacing) <= 0:
-        return RefusalCode.SPACING_INVALID, "PixelSpacing is missing, zero or no number"
+        return RefusalCode.SPACING_INVALID, "PixelSpacing is missing, zero or not a number"
     if not 0.01 <= min(header.spacing) <= max(header.spacing) <= 10.0:
         return RefusalCode.SPACING_INVALID, "PixelSpacing is outside 0.01 to 10 mm"
     row, column = np.array(header.orientation[:3]), np.array(header.orientation[3:])

@@ -190,11 +190,11 @@ def lossless_parameters(structure: JpegStructure) -> LosslessParameters:
     [(marker, frame)] = structure.frames
     others = {kind for kind, _ in structure.segments} - _OF_LOSSLESS
     if marker != LOSSLESS_FRAME or len(structure.scans) != 1 or len(frame) != 9 or others:
-        raise DamagedCodestreamError("are no single scan of one component")
+        raise DamagedCodestreamError("are not a single scan of one component")
     precision, rows, columns, components, component = struct.unpack_from(">BHHBB", frame)
     [scan] = structure.scans
     if components != 1 or len(scan.header) != 6 or scan.header[:2] != bytes((1, component)):
-        raise DamagedCodestreamError("are no single scan of one component")
+        raise DamagedCodestreamError("are not a single scan of one component")
     _, _, tables, predictor, last, transform = scan.header
     if not (2 <= precision <= 16 and 1 <= predictor <= 7 and last == 0 and transform < precision):
         raise DamagedCodestreamError("have an impossible predictor, precision or point transform")

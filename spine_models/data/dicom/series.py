@@ -40,7 +40,7 @@ _UNREADABLE = {
     ArchiveError: ARCHIVE,
 }
 UNREAD = ("not DICOM", "damaged", "no image", "too large", ARCHIVE)
-"""How the reasons begin for which a file as a whole is no image."""
+"""How the reasons begin for which a file as a whole is not an image."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _nothing_left(aside: Sequence[LeftOut]) -> StudyRefused:
 def _why_too_few(candidates: Sequence[tuple[Pass, Sequence[SliceHeader]]]) -> str:
     stacks = [stack for _, stack in candidates]
     if any(len(stack) > 1 for stack in stacks):
-        return "all axial slices of a series are at one position, which is not a volume"
+        return "all axial slices of a series lie at one position, which is not a volume"
     return "no two axial slices have the same series, size and orientation, so there is no volume"
 
 

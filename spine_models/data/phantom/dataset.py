@@ -147,7 +147,7 @@ def write_label_map(path: Path, rendered: Rendered) -> None:
 
 def _prepare(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()) and not (out / _OWNED).is_file():
-        raise UserError(f"{out} is not empty and no phantom data set: choose a new folder, or empty it")
+        raise UserError(f"{out} is neither empty nor a phantom data set: choose a new folder, or empty it")
     out.mkdir(parents=True, exist_ok=True)
     (out / SUMMARY).unlink(missing_ok=True)
     (out / _OWNED).touch()

@@ -87,7 +87,7 @@ class PhantomSettings:
         if self.segmented > self.studies:
             raise UserError(f"phantom.segmented is {self.segmented}: choose at most phantom.studies ({self.studies})")
         total = sum(self.grades.of(grade).share for grade in GRADES)
-        if abs(total - 1.0) > 1e-6 or min(self.grades.of(grade).share for grade in GRADES) < 0:
+        if not abs(total - 1.0) <= 1e-6 or min(self.grades.of(grade).share for grade in GRADES) < 0:
             raise UserError(f"phantom.grades: the shares sum to {total:g}: make them sum to 1, none below 0")
         return self
 

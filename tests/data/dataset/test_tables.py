@@ -36,7 +36,7 @@ def sentence(read, *arguments) -> str:
         (GOOD.replace("1.2.4", "1.2\0.4"), "it holds NUL characters"),
         (GOOD.encode("utf-16-le").decode("latin-1"), "it holds NUL characters"),
         ("\0" * 1_000_000, "it holds NUL characters"),
-        ("," * 2_000_000, "lacks the column StudyInstanceUID"),
+        ("," * 2_000_000, "lacks the columns StudyInstanceUID, patient_overall"),
         ('"' * 10_000_001, "cannot be read as a row of a table"),
     ],
     ids=["20 MB in a cell", "a long id", "a million columns", "NUL", "UTF-16", "zeros", "commas", "quotes"],

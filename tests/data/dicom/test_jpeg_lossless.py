@@ -119,15 +119,15 @@ def test_a_code_that_the_table_lacks_is_seen() -> None:
     ("change", "sentence"),
     [
         (lambda frame: frame.replace(b"\xff\xc4", b"\xff\xfe"), "no Huffman table"),
-        (lambda frame: frame.replace(b"\xff\xc3", b"\xff\xc0"), "no single scan"),
-        (lambda frame: frame.replace(b"\xff\xda", b"\xff\xcc\x00\x04\x00\x00\xff\xda"), "no single scan"),
+        (lambda frame: frame.replace(b"\xff\xc3", b"\xff\xc0"), "not a single scan"),
+        (lambda frame: frame.replace(b"\xff\xda", b"\xff\xcc\x00\x04\x00\x00\xff\xda"), "not a single scan"),
         (lambda frame: frame.replace(b"\x00\x24\x00\x00\x02", b"\x00\x24\x00\x05\x02"), "damaged Huffman"),
         (lambda frame: frame.replace(bytes(range(17)), bytes((*range(16), 17))), "of another process"),
         (lambda frame: frame.replace(bytes(range(17)), bytes((*range(16), 3))), "damaged Huffman"),
         (lambda frame: frame.replace(b"\x07\x00\x01\x00\x00", b"\x07\x00\x08\x00\x00"), "impossible predictor"),
         (lambda frame: frame.replace(b"\x07\x00\x01\x00\x00", b"\x07\x00\x00\x00\x00"), "impossible predictor"),
         (lambda frame: frame.replace(b"\x07\x00\x01\x00\x00", b"\x07\x00\x01\x00\x10"), "impossible predictor"),
-        (lambda frame: frame.replace(b"\xff\xda\x00\x08\x01\x07", b"\xff\xda\x00\x08\x01\x06"), "no single scan"),
+        (lambda frame: frame.replace(b"\xff\xda\x00\x08\x01\x07", b"\xff\xda\x00\x08\x01\x06"), "not a single scan"),
     ],
 )
 def test_parameters_that_contradict_are_refused_before_a_decoder_runs(change, sentence) -> None:
