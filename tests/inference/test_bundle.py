@@ -187,7 +187,7 @@ def test_unknown_version_missing_key_and_foreign_path(bundle_folder):
         load_bundle(bundle_folder)
     prior = dict.fromkeys(["patient_overall", *(f"C{i}" for i in range(1, 8))], 0.5)
     change_description(bundle_folder, prior=prior, segmentation=[entry | {"file": "../unet.safetensors"}])
-    with pytest.raises(UserError, match="no plain name of a file, or of one outside"):
+    with pytest.raises(UserError, match="not a plain file name, or that of a file outside"):
         load_bundle(bundle_folder)
     change_description(bundle_folder, levels=["C1"])
     with pytest.raises(UserError, match="other targets or levels"):
@@ -303,7 +303,7 @@ PRIOR = dict.fromkeys(TARGETS, 0.5)
         ({"classification": [entry("ir-0"), entry("ir-1") | {"name": "ir-0"}]}, "have the name 'ir-0'"),
         ({"classification": [entry("ir-0"), entry("ir-0") | {"name": "ir-1"}]}, "have the file 'ir-0.safetensors'"),
         ({"classification": [entry("ir-0") | {"name": "\x1b[2J"}]}, "characters that cannot be shown"),
-        ({"classification": [entry("ir-0") | {"file": ".."}]}, "no plain name of a file"),
+        ({"classification": [entry("ir-0") | {"file": ".."}]}, "not a plain file name"),
         ({"classification": [entry("ir-0") | {"bytes": -1}]}, "bytes is -1"),
         ({"classification": [entry("ir-0") | {"bytes": 1 << 50}]}, "bytes is 1125899906842624"),
         ({"settings": None}, "settings is null"),
@@ -333,7 +333,7 @@ PRIOR = dict.fromkeys(TARGETS, 0.5)
             "the quantiles of std_hu in training_data do not ascend",
         ),
         ({"training_data": LEARNT | {"vendors": {"\x1b[2J": 1}}}, "characters that cannot be shown, or too many"),
-        ({"card": {"file": "../card.md", "bytes": 1, "sha256": "5" * 64, "name": "card"}}, "no plain name of a file"),
+        ({"card": {"file": "../card.md", "bytes": 1, "sha256": "5" * 64, "name": "card"}}, "not a plain file name"),
     ],
 )
 def test_an_absurd_description_is_a_sentence(tmp_path, changes, sentence):
