@@ -150,7 +150,7 @@ def test_defective_studies_say_what_is_wrong_with_them(tiny: Tiny) -> None:
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(UserError, match="no phantom data set"):
+    with pytest.raises(UserError, match="neither empty nor a phantom data set"):
         generate_dataset(tmp_path, SMALL, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
