@@ -142,7 +142,7 @@ def test_a_strange_table_is_a_sentence(manifests, tmp_path):
     with pytest.raises(UserError, match=r"line 2: prediction_type is 'T1'"):
         collect(manifests, PRIOR, test)
     test.write_text("row_id,study\n1,2\n")
-    with pytest.raises(UserError, match="lacks the column StudyInstanceUID"):
+    with pytest.raises(UserError, match="lacks the columns StudyInstanceUID, prediction_type"):
         collect(manifests, PRIOR, test)
     with pytest.raises(UserError, match="cannot be read as a table"):
         collect(manifests, PRIOR, tmp_path / "nowhere.csv")
