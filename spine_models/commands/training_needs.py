@@ -41,7 +41,7 @@ CONTEXT_BYTES = int(1.5 * GIB)
 _LOSS_COPIES = 7
 """Arrays as large as the logits in float32 that the loss of the segmentation and the copies of slices around it hold
 at the peak, apart from what the backward pass needs. Measured on an H200 (docs/performance.md): about 25.7 GiB are used
-with four windows; without these the estimate is 22.9 GiB, with them 26.3 GiB."""
+with four windows; without these the estimate is 22.8 GiB, with them 26.3 GiB."""
 STUDIES = 2019
 SEGMENTED = 87
 """Of the challenge's data set (method, data)."""

@@ -77,15 +77,15 @@ def measure_step(
         half: type of autocast; None computes in float32.
     """
     step = Step(parameters=sum(parameter.numel() for parameter in network.parameters()))
-    # By the storage itself, since fake ones have no address.
-    known = {tensor.untyped_storage()._cdata for tensor in [*network.parameters(), *network.buffers()]}
+    # By the storage itself, since fake ones have no address; held, so that no other one can take its place.
+    known = {tensor.untyped_storage()._cdata: tensor for tensor in [*network.parameters(), *network.buffers()]}
     weights = {parameter.shape for parameter in network.parameters()}
     current: list[Unit] = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in known:
-            known.add(storage._cdata)
+            known[storage._cdata] = tensor
             if tensor.dtype == half and tensor.shape in weights:
                 step.casts += storage.nbytes()
             elif current:

@@ -135,6 +135,16 @@ def test_an_implausible_study_is_grey_behind_its_reasons(browser, tmp_path, them
         assert view.errors == []
 
 
+def exported(view, file):
+    """Save what the page exports; return its rows."""
+    with view.page.expect_download() as download:
+        view.page.click("#export")
+    assert download.value.suggested_filename == "verdicts-1.2.840.7.csv"
+    download.value.save_as(file)
+    with file.open() as stream:
+        return list(csv.DictReader(stream))
+
+
 def test_verdicts_stay_and_can_be_exported(browser, path, tmp_path):
     with opened(browser) as view:
         view.open(path)
@@ -145,11 +155,7 @@ def test_verdicts_stay_and_can_be_exported(browser, path, tmp_path):
         view.open(path)
         assert view.page.is_checked('tr[data-level="C4"] input[value="disagree"]')
         assert view.page.input_value("#comment-C4") == '=1+1, "old" fracture'
-        with view.page.expect_download() as download:
-            view.page.click("#export")
-        download.value.save_as(tmp_path / "verdicts.csv")
-        assert download.value.suggested_filename == "verdicts-1.2.840.7.csv"
-    rows = list(csv.DictReader((tmp_path / "verdicts.csv").open()))
+        rows = exported(view, tmp_path / "verdicts.csv")
     assert [(row["study"], row["bundle"], row["level"], row["verdict"]) for row in rows] == [
         ("1.2.840.7", "b" * 64, "C2", "agree"),
         ("1.2.840.7", "b" * 64, "C4", "disagree"),
@@ -179,11 +185,8 @@ def test_verdicts_can_be_withdrawn_and_what_is_none_is_left_alone(browser, path,
         view.page.check('tr[data-level="C7"] input[value="agree"]')
         view.open(path)
         assert view.page.is_checked('tr[data-level="C3"] input[value=""]')
-        with view.page.expect_download() as download:
-            view.page.click("#export")
-        download.value.save_as(tmp_path / "verdicts.csv")
+        rows = exported(view, tmp_path / "verdicts.csv")
         assert view.errors == []
-    rows = list(csv.DictReader((tmp_path / "verdicts.csv").open()))
     assert [(row["level"], row["verdict"]) for row in rows] == [("C7", "agree")]
 
 

@@ -55,17 +55,16 @@ def read_column(path: Path, name: str) -> list[str]:
 def _read(path: Path, columns: Sequence[str]) -> tuple[list[str], dict[int, list[str]]]:
     """Return the header and, by the line of the file, the rows."""
     lines = _text(path)
+    if not any(line.strip() for line in lines):
+        raise UserError(f"{path} is empty: it must have the column{'s' * (len(columns) > 1)} {', '.join(columns)}")
     delimiter = _delimiter(lines, columns)
     rows = _rows(path, lines, delimiter)
     header = _without_trailing(next(rows, (1, []))[1])
-    wanted = f"the column{'s' if len(columns) > 1 else ''} {', '.join(columns)}"
-    if not any(line.strip() for line in lines):
-        raise UserError(f"{path} is empty: it must have {wanted}")
     lacking = [name for name in columns if name not in header]
     if lacking:
         raise UserError(
             f"{path}, read with {DELIMITERS[delimiter]} between its fields, lacks the column"
-            f"{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}: it must have {', '.join(columns)}"
+            f"{'s' * (len(lacking) > 1)} {', '.join(lacking)}: it must have {', '.join(columns)}"
         )
     if len(header) > _MOST_COLUMNS:
         raise UserError(f"{path} has {len(header)} columns, and {_MOST_COLUMNS} at most are read: leave others out")
