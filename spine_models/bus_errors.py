@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,11 @@ def sentence_on(file: str) -> str:
 @cache
 def _handler() -> Any:
     """Return the handler; the cache keeps it, as long as the process may call it."""
+    first = threading.Lock()
 
     def end(_number: int, info: Any, _context: int | None) -> None:
+        # Several threads may read the same file: one of them tells, the others wait for the end.
+        first.acquire()
         file = _file_at(info.contents.address or 0)
         os.write(2, f"{visible(f'error: {sentence_on(file)}')}\n".encode(errors="replace"))
         # Not sys.exit: the instruction that failed would run again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -37,6 +38,8 @@ _ADVICE = {
 }  # fmt: skip
 """What to do where a disk or the limits of a process stop it; other numbers are defects of ours."""
 
+_ALSO_WITHOUT_MEMORY = ("could not create a primitive", "error return without exception set")
+"""What oneDNN and Python say in C where they are refused memory; a defect of theirs has the same words."""
 
 _OURS = ("spine_models", "workflow_scripts")
 INTERRUPTED = 130
@@ -76,8 +79,17 @@ def is_of_memory(error: BaseException) -> bool:
     """Say whether ``error`` tells that the main memory ran out, in the words of Python, of the system or of PyTorch."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    words = ("DefaultCPUAllocator: can't allocate memory", "can't start new thread")
+    words = ["DefaultCPUAllocator: can't allocate memory", "can't start new thread"]
+    if _memory_is_limited():
+        words += _ALSO_WITHOUT_MEMORY
     return isinstance(error, MemoryError) or any(part in str(error) for part in words)
+
+
+def _memory_is_limited() -> bool:
+    """Say whether this process can be refused memory; without a limit the kernel gives it, or kills."""
+    return any(
+        resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    )
 
 
 def _free(path: Path) -> str:
@@ -119,7 +131,7 @@ def run_command(main: Callable[[], None]) -> None:
         if name in ("", *_OURS):
             raise
         _end(f"the library {name} is not installed in {sys.prefix}: run `make .venv`, or the commands of the README")
-    except (MemoryError, RuntimeError, OSError) as error:
+    except (MemoryError, RuntimeError, SystemError, OSError) as error:
         if is_of_memory(error):
             _end("memory ran out: give the job more (mem_mb of the rule), or run fewer jobs at once")
         if not isinstance(error, OSError) or not is_of_storage(error):

@@ -31,9 +31,11 @@ run_command(main)
         "print(array.sum())",
         "import torch; torch.set_num_threads(2); print(torch.from_numpy(array).double().sum())",
         "import threading; t = threading.Thread(target=lambda: print(array.max())); t.start(); t.join()",
+        "import threading; all = threading.Barrier(8); read = lambda: (all.wait(), print(array.max()))\n"
+        "    for t in [threading.Thread(target=read) for _ in range(8)]: t.start()",
         "if os.fork() == 0: print(array.sum())\n    else: os._exit(os.waitstatus_to_exitcode(os.wait()[1]))",
     ],
-    ids=["numpy", "threads of torch", "another thread", "a child"],
+    ids=["numpy", "threads of torch", "another thread", "eight threads at once", "a child"],
 )
 def test_a_memory_map_whose_file_is_cut_off_is_named(tmp_path: Path, reading: str) -> None:
     file = tmp_path / "a study's volume.npy"

@@ -1,6 +1,9 @@
 import errno
 import mmap
 import os
+import shlex
+import subprocess
+import sys
 from importlib import import_module
 
 import numpy as np
@@ -89,3 +92,20 @@ def test_memory_that_runs_out_is_a_sentence(capsys, fail):
     assert capsys.readouterr().err == (
         "error: memory ran out: give the job more (mem_mb of the rule), or run fewer jobs at once\n"
     )
+
+
+RAISE = "from spine_models.errors import run_command\ndef main(): raise {error}\nrun_command(main)"
+WORDS = [SystemError("error return without exception set"), RuntimeError("could not create a primitive")]
+
+
+@pytest.mark.parametrize("error", WORDS, ids=["Python", "oneDNN"])
+def test_words_that_defects_share_tell_of_memory_only_where_it_is_limited(error):
+    def main():
+        raise error
+
+    lines = "ulimit -v 40000000; exec " + shlex.join([sys.executable, "-c", RAISE.format(error=repr(error))])
+    limited = subprocess.run(["bash", "-c", lines], capture_output=True, text=True, check=False)
+    assert limited.returncode == 1
+    assert limited.stderr.startswith("error: memory ran out: ")
+    with pytest.raises(type(error), match=str(error)):
+        run_command(main)
