@@ -38,8 +38,12 @@ _ADVICE = {
 }  # fmt: skip
 """What to do where a disk or the limits of a process stop it; other numbers are defects of ours."""
 
-_ALSO_WITHOUT_MEMORY = ("could not create a primitive", "error return without exception set")
-"""What oneDNN and Python say in C where they are refused memory; a defect of theirs has the same words."""
+_ALSO_WITHOUT_MEMORY = (
+    "could not create a primitive",
+    "error return without exception set",
+    "failed to map segment from shared object",
+)
+"""What oneDNN, Python and the loader say where they are refused memory; other faults of theirs have the same words."""
 
 _OURS = ("spine_models", "workflow_scripts")
 INTERRUPTED = 130
@@ -131,7 +135,7 @@ def run_command(main: Callable[[], None]) -> None:
         if name in ("", *_OURS):
             raise
         _end(f"the library {name} is not installed in {sys.prefix}: run `make .venv`, or the commands of the README")
-    except (MemoryError, RuntimeError, SystemError, OSError) as error:
+    except (MemoryError, RuntimeError, SystemError, ImportError, OSError) as error:
         if is_of_memory(error):
             _end("memory ran out: give the job more (mem_mb of the rule), or run fewer jobs at once")
         if not isinstance(error, OSError) or not is_of_storage(error):

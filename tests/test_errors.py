@@ -95,10 +95,14 @@ def test_memory_that_runs_out_is_a_sentence(capsys, fail):
 
 
 RAISE = "from spine_models.errors import run_command\ndef main(): raise {error}\nrun_command(main)"
-WORDS = [SystemError("error return without exception set"), RuntimeError("could not create a primitive")]
+WORDS = [
+    SystemError("error return without exception set"),
+    RuntimeError("could not create a primitive"),
+    ImportError("_backend_agg.so: failed to map segment from shared object"),
+]
 
 
-@pytest.mark.parametrize("error", WORDS, ids=["Python", "oneDNN"])
+@pytest.mark.parametrize("error", WORDS, ids=["Python", "oneDNN", "loader"])
 def test_words_that_defects_share_tell_of_memory_only_where_it_is_limited(error):
     def main():
         raise error
