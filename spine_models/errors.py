@@ -83,7 +83,7 @@ def is_of_memory(error: BaseException) -> bool:
     """Say whether ``error`` tells that the main memory ran out, in the words of Python, of the system or of PyTorch."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    words = ["DefaultCPUAllocator: can't allocate memory", "can't start new thread"]
+    words = ["DefaultCPUAllocator: can't allocate memory", "can't start new thread", os.strerror(errno.ENOMEM)]
     if _memory_is_limited():
         words += _ALSO_WITHOUT_MEMORY
     return isinstance(error, MemoryError) or any(part in str(error) for part in words)

@@ -76,14 +76,19 @@ def test_any_other_error_of_the_system_is_a_defect_and_keeps_its_trace():
         run_command(main)
 
 
+def raise_error(error):
+    raise error
+
+
 @pytest.mark.parametrize(
     "fail",
     [
         lambda: torch.empty(1 << 50, dtype=torch.uint8),
         lambda: np.empty(1 << 50, np.uint8),
         lambda: mmap.mmap(-1, 1 << 50),
+        lambda: raise_error(RuntimeError("unable to mmap 8 bytes from file <a>: Cannot allocate memory (12)")),
     ],
-    ids=["torch", "numpy", "system"],
+    ids=["torch", "numpy", "system", "torch's memory maps"],
 )
 def test_memory_that_runs_out_is_a_sentence(capsys, fail):
     with pytest.raises(SystemExit) as caught:
@@ -104,12 +109,9 @@ WORDS = [
 
 @pytest.mark.parametrize("error", WORDS, ids=["Python", "oneDNN", "loader"])
 def test_words_that_defects_share_tell_of_memory_only_where_it_is_limited(error):
-    def main():
-        raise error
-
     lines = "ulimit -v 40000000; exec " + shlex.join([sys.executable, "-c", RAISE.format(error=repr(error))])
     limited = subprocess.run(["bash", "-c", lines], capture_output=True, text=True, check=False)
     assert limited.returncode == 1
     assert limited.stderr.startswith("error: memory ran out: ")
     with pytest.raises(type(error), match=str(error)):
-        run_command(main)
+        run_command(lambda: raise_error(error))
