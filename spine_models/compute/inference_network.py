@@ -24,7 +24,8 @@ class NonFiniteOutputError(UserError):
 class InferenceNetwork:
     """A folded copy of a network, on its device, in the layout and the precision for it.
 
-    On the CPU, bf16 is a second copy whose weights are bf16: autocast would bring them to it in every pass.
+    On the CPU, bf16 is a second copy whose weights are bf16, if the network computes with such: autocast would bring
+    them to it in every pass.
     """
 
     def __init__(self, network: Network, device: torch.device, precision: str = "auto") -> None:
@@ -41,7 +42,7 @@ class InferenceNetwork:
         self.device = device
         self.precision = choose_precision(precision, device.type)
         self._network = arrange(network.folded(), device).requires_grad_(False)
-        rounded = device.type == "cpu" and self.precision == "bf16"
+        rounded = device.type == "cpu" and self.precision == "bf16" and network.bf16_weights
         self._rounded = copy.deepcopy(self._network).to(torch.bfloat16) if rounded else None
 
     @torch.inference_mode()

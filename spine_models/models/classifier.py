@@ -47,6 +47,7 @@ class CsnClassifier(Network):
     kind: ClassVar[str] = "csn"
     settings_type: ClassVar[type[ClassifierSettings]] = ClassifierSettings
     strides: ClassVar[tuple[int, int]] = STRIDES
+    bf16_weights: ClassVar[bool] = True
     settings: ClassifierSettings
 
     def __init__(

@@ -24,12 +24,15 @@ class Network(nn.Module, ABC):
         kind: its name in the registry, in configurations and in files of weights.
         settings_type: the dataclass of its settings.
         strides: how much smaller its deepest feature map is, along z and in the plane.
+        bf16_weights: whether it computes in bf16 from one end to the other where its weights and its input are bf16,
+            which is faster than autocast on the CPU; for others autocast chooses the types.
         settings: its architecture.
     """
 
     kind: ClassVar[str]
     settings_type: ClassVar[type[Any]]
     strides: ClassVar[tuple[int, int]]
+    bf16_weights: ClassVar[bool] = False
     settings: Any
 
     @classmethod

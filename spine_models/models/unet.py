@@ -63,6 +63,7 @@ class CsnUNet(Network):
     kind: ClassVar[str] = "csn_unet"
     settings_type: ClassVar[type[UNetSettings]] = UNetSettings
     strides: ClassVar[tuple[int, int]] = STRIDES
+    bf16_weights: ClassVar[bool] = True
     settings: UNetSettings
 
     def __init__(

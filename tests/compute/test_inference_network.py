@@ -6,6 +6,7 @@ import torch
 from spine_models.compute.inference_network import InferenceNetwork, NonFiniteOutputError, require_finite
 from spine_models.models.batch_norm import batch_norms
 from tests import tiny
+from tests.workflow.toy_network import Toy, ToySettings
 
 CPU = torch.device("cpu")
 
@@ -42,6 +43,13 @@ def test_on_the_cpu_bf16_has_weights_of_its_own_and_probabilities_within_a_hundr
     assert 0 < (rounded - expected).abs().max() < 0.01
     # What overflows is computed once more by weights that were never rounded.
     assert torch.equal(half.logits(images, "fp32"), exact.logits(images))
+
+
+def test_a_network_that_mixes_types_predicts_in_bf16_too():
+    network, images = Toy(ToySettings(4)).eval(), torch.randn(2, 3, 8, 32, 32)
+    exact, half = (InferenceNetwork(network, CPU, precision).logits(images) for precision in ("fp32", "bf16"))
+    assert half.dtype == torch.float32
+    assert 0 < (half - exact).abs().max() < 0.1
 
 
 def test_on_the_cpu_gradients_are_those_of_float32_in_bf16_too():

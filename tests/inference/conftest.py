@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from spine_models.compute import precision
 from spine_models.data.phantom.dataset import generate_dataset
 from spine_models.data.phantom.settings import PhantomSettings
 from spine_models.evaluation.tables import STUDY
@@ -47,6 +48,12 @@ def train_csv(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("tables") / "train.csv"
     table.to_csv(path)
     return path
+
+
+@pytest.fixture
+def in_float32(monkeypatch) -> None:
+    """Let classifiers compute in float32 on CPUs that could do it in bf16, too."""
+    monkeypatch.setattr(precision, "cpu_computes_in_bf16", lambda: False)
 
 
 @pytest.fixture

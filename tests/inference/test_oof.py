@@ -83,6 +83,7 @@ def _predict(inputs, out, fold=0, variant="ir", code="code"):
     return pd.read_csv(out, dtype={STUDY: str}).set_index(STUDY)
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_only_the_fold_is_predicted_and_by_the_maximum_over_all_windows(inputs, tmp_path):
     table = _predict(inputs, tmp_path / "oof.csv")
     assert list(table.index) == ["1.2.1", "1.2.3"]
@@ -149,6 +150,7 @@ def test_a_model_of_another_variant_is_refused(inputs, tmp_path):
         _predict(inputs, tmp_path / "oof.csv", variant="ip")
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_a_study_says_that_half_precision_overflowed_and_is_float32s(inputs, tmp_path, monkeypatch):
     expected = _predict(inputs, tmp_path / "oof.csv")
     assert read_record(tmp_path / "oof" / "1.2.1.json").facts["overflowed"] is False

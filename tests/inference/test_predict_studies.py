@@ -270,6 +270,7 @@ def test_a_nested_tree_gives_the_probabilities_of_tidy_folders(studies, bundle_f
         assert {study: manifest.record(study).facts["probabilities"] for study in manifest.studies} == expected
 
 
+@pytest.mark.usefixtures("in_float32")
 def test_a_study_says_that_half_precision_overflowed_and_is_float32s(studies, bundle_folder, tmp_path, monkeypatch):
     def predicted(out):
         manifest, _ = _predict(studies, bundle_folder, out)
@@ -462,6 +463,7 @@ def test_a_stack_that_cannot_be_read_takes_none_along_that_may_be_as_good(
         assert words in left.why_not
 
 
+@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize(("clip", "sure", "mean"), [("models", 0.99, 0.5), ("mean", 1.0, 0.5), (None, 0.99, 0.5)])
 def test_probabilities_are_limited_for_each_model_or_for_their_mean(studies, bundle_folder, clip, sure, mean):
     bundle = load_bundle(bundle_folder)
