@@ -82,6 +82,9 @@ def run_job(connection):
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            # As Python does at its end.
+            print(end.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
         status = 1
