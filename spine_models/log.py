@@ -16,6 +16,8 @@ def visible(text: str) -> str:
 
     Line breaks and tabs stay.
     """
+    if text.translate(dict.fromkeys(map(ord, _HARMLESS))).isprintable():
+        return text
     return "".join(character if _is_seen(character) else ascii(character)[1:-1] for character in text)
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from spine_models.command_line import run_stage
-from spine_models.data.dataset.prediction_tables import PredictionIndex
-from spine_models.data.dataset.tables import read_series
-from spine_models.data.stages.index_predictions import read_studies
-from spine_models.inference.predict_studies import PredictInputs, PredictSettings, predict_studies
 from spine_models.log import say
-from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
-from spine_models.provenance.settings import settings_from
 
 
 def main() -> None:
     """Parse the rule's arguments and predict the shard."""
+    # Here, since the process that reads the studies imports this module once more, and needs no network.
+    from spine_models.data.dataset.prediction_tables import PredictionIndex
+    from spine_models.data.dataset.tables import read_series
+    from spine_models.data.stages.index_predictions import read_studies
+    from spine_models.inference.predict_studies import PredictInputs, PredictSettings, predict_studies
+    from spine_models.provenance.arguments import add_inputs, inputs_from, stage_parser
+    from spine_models.provenance.settings import settings_from
+
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--shard", type=int, required=True)
     parser.add_argument("--gpus", type=int, required=True)
