@@ -35,14 +35,22 @@ WITHOUT = {
     "trainings": (("train_classifier", "train_segmentation"), ("pydicom", "nibabel", "imagecodecs", "tensorboard")),
 }
 _SAY_LOADED = """
-import json, runpy, sys
+import contextlib, io, json, runpy, sys
+name, *scripts = sys.argv[1:]
 loaded = {}
-for script in sys.argv[1:]:
-    before = set(sys.modules)
-    runpy.run_path(f"workflow_scripts/{script}.py", run_name="imported")
-    loaded[script] = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
+for script in scripts:
+    before, sys.argv = set(sys.modules), [script, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        runpy.run_path(f"workflow_scripts/{script}.py", run_name=name)
+    loaded[script] = sorted({module.partition(".")[0] for module in set(sys.modules) - before})
 json.dump(loaded, sys.stdout)
 """
+
+
+def loaded_by(scripts, name):
+    """Return which libraries each script loads on its way to its arguments, as ``__main__`` or by another name."""
+    command = [sys.executable, "-c", _SAY_LOADED, name, *scripts]
+    return json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout)
 
 
 def test_every_script_is_in_a_group():
@@ -53,11 +61,14 @@ def test_every_script_is_in_a_group():
 @pytest.mark.parametrize("group", WITHOUT)
 def test_scripts_load_nothing_that_their_stage_does_not_need(group):
     scripts, without = WITHOUT[group]
-    run = subprocess.run(
-        [sys.executable, "-c", _SAY_LOADED, *scripts], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
-    )
-    loaded = json.loads(run.stdout)
+    loaded = loaded_by(scripts, "__main__")
     assert all(loaded[script] for script in scripts[:1])
     assert {script: set(without).intersection(names) for script, names in loaded.items()} == {
         script: set() for script in scripts
     }
+
+
+def test_the_process_that_reads_new_studies_loads_no_network():
+    # Multiprocessing imports the script once more in it, by another name.
+    assert "torch" in loaded_by(["predict_studies"], "__main__")["predict_studies"]
+    assert not {*TRAINING, *NETWORKS}.intersection(loaded_by(["predict_studies"], "__mp_main__")["predict_studies"])
